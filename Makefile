@@ -1,0 +1,66 @@
+# `make` alone explains every target.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+READY := $(VENV)/.ready
+
+.PHONY: help repro test plan render check lint format experiments env clean
+
+## show this help
+help:
+	@awk '/^## /{text=substr($$0,4)} /^[a-z-]+:/{if (text) printf "  make %-12s %s\n", substr($$1,1,length($$1)-1), text; text=""}' $(MAKEFILE_LIST)
+
+## run the whole study at the scale and arch of params.yaml
+repro: $(READY)
+	worldwidth check
+	dvc repro
+
+## run the tests
+test: $(READY)
+	pytest
+
+## show what would run and why, and what it costs
+plan: $(READY)
+	worldwidth plan
+
+## write dvc.yaml again after editing params.yaml, the template or an import
+render: $(READY)
+	worldwidth render
+
+## does dvc.yaml match params.yaml, and dvc.lock this code and these results?
+check: $(READY)
+	worldwidth check --lock
+
+## lint, format check and types
+lint: $(READY)
+	ruff check
+	ruff format --check
+	mypy
+
+## format the code
+format: $(READY)
+	ruff format
+	ruff check --fix
+
+## the experiments beside each other, in a table that fits a terminal
+experiments: $(READY)
+	dvc exp show --no-pager --only-changed --drop '.*(_std|_se|cells|measurable|step|\.py|data/|models/|results/|templates/).*'
+
+## make the virtual environment
+env: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("worldwidth needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+## delete what is neither in git nor in DVC's cache (the environment and DVC's cache stay)
+clean:
+	rm -rf partial timings dvc_plots .mypy_cache .ruff_cache .pytest_cache
