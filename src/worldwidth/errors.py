@@ -1,0 +1,17 @@
+"""The one exception meant for people: a single line, exit code 2, no traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class WorldwidthError(Exception):
+    """Bad input or a missing file, said in one line that names what was found and what is allowed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.replace("\r", "\\r").replace("\n", "\\n"))  # what was found may hold line ends
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest allowed name, or an empty string."""
+    matches = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
+    return f"; did you mean '{matches[0]}'?" if matches else ""

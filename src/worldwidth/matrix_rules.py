@@ -1,0 +1,108 @@
+"""The rules of params.yaml that span several keys. Each returns the first problem as one line, or None."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from worldwidth import tasks
+from worldwidth.compute import training_steps
+from worldwidth.errors import nearest
+from worldwidth.matrix import Matrix, Scale
+
+
+def check(matrix: Matrix) -> str | None:
+    """Return the first broken rule, said for a person; None when the matrix is sound."""
+    return next(_problems(matrix), None)
+
+
+def _problems(matrix: Matrix) -> Iterator[str]:
+    yield from _unknown("scale", matrix.scale, matrix.scales)
+    for name in matrix.scales:
+        yield from _scale_problems(matrix, name, matrix.scales[name])
+    yield from _unknown("arch", matrix.arch, matrix.selected.archs)
+    yield from _task_problems(matrix)
+    for name, scale in matrix.scales.items():
+        for arch in scale.archs:
+            yield from _warmup_problems(replace(matrix, scale=name, arch=arch))
+
+
+def _unknown(path: str, found: str, allowed: Iterable[str]) -> Iterator[str]:
+    names = list(allowed)
+    if found not in names:
+        yield f"{path}: found '{found}'; allowed: {', '.join(names)}{nearest(found, names)}"
+
+
+def _task_problems(matrix: Matrix) -> Iterator[str]:
+    for i, task in enumerate(matrix.tasks):
+        yield from _unknown(f"tasks.{i}", task, tasks.available())
+        if task in matrix.tasks[:i]:
+            yield f"tasks.{i}: '{task}' stands twice; each task may stand once"
+    for name, trained in matrix.finetunes.items():
+        path = f"finetunes.{name}"
+        for task in trained:
+            yield from _unknown(path, task, matrix.tasks)
+        if len(set(trained)) != len(trained):
+            yield f"{path}: found {list(trained)}; each task may stand once"
+        count = name.removeprefix("ftwb").split("-")[0]
+        if int(count) != len(trained):
+            yield f"{path}: trains {len(trained)} task(s); the number after 'ftwb' must say so: ftwb{len(trained)}-..."
+    twins: dict[frozenset[str], str] = {}
+    for name, trained in matrix.finetunes.items():
+        twin = twins.setdefault(frozenset(trained), name)
+        if twin != name:
+            yield f"finetunes.{name}: trains the same tasks as {twin}; keep one of them"
+
+
+def _scale_problems(matrix: Matrix, name: str, scale: Scale) -> Iterator[str]:
+    path, world, corpus = f"scales.{name}", scale.world, scale.corpus
+    total, ids = world.cities + world.atlantis.cities, 10**world.id_digits
+    if total > ids:
+        yield (
+            f"{path}.world.id_digits: {world.id_digits} digits give {ids} ids for {total} cities "
+            "(cities + atlantis.cities); allowed: more digits or fewer cities"
+        )
+    if world.source != "geonames" and not world.source.endswith(".csv"):
+        hint = nearest(world.source, ["geonames"])
+        yield f"{path}.world.source: found '{world.source}'; allowed: geonames, or the path of a .csv file{hint}"
+    most = world.cities // 2
+    for key, (low, high), least in (("hull_cities", corpus.hull_cities, 3), ("tour_cities", corpus.tour_cities, 2)):
+        if not least <= low <= high <= most:
+            yield (
+                f"{path}.corpus.{key}: found [{low}, {high}]; it must be [fewest, most], "
+                f"fewest at least {least}, most at most {most} (half of world.cities)"
+            )
+    finetuning = scale.finetuning
+    for key, found, limit_key, limit in (
+        ("finetuning.world_lines", finetuning.world_lines, "corpus.world.train", corpus.world.train),
+        ("finetuning.atlantis_lines", finetuning.atlantis_lines, "corpus.atlantis.train", corpus.atlantis.train),
+        ("finetuning.warmup_lines", finetuning.warmup_lines, "corpus.atlantis.train", corpus.atlantis.train),
+        (
+            "evaluation.multitask_lines",
+            scale.evaluation.multitask_lines,
+            "corpus.world.test times tasks",
+            corpus.world.test * len(matrix.tasks),
+        ),
+    ):
+        if found > limit:
+            yield f"{path}.{key}: found {found}; at most {limit} ({limit_key})"
+    for key, arch in scale.archs.items():
+        width, heads = arch.hidden_size, arch.num_attention_heads
+        if width % (2 * heads):
+            yield (
+                f"{path}.archs.{key}.num_attention_heads: found {heads}; hidden_size {width} must be a multiple of "
+                "twice the heads (rotary embeddings turn pairs of channels)"
+            )
+
+
+def _warmup_problems(matrix: Matrix) -> Iterator[str]:
+    path = f"scales.{matrix.scale}"
+    for part, settings, models in (
+        ("pretraining", matrix.selected.pretraining, ("base",)),
+        ("finetuning", matrix.selected.finetuning, tuple(matrix.finetunes)),
+    ):
+        for name in models:
+            steps = training_steps(matrix, name)
+            if settings.warmup_steps >= steps:
+                yield (
+                    f"{path}.{part}.warmup_steps: found {settings.warmup_steps}; "
+                    f"it must be under the {steps} steps of {name} with arch {matrix.arch}"
+                )

@@ -1,0 +1,249 @@
+"""params.yaml: the published numbers, every scale and arch, how numbers are read, the JSON schema.
+
+pytest tests/test_matrix.py
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from ruamel.yaml import YAML
+
+from worldwidth.compute import parameter_count, training_flops, training_lines, training_steps, vocabulary_size
+from worldwidth.errors import WorldwidthError
+from worldwidth.matrix import Matrix, json_schema, load
+from worldwidth.strict_yaml import read_yaml
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+TEXT = PARAMS.read_text(encoding="utf-8")
+VALUES: dict[str, Any] = yaml.safe_load(TEXT)
+ARCHS = ("narrow", "base", "wide", "wider")
+MISSING = object()
+Place = tuple[str | int, ...]
+
+
+def edited(*changes: tuple[Place, Any]) -> dict[str, Any]:
+    """The parsed params.yaml with values set, or taken out with MISSING."""
+    values = copy.deepcopy(VALUES)
+    for path, value in changes:
+        place: Any = values
+        for part in path[:-1]:
+            place = place[part]
+        if value is MISSING:
+            del place[path[-1]]
+        else:
+            place[path[-1]] = value
+    return values
+
+
+def written(folder: Path, content: dict[str, Any] | list[Any] | str | bytes) -> Path:
+    path = folder / "params.yaml"
+    if isinstance(content, (dict, list)):
+        content = yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Matrix:
+    return load(PARAMS)
+
+
+def at_paper(matrix: Matrix, arch: str) -> Matrix:
+    return replace(matrix, scale="paper", arch=arch)
+
+
+@pytest.mark.parametrize("scale", VALUES["scales"])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_every_scale_and_arch_of_the_real_file_loads(scale: str, arch: str, tmp_path: Path) -> None:
+    loaded = load(written(tmp_path, edited((("scale",), scale), (("arch",), arch))))
+    assert loaded.selected is loaded.scales[scale]
+    assert loaded.selected_arch.hidden_size == VALUES["scales"][scale]["archs"][arch]["hidden_size"]
+    assert loaded.models == ("base", *VALUES["finetunes"])
+    assert all(training_steps(loaded, name) > 0 for name in loaded.models)
+    cities = loaded.selected.world.cities + loaded.selected.world.atlantis.cities
+    extra = cities if loaded.selected.model.tokens == "cities" else 0
+    assert vocabulary_size(loaded.selected) == 98 + extra
+
+
+@pytest.mark.parametrize("scale", VALUES["scales"])
+def test_widths_keep_the_published_proportions_at_every_scale(scale: str, matrix: Matrix) -> None:
+    archs = matrix.scales[scale].archs
+    assert tuple(archs) == ARCHS
+    narrow = archs["narrow"]
+    for times, name in zip((1, 2, 4, 8), ARCHS, strict=True):
+        arch = archs[name]
+        assert arch.hidden_size == times * narrow.hidden_size
+        assert arch.num_attention_heads == times * narrow.num_attention_heads
+        assert arch.intermediate_size == 4 * arch.hidden_size
+    assert [archs[name].epochs / archs["wide"].epochs for name in ARCHS] == [4, 2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("arch", "hidden", "intermediate", "heads", "epochs", "parameters", "steps"),
+    [
+        ("narrow", 64, 256, 2, 12, 407_744, 656_256),
+        ("base", 128, 512, 4, 6, 1_601_920, 328_128),
+        ("wide", 256, 1_024, 8, 3, 6_349_568, 164_064),
+        ("wider", 512, 2_048, 16, 3, 25_282_048, 164_064),
+    ],
+)
+def test_published_widths_parameters_and_steps(
+    arch: str, hidden: int, intermediate: int, heads: int, epochs: int, parameters: int, steps: int, matrix: Matrix
+) -> None:
+    paper = at_paper(matrix, arch)
+    width = paper.selected_arch
+    found = (width.hidden_size, width.intermediate_size, width.num_attention_heads, width.epochs)
+    assert found == (hidden, intermediate, heads, epochs)
+    assert hidden // heads == 32
+    count = parameter_count(paper.selected.model, width, vocabulary_size(paper.selected))
+    assert count == parameters == 96 * hidden**2 + 227 * hidden
+    assert training_steps(paper, "base") == steps
+    for name, trained in paper.finetunes.items():
+        assert training_lines(paper, name) == len(trained) * 120_000 + 7 * 256
+        assert training_steps(paper, name) == {1: 28_560, 2: 56_670}[len(trained)]
+
+
+def test_pretraining_flops_relative_to_narrow(matrix: Matrix) -> None:
+    flops = []
+    for arch in ARCHS:
+        paper = at_paper(matrix, arch)
+        count = parameter_count(paper.selected.model, paper.selected_arch, 98)
+        flops.append(training_flops(count, training_lines(paper, "base") * paper.selected_arch.epochs))
+    assert training_flops(3, 5) == 90
+    assert [round(value / flops[0], 2) for value in flops] == [1, 1.96, 3.89, 15.5]
+
+
+def test_the_paper_scale_is_the_specification(matrix: Matrix) -> None:
+    paper = matrix.scales["paper"]
+    assert (paper.corpus.hull_cities, paper.corpus.tour_cities) == ((3, 5), (2, 5))
+    for lines, train in ((paper.corpus.world, 1_000_000), (paper.corpus.atlantis, 100_000)):
+        assert (lines.train, lines.validation, lines.test) == (train, 128, 10_000)
+    model = paper.model
+    assert (model.num_hidden_layers, model.initializer_range, model.rms_norm_eps) == (6, 0.1, 1e-6)
+    assert (model.rope_theta, model.tokens) == (10_000, "characters")
+    for run, rate in ((paper.pretraining, 3e-4), (paper.finetuning, 1e-5)):
+        assert (run.optimizer, run.learning_rate, run.betas, run.epsilon) == ("adamw", rate, (0.9, 0.999), 1e-8)
+        assert (run.weight_decay, run.max_grad_norm, run.warmup_steps, run.batch_size) == (0.01, 1.0, 50, 128)
+        assert (run.decay_fraction, run.loss, run.checkpoints) == (1.0, "all", 40)
+    mixture = paper.finetuning
+    assert (mixture.epochs, mixture.world_lines, mixture.atlantis_lines, mixture.warmup_lines) == (
+        30,
+        20_000,
+        100_000,
+        256,
+    )
+    assert paper.evaluation.multitask_lines == 10_000
+
+
+def test_the_tasks_and_fine_tunes_are_the_specification(matrix: Matrix) -> None:
+    assert matrix.tasks == ("distance", "trianglearea", "angle", "compass", "inside", "perimeter", "crossing")
+    expected = {f"ftwb1-{i}": {task} for i, task in enumerate(matrix.tasks, start=1)} | {
+        "ftwb2-2": {"angle", "compass"},
+        "ftwb2-4": {"crossing", "distance"},
+        "ftwb2-9": {"compass", "trianglearea"},
+        "ftwb2-12": {"crossing", "inside"},
+        "ftwb2-13": {"distance", "perimeter"},
+        "ftwb2-15": {"compass", "distance"},
+    }
+    assert {name: set(trained) for name, trained in matrix.finetunes.items()} == expected
+    assert len(matrix.models) == 14
+    assert (matrix.budget, matrix.seed) == ("epochs", 42)
+
+
+SMOKE: Place = ("scales", "smoke")
+PLACES: dict[Place, tuple[str, str]] = {  # where: an unknown key, the name that was meant
+    (): ("aerch", "arch"),
+    SMOKE: ("modell", "model"),
+    (*SMOKE, "world"): ("citys", "cities"),
+    (*SMOKE, "world", "atlantis"): ("centre", "center"),
+    (*SMOKE, "corpus"): ("hull_citys", "hull_cities"),
+    (*SMOKE, "corpus", "atlantis"): ("tests", "test"),
+    (*SMOKE, "model"): ("num_layers", "num_hidden_layers"),
+    (*SMOKE, "archs", "wide"): ("hidden", "hidden_size"),
+    (*SMOKE, "pretraining"): ("learning_rat", "learning_rate"),
+    (*SMOKE, "finetuning"): ("epoch", "epochs"),
+    (*SMOKE, "evaluation"): ("batchsize", "batch_size"),
+    (*SMOKE, "statistics"): ("resample", "resamples"),
+    (*SMOKE, "hardware"): ("thread", "threads"),
+}
+AT_EVERY_LEVEL = pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(place) or "top")
+
+
+def with_seed(text: str) -> str:
+    assert TEXT.count("\nseed: 42 ") == 1
+    return TEXT.replace("\nseed: 42 ", f"\n{text} ")
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "1E-3", "0.001", "1e-03"])
+def test_numbers_with_an_exponent_are_floats(text: str, tmp_path: Path) -> None:
+    assert TEXT.count("learning_rate: 5.0e-3") >= 1
+    loaded = load(written(tmp_path, TEXT.replace("learning_rate: 5.0e-3", f"learning_rate: {text}", 1)))
+    assert loaded.scales["smoke"].pretraining.learning_rate == 0.001
+
+
+@pytest.mark.parametrize("text", ["42", "+42", "010", "0o10", "0x10", "0b11", "1:30", "4_2", "1e2", "42.0", "yes", "~"])
+def test_a_number_is_read_as_dvc_reads_it_or_refused(text: str, tmp_path: Path) -> None:
+    path = written(tmp_path, with_seed(f"seed: {text}"))
+    as_dvc = YAML(typ="safe").load(path)["seed"]
+    try:
+        found = load(path).seed
+    except WorldwidthError:
+        return
+    assert (found, type(found)) == (as_dvc, type(as_dvc))
+
+
+def test_the_whole_file_is_read_as_dvc_reads_it() -> None:
+    assert read_yaml(PARAMS) == YAML(typ="safe").load(PARAMS) == VALUES
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r\n")],
+    ids=["byte order mark", "windows"],
+)
+def test_what_editors_on_windows_do_is_accepted(change: Callable[[str], str], tmp_path: Path, matrix: Matrix) -> None:
+    assert load(written(tmp_path, change(TEXT))) == matrix
+
+
+def test_settings_are_frozen(matrix: Matrix) -> None:
+    parts: list[Any] = [matrix, matrix.selected, matrix.selected.world.atlantis, matrix.selected_arch]
+    for part in parts:
+        with pytest.raises(AttributeError):
+            setattr(part, fields(part)[0].name, 1)
+
+
+def test_the_json_schema_accepts_the_real_file() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    jsonschema.validate(VALUES, json_schema(), cls=jsonschema.Draft202012Validator)
+
+
+@AT_EVERY_LEVEL
+def test_the_json_schema_refuses_an_unknown_and_a_missing_key(place: Place) -> None:
+    wrong, meant = PLACES[place]
+    for values in (edited(((*place, wrong), 1)), edited(((*place, meant), MISSING))):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(values, json_schema(), cls=jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        pytest.param(("seed",), True, id="bool for int"),
+        pytest.param(("seed",), -1, id="negative"),
+        pytest.param(("budget",), "tokens", id="budget"),
+        pytest.param(("tasks",), "distance", id="text for list"),
+        pytest.param(("finetunes", "ftwb1-../x"), ["angle"], id="fine-tune name"),
+        pytest.param((*SMOKE, "pretraining", "learning_rate"), 0, id="zero rate"),
+        pytest.param((*SMOKE, "pretraining", "betas"), [0.9], id="one beta"),
+        pytest.param((*SMOKE, "archs", "../x"), VALUES["scales"]["smoke"]["archs"]["wide"], id="arch name"),
+    ],
+)
+def test_the_json_schema_refuses_what_an_editor_should_mark(path: Place, value: Any) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(edited((path, value)), json_schema(), cls=jsonschema.Draft202012Validator)
