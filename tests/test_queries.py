@@ -1,0 +1,234 @@
+"""Drawing the queries: disjoint splits, exact balances, populations, streams, small spaces.
+
+    pytest tests/test_queries.py
+
+What counts as the same query is written again here, from the specification.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from math import comb
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import worldwidth
+from worldwidth.corpus import Lines as EncodedLines
+from worldwidth.corpus import generate
+from worldwidth.errors import WorldwidthError
+from worldwidth.matrix import Corpus, Lines, Scale, load
+from worldwidth.queries import POPULATIONS, SPLITS, Queries, draw_splits
+from worldwidth.tasks import load_task
+from worldwidth.world import City, build, first_atlantis
+
+ROOT = Path(__file__).parents[1]
+NAMES = ("distance", "trianglearea", "angle", "compass", "inside", "perimeter", "crossing")
+Corpora = dict[str, dict[str, tuple[Queries, EncodedLines]]]
+
+CLASS_OF: dict[str, Callable[[tuple[int, ...]], object]] = {
+    "distance": frozenset,
+    "compass": frozenset,
+    "trianglearea": frozenset,
+    "angle": lambda c: (frozenset((c[0], c[2])), c[1]),
+    "inside": lambda c: (c[0], frozenset(c[1:])),
+    "perimeter": lambda c: frozenset(frozenset((c[i], c[i - 1])) for i in range(len(c))),
+    "crossing": lambda c: frozenset((frozenset(c[:2]), frozenset(c[2:]))),
+}
+
+
+def rows(queries: Queries) -> list[tuple[int, ...]]:
+    return [tuple(city for city in row if city >= 0) for row in queries.cities.tolist()]
+
+
+def classes(name: str, queries: Queries) -> list[object]:
+    return [CLASS_OF[name](row) for row in rows(queries)]
+
+
+def lines(train: int, validation: int, test: int) -> Corpus:
+    both = Lines(train=train, validation=validation, test=test)
+    return Corpus(world=both, atlantis=both, hull_cities=(3, 5), tour_cities=(2, 5))
+
+
+def draw(name: str, corpus: Corpus, cities: int, population: str = "world", seed: int = 1) -> dict[str, Queries]:
+    """Draw on ``cities`` invented real cities and 5 of Atlantis."""
+    places = np.random.default_rng(0).integers(-180, 181, size=(cities + 5, 2))
+    return draw_splits(name, load_task(name), corpus, population, places, cities, seed)
+
+
+@pytest.fixture(scope="module")
+def scale() -> Scale:
+    laptop = load(ROOT / "params.yaml").scales["laptop"]
+    world = replace(laptop.world, cities=96, id_digits=3, units_per_degree=1, seed=42)
+    world = replace(world, atlantis=replace(world.atlantis, cities=24))
+    model = replace(laptop.model, tokens="characters")
+    return replace(laptop, world=world, model=model, corpus=lines(train=1_500, validation=62, test=500))
+
+
+@pytest.fixture(scope="module")
+def cities(scale: Scale) -> list[City]:
+    return build(scale.world)
+
+
+@pytest.fixture(scope="module")
+def corpora(scale: Scale, cities: list[City]) -> Corpora:
+    return {name: generate(scale, name, cities) for name in NAMES}
+
+
+@pytest.mark.parametrize("population", POPULATIONS)
+@pytest.mark.parametrize("name", NAMES)
+def test_splits_are_whole_and_share_no_class(name: str, population: str, corpora: Corpora) -> None:
+    drawn = {split: classes(name, corpora[name][f"{population}-{split}"][0]) for split in SPLITS}
+    assert {split: len(found) for split, found in drawn.items()} == {"train": 1_500, "validation": 62, "test": 500}
+    for one, other in itertools.combinations(SPLITS, 2):
+        assert not set(drawn[one]) & set(drawn[other]), f"{one} and {other} share queries"
+    for split in SPLITS:  # here every space is large enough, for training too
+        assert len(set(drawn[split])) == len(drawn[split]), f"{split} repeats a query"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_populations_and_distinct_cities(name: str, corpora: Corpora, cities: list[City]) -> None:
+    first = first_atlantis(cities)
+    for split in SPLITS:
+        world, atlantis = (rows(corpora[name][f"{population}-{split}"][0]) for population in POPULATIONS)
+        assert all(0 <= city < first for row in world for city in row)
+        assert all(max(row) < len(cities) for row in atlantis)
+        assert all(any(city >= first for city in row) for row in atlantis)
+        assert all(len(set(row)) == len(row) for row in world + atlantis)
+    known = {city for split in SPLITS for row in rows(corpora[name][f"world-{split}"][0]) for city in row}
+    assert known == set(range(first))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_atlantis_takes_every_slot_equally_often(name: str, corpora: Corpora, cities: list[City]) -> None:
+    first = first_atlantis(cities)
+    found = [row for split in SPLITS for row in rows(corpora[name][f"atlantis-{split}"][0])]
+    size = max(map(len, found))
+    share = (np.array([row for row in found if len(row) == size]) >= first).mean(axis=0)
+    expected = 1 / size + (1 - 1 / size) * 24 / 120  # the chosen slot, and 24 of 120 in the others
+    assert (np.abs(share - expected) < 0.1).all(), share
+
+
+@pytest.mark.parametrize("population", POPULATIONS)
+@pytest.mark.parametrize("name", ["inside", "crossing"])
+def test_labels_are_balanced_exactly_within_each_size(name: str, population: str, corpora: Corpora) -> None:
+    for split in SPLITS:
+        queries, _ = corpora[name][f"{population}-{split}"]
+        counts = Counter(zip(map(len, rows(queries)), queries.answers.tolist(), strict=True))
+        sizes = {size for size, _ in counts}
+        assert sizes == ({4, 5, 6} if name == "inside" else {4})
+        assert all(counts[size, 0] == counts[size, 1] for size in sizes)
+        of_one_label = [counts[size, 0] for size in sizes]
+        assert max(of_one_label) - min(of_one_label) <= 1
+
+
+@pytest.mark.parametrize("population", POPULATIONS)
+def test_perimeter_sizes_are_even(population: str, corpora: Corpora) -> None:
+    for split in SPLITS:
+        counts = Counter(map(len, rows(corpora["perimeter"][f"{population}-{split}"][0])))
+        assert set(counts) == {2, 3, 4, 5}
+        assert max(counts.values()) - min(counts.values()) <= 1
+
+
+@pytest.mark.parametrize("name", ["inside", "crossing"])
+def test_an_odd_number_of_lines_is_one_line_off_balance_at_most(name: str) -> None:
+    for split, queries in draw(name, lines(train=101, validation=9, test=51), cities=40).items():
+        counts = Counter(queries.answers.tolist())
+        assert abs(counts[0] - counts[1]) == 1, split
+        assert len(queries.answers) == {"train": 101, "validation": 9, "test": 51}[split]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_splits_smaller_than_the_number_of_sizes_are_drawn_all_the_same(name: str) -> None:
+    drawn = draw(name, lines(train=1, validation=2, test=3), cities=40)
+    assert {split: len(queries.cities) for split, queries in drawn.items()} == {"train": 1, "validation": 2, "test": 3}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_second_run_is_bit_identical_and_another_seed_is_not(
+    name: str, scale: Scale, cities: list[City], corpora: Corpora
+) -> None:
+    again = generate(scale, name, cities)
+    other = generate(replace(scale, world=replace(scale.world, seed=43)), name, cities)
+    for key, (queries, encoded) in corpora[name].items():
+        assert (again[key][0].cities == queries.cities).all()
+        assert (again[key][0].answers == queries.answers).all()
+        assert (again[key][1].tokens == encoded.tokens).all()
+        assert (again[key][1].lengths == encoded.lengths).all()
+        assert (other[key][0].cities != queries.cities).any()
+
+
+def test_another_process_with_another_hash_seed_draws_the_same() -> None:
+    program = (
+        "import hashlib, sys; sys.path[:0] = sys.argv[1:]\n"
+        "from test_queries import draw, lines\n"
+        "drawn = draw('inside', lines(train=50, validation=8, test=20), cities=30, population='atlantis')\n"
+        "print(hashlib.sha256(b''.join(q.cities.tobytes() for q in drawn.values())).hexdigest())\n"
+    )
+    command = [sys.executable, "-c", program, str(Path(worldwidth.__file__).parents[1]), str(ROOT / "tests")]
+    outputs = {
+        subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+
+
+def test_every_split_has_a_stream_of_its_own() -> None:
+    few, many = (draw("angle", lines(train, validation=20, test=50), cities=60) for train in (10, 300))
+    assert (few["test"].cities == many["test"].cities).all()
+    assert (few["validation"].cities == many["validation"].cities).all()
+    assert not set(classes("angle", few["test"])) & set(classes("angle", many["train"]))
+
+
+@pytest.mark.parametrize("population", POPULATIONS)
+@pytest.mark.parametrize(("one", "other"), [("distance", "compass"), ("angle", "trianglearea")])
+def test_no_two_tasks_see_the_same_queries(one: str, other: str, population: str) -> None:
+    corpus = lines(train=20, validation=20, test=2_000)
+    first, second = (
+        {frozenset(row) for row in rows(draw(name, corpus, 1_000, population)["test"])} for name in (one, other)
+    )
+    # Of 499,500 pairs about 8 meet by chance, of the 5,010 pairs with one of five Atlantis cities about 800.
+    assert len(first & second) < (1_000 if population == "atlantis" and one == "distance" else 30)
+
+
+@pytest.mark.parametrize("train", [100, 4_400, 24_000])
+def test_a_train_split_larger_than_its_space_repeats_but_covers_every_class(train: int) -> None:
+    drawn = draw("distance", lines(train, validation=10, test=100), cities=96)
+    found = Counter(classes("distance", drawn["train"]))
+    space = comb(96, 2) - 110
+    assert len(drawn["train"].cities) == train
+    assert len(found) == min(train, space)
+
+
+def test_a_train_split_just_larger_than_a_large_space_covers_every_class() -> None:
+    drawn = draw("distance", lines(train=54_300, validation=10, test=100), cities=330)
+    missing = comb(330, 2) - 110 - len(set(classes("distance", drawn["train"])))
+    assert missing == 0, f"{missing} classes never used, yet others are repeated"
+
+
+def test_a_test_split_that_needs_nearly_its_whole_space_gets_it() -> None:
+    drawn = draw("distance", lines(train=4, validation=4, test=comb(330, 2) - 8), cities=330)
+    assert len(set(classes("distance", drawn["test"]))) == comb(330, 2) - 8
+
+
+@pytest.mark.parametrize(
+    ("split", "corpus", "wanted", "found"),
+    [
+        ("test", lines(train=10, validation=4, test=46), 46, 45),
+        ("validation", lines(train=10, validation=6, test=40), 6, 5),
+        ("train", lines(train=10, validation=5, test=40), 10, 0),
+    ],
+)
+def test_a_space_too_small_for_a_split_is_a_readable_error(split: str, corpus: Corpus, wanted: int, found: int) -> None:
+    with pytest.raises(WorldwidthError) as error:
+        draw("distance", corpus, cities=10)
+    message = str(error.value)
+    assert "\n" not in message
+    assert message.startswith(f"distance, world, {split}: {wanted} different queries wanted, {found} left")
