@@ -1,0 +1,378 @@
+"""`worldwidth plots --partial` on a study that is not finished, and `worldwidth sample`.
+
+pytest tests/test_partial_and_sample.py
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from shapely import MultiPoint, Point
+
+from worldwidth import cli, corpus, partial, results, world
+from worldwidth.errors import WorldwidthError
+from worldwidth.layout import CORPORA, EVALUATIONS, SCORES
+from worldwidth.matrix import Matrix, load
+from worldwidth.partial import draw_partial
+from worldwidth.queries import POPULATIONS, SPLITS
+from worldwidth.sample import print_sample, sample_lines
+from worldwidth.tasks import load_task
+from worldwidth.world import City
+
+ROOT = Path(__file__).parents[1]
+TASKS = ("distance", "inside")
+FIGURES = {"ftwb1.png", "ftwb2.png", "difference.png", "overview.png"}
+
+
+def smoke() -> Matrix:
+    matrix = replace(load(ROOT / "params.yaml"), scale="smoke", arch="narrow")
+    scale = replace(matrix.selected, statistics=replace(matrix.selected.statistics, resamples=100))
+    return replace(matrix, scales={**matrix.scales, "smoke": scale})
+
+
+# --- a study in part
+
+
+def write_evaluation(matrix: Matrix, model: str) -> None:
+    """Per-line scores and the statistics that the matrices need, in the pipeline's formats."""
+    rng = np.random.default_rng(list(matrix.models).index(model))
+    lines: dict[str, Any] = {}
+    report: dict[str, Any] = {}
+    for task, population in itertools.product(matrix.tasks, ("world", "atlantis")):
+        easy = population == "world" or task in matrix.finetunes.get(model, ())
+        right = (rng.random(40) < (0.9 if easy else 0.4)).astype(np.float32)
+        error = rng.integers(1, 20 if easy else 200, 40).astype(np.float32)
+        lines[f"{task}.{population}"] = right if load_task(task).labels else error
+        mean = float(lines[f"{task}.{population}"].mean())
+        report.setdefault(task, {})[population] = {
+            "mean": mean, "n": 40, "constant_mean": 0.5 if load_task(task).labels else 50
+        }  # fmt: skip
+    report["multitask"] = {"exact_match": 0.5, "n": 40}
+    for folder in (EVALUATIONS, SCORES):
+        folder.mkdir(parents=True, exist_ok=True)
+    (EVALUATIONS / f"{model}.json").write_text(json.dumps(report))
+    np.savez_compressed(SCORES / f"{model}.npz", **lines)
+
+
+@pytest.fixture
+def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Matrix:
+    """The working directory is empty but for the results and plots of an earlier, finished run."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("results/summary.json", "results/matrices.csv", "plots/ftwb1.png", "plots/overview.png", "dvc.lock"):
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"committed {name}")
+    return smoke()
+
+
+def hashes(*outside: str) -> dict[str, str]:
+    """Path -> hash of every file below the working directory that is not below ``outside``."""
+    files = [path for path in Path().rglob("*") if path.is_file() and path.parts[0] not in outside]
+    return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_three_of_fourteen_models(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
+    done = ("base", "ftwb1-3", "ftwb2-2")
+    for model in done:
+        write_evaluation(matrix, model)
+    before = hashes()
+    assert len(before) == 5 + 6
+    draw_partial(matrix)
+    assert hashes("partial") == before
+    assert {path.name for path in Path("partial").iterdir()} == FIGURES
+    assert all((Path("partial") / name).read_bytes().startswith(b"\x89PNG") for name in FIGURES)
+    output = capsys.readouterr().out.splitlines()
+    assert "evaluated: 3 of 14 models" in output
+    (missing,) = (line for line in output if line.startswith("missing: "))
+    assert missing.removeprefix("missing: ").split(", ") == [m for m in matrix.models if m not in done]
+    assert all(f"partial/{name}" in output[0] for name in FIGURES)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What would be drawn, instead of the pictures: the arguments of every call of draw_study."""
+    calls: list[tuple[Any, ...]] = []
+
+    def draw_study(*arguments: Any) -> list[Path]:
+        calls.append(arguments)
+        return []
+
+    monkeypatch.setattr(partial, "draw_study", draw_study)
+    return calls
+
+
+def test_only_the_base_model(matrix: Matrix, drawn: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]) -> None:
+    write_evaluation(matrix, "base")
+    draw_partial(matrix)
+    assert drawn == [(matrix, [], {}, Path("partial"), frozenset(matrix.finetunes))]
+    assert "evaluated: 1 of 14 models" in capsys.readouterr().out
+
+
+def test_a_finished_study_is_drawn_as_the_pipeline_does(
+    matrix: Matrix, drawn: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model in matrix.models:
+        write_evaluation(matrix, model)
+    draw_partial(matrix)
+    output = capsys.readouterr().out
+    assert "evaluated: 14 of 14 models" in output
+    assert "missing" not in output
+    cells, headline = results.compute_matrices(results.load_study(matrix, matrix.models), 100)
+    assert drawn == [(matrix, cells, headline, Path("partial"), frozenset())]
+
+
+def test_the_number_of_resamples_is_the_one_in_params(matrix: Matrix, drawn: list[tuple[Any, ...]]) -> None:
+    for model in ("base", "ftwb1-1"):
+        write_evaluation(matrix, model)
+    fewer = replace(matrix.selected, statistics=replace(matrix.selected.statistics, resamples=300))
+    draw_partial(replace(matrix, scales={**matrix.scales, "smoke": fewer}))
+    cells, _ = results.compute_matrices(results.load_study(matrix, ("base", "ftwb1-1")), 300)
+    assert drawn[0][1] == cells
+
+
+def test_without_the_base_model_there_is_nothing_to_draw(matrix: Matrix) -> None:
+    write_evaluation(matrix, "ftwb1-1")
+    before = hashes()
+    with pytest.raises(WorldwidthError, match="base") as caught:
+        draw_partial(matrix)
+    assert "`dvc repro evaluate@base`" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert hashes() == before
+    assert not Path("partial").exists()
+
+
+def test_a_model_counts_once_both_its_files_are_there(
+    matrix: Matrix, drawn: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model in ("base", "ftwb1-1", "ftwb1-2"):
+        write_evaluation(matrix, model)
+    (EVALUATIONS / "ftwb1-1.json").unlink()
+    (SCORES / "ftwb1-2.npz").unlink()
+    draw_partial(matrix)
+    output = capsys.readouterr().out
+    assert "evaluated: 1 of 14 models" in output
+    assert "ftwb1-1, ftwb1-2" in output
+    assert drawn[0][-1] == frozenset(matrix.finetunes)
+
+
+def test_a_damaged_evaluation_is_one_clear_line_and_no_picture(matrix: Matrix) -> None:
+    for model in ("base", "ftwb1-1"):
+        write_evaluation(matrix, model)
+    (SCORES / "ftwb1-1.npz").write_text("no archive")
+    with pytest.raises(WorldwidthError, match=r"results/scores/ftwb1-1\.npz.*`dvc repro evaluate@ftwb1-1`"):
+        draw_partial(matrix)
+    assert not Path("partial").exists()
+
+
+def test_the_command_line_draws_a_part(
+    matrix: Matrix,
+    drawn: list[tuple[Any, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for model in ("base", "ftwb1-1"):
+        write_evaluation(matrix, model)
+    write_params()
+    assert run(monkeypatch, "plots", "--partial") == 0
+    assert "evaluated: 2 of 14 models" in capsys.readouterr().out
+    (EVALUATIONS / "base.json").unlink()
+    assert run(monkeypatch, "plots", "--partial") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("worldwidth: ")
+
+
+# --- lines of a corpus
+
+
+def write_params() -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(re.sub(r"(?m)^scale: \w+", "scale: smoke", text), encoding="utf-8")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of `worldwidth ARGUMENTS`."""
+    monkeypatch.setattr(sys, "argv", ["worldwidth", *arguments])
+    try:
+        cli.main()
+    except SystemExit as stopped:
+        return int(stopped.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def cities() -> list[City]:
+    return world.build(smoke().selected.world)
+
+
+@pytest.fixture(scope="module", params=["cities", "characters"])
+def project(request: pytest.FixtureRequest, cities: list[City], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the smoke world and the corpora of two tasks, for both kinds of tokens. Read only."""
+    folder = tmp_path_factory.mktemp(request.param)
+    world.save(cities, folder / "data" / "cities.csv")
+    matrix = two_tasks(request.param)
+    for task in TASKS:
+        corpus.save(task, corpus.generate(matrix.selected, task, cities), folder / CORPORA / task)
+    return folder
+
+
+def two_tasks(tokens: str) -> Matrix:
+    matrix = smoke()
+    model = replace(matrix.selected.model, tokens="cities" if tokens == "cities" else "characters")
+    scale = replace(matrix.selected, model=model)
+    finetunes: dict[str, tuple[str, ...]] = {"ftwb1-1": ("distance",), "ftwb1-5": ("inside",)}
+    return replace(matrix, tasks=TASKS, finetunes=finetunes, scales={**matrix.scales, "smoke": scale})
+
+
+@pytest.fixture
+def sampled(project: Path, monkeypatch: pytest.MonkeyPatch) -> Matrix:
+    """The matrix of ``project``, which is the working directory."""
+    monkeypatch.chdir(project)
+    return two_tasks("cities" if project.name.startswith("cities") else "characters")
+
+
+def answer(task: str, places: list[tuple[int, int]]) -> str:
+    if task == "distance":
+        return str(round(math.dist(*places)))  # a square root of an integer never ends in .5
+    hull = MultiPoint(places[1:]).convex_hull
+    return "TRUE" if hull.area > 0 and hull.covers(Point(places[0])) else "FALSE"
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("population", POPULATIONS)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_line_says_what_its_cities_say(
+    sampled: Matrix,
+    cities: list[City],
+    capsys: pytest.CaptureFixture[str],
+    task: str,
+    population: str,
+    split: str,
+) -> None:
+    print_sample(sampled, task, population, split, 40, as_json=True)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == min(40, getattr(getattr(sampled.selected.corpus, population), split))
+    by_id = {city.city_id: city for city in cities}
+    answers = set()
+    for line in lines:
+        assert list(line) == ["text", "task", "population", "split", "answer", "cities"]
+        assert (line["task"], line["population"], line["split"]) == (task, population, split)
+        expression, found = line["text"].split("=")
+        assert expression.startswith({"distance": "dist(", "inside": "inside("}[task])
+        assert found == line["answer"]
+        named = line["cities"]
+        assert [int(number) for number in re.findall(r"c_(\d{2})\b", expression)] == [c["city_id"] for c in named]
+        for c in named:
+            assert list(c) == ["city_id", "name", "x", "y", "is_atlantis"]
+            true = by_id[c["city_id"]]
+            assert (c["name"], c["x"], c["y"], c["is_atlantis"]) == (true.name, true.x, true.y, true.is_atlantis)
+        assert any(c["is_atlantis"] for c in named) is (population == "atlantis")
+        assert answer(task, [(c["x"], c["y"]) for c in named]) == found
+        answers.add(found)
+    sizes = {len(line["cities"]) for line in lines}
+    assert sizes == ({2} if task == "distance" else {4, 5})
+    assert len(answers) > 1
+
+
+def test_the_first_lines_are_the_same_however_many_are_asked_for(sampled: Matrix) -> None:
+    few, many = (list(sample_lines(sampled, "inside", "atlantis", "test", n)) for n in (3, 30))
+    assert few == many[:3]
+    assert len(list(sample_lines(sampled, "inside", "atlantis", "test", 10**6))) == 40
+
+
+def test_readable_lines_name_every_city_with_its_place(sampled: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
+    print_sample(sampled, "inside", "atlantis", "train", 5, as_json=False)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 5
+    for shown, line in zip(printed, sample_lines(sampled, "inside", "atlantis", "train", 5), strict=True):
+        assert shown.startswith(line["text"])
+        places = ", ".join(f"{c['name']} ({c['x']}, {c['y']})" for c in line["cities"])
+        assert shown.removeprefix(line["text"]).strip() == places
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("distnace", "world", "test", 1), ("--task", "'distnace'", "distance, inside", "did you mean 'distance'?")),
+        (("angle", "world", "test", 1), ("--task", "'angle'", "distance, inside")),  # a task, but none of this study
+        (("", "world", "test", 1), ("--task", "''", "distance, inside")),
+        (("inside", "atlantic", "test", 1), ("--population", "world, atlantis", "did you mean 'atlantis'?")),
+        (("inside", "world", "tests", 1), ("--split", "train, validation, test", "did you mean 'test'?")),
+        (("inside", "world", "val", 1), ("--split", "'val'", "train, validation, test")),
+        (("inside", "world", "test", 0), ("-n", "0", "1 or more")),
+        (("inside", "world", "test", -5), ("-n", "-5", "1 or more")),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(
+    sampled: Matrix,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, str, str, int],
+    parts: tuple[str, ...],
+) -> None:
+    with pytest.raises(WorldwidthError) as caught:
+        print_sample(sampled, *arguments, as_json=True)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+    assert capsys.readouterr().out == ""
+
+
+def test_missing_and_damaged_corpora_are_one_clear_line(
+    sampled: Matrix, cities: list[City], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path.cwd()
+    monkeypatch.chdir(tmp_path)
+
+    def refused(*parts: str) -> None:
+        with pytest.raises(WorldwidthError) as caught:
+            list(sample_lines(sampled, "distance", "world", "test", 1))
+        assert "\n" not in str(caught.value)
+        assert all(part in str(caught.value) for part in parts)
+
+    refused("data/cities.csv", "`dvc repro cities`")
+    world.save(cities)
+    refused("data/corpora/distance/manifest.json", "`dvc repro corpus@distance`")
+    (tmp_path / CORPORA).mkdir()
+    copied = tmp_path / CORPORA / "distance"
+    copied.mkdir()
+    for path in (source / CORPORA / "distance").iterdir():
+        (copied / path.name).write_bytes(path.read_bytes())
+    assert len(list(sample_lines(sampled, "distance", "world", "test", 1))) == 1
+    damaged = copied / "world-test.tokens.npy"
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(bytes(content))
+    refused("world-test.tokens.npy", "damaged", "`dvc repro corpus@distance`")
+    damaged.unlink()
+    refused("world-test.tokens.npy", "not found", "`dvc repro corpus@distance`")
+
+
+def test_the_command_line_prints_lines_and_refuses_in_one_line(
+    cities: list[City], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params()
+    matrix = smoke()
+    world.save(cities)
+    corpus.save("distance", corpus.generate(matrix.selected, "distance", cities), CORPORA / "distance")
+    capsys.readouterr()
+    assert run(monkeypatch, "sample", "--task", "distance", "--json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 20
+    assert {(line["population"], line["split"]) for line in lines} == {("world", "test")}
+    for arguments in (["--task", "distanc"], ["--task", "distance", "-n", "0"], ["--task", "angle"]):
+        assert run(monkeypatch, "sample", *arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        assert captured.err.startswith("worldwidth: ")

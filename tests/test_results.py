@@ -1,0 +1,452 @@
+"""The study's tables, from a finished study written here in the pipeline's formats; and damaged files.
+
+pytest tests/test_results.py
+"""
+
+import csv
+import gc
+import io
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from worldwidth import results
+from worldwidth.errors import WorldwidthError
+from worldwidth.layout import CURVES, EVALUATIONS, MATRICES, SCORES
+from worldwidth.matrix import Matrix, load
+from worldwidth.scores import Cell
+from worldwidth.tasks import load_task
+
+ROOT = Path(__file__).parents[1]
+Floats = NDArray[np.float64]
+LINES = 60
+PARAMETERS, RESAMPLES = 44_512, 100
+
+
+def statistics(lines: Floats) -> dict[str, float | int]:
+    spread = {"mean": lines.mean(), "median": np.median(lines), "std": lines.std(), "min": lines.min()}
+    numbers: dict[str, float] = {key: float(value) for key, value in spread.items()}
+    return {**numbers, "max": float(lines.max()), "n": len(lines), "parse_rate": 1.0, "exact_match": 0.25}
+
+
+def write_study(matrix: Matrix) -> None:
+    """All models' evaluations, per-line scores and training curves, below the working directory."""
+    rng = np.random.default_rng(0)
+    for folder in (CURVES, EVALUATIONS, SCORES):
+        folder.mkdir(parents=True)
+    for number, model in enumerate(matrix.models):
+        report: dict[str, Any] = {}
+        lines: dict[str, Any] = {}
+        for task in matrix.tasks:
+            report[task] = {}
+            for population in ("world", "atlantis"):
+                easy = population == "world" or task in matrix.finetunes.get(model, ())
+                right = (rng.random(LINES) < (0.9 if easy else 0.4)).astype(np.float32)
+                error = rng.integers(1, 20 if easy else 200, LINES).astype(np.float32)
+                lines[f"{task}.{population}"] = right if load_task(task).labels else error
+                report[task][population] = {
+                    **statistics(lines[f"{task}.{population}"].astype(float)),
+                    "constant_answer": "TRUE" if load_task(task).labels else "58",
+                    "constant_mean": 0.5 if load_task(task).labels else 50.0,
+                }
+        parts = {task: statistics(lines[f"{task}.world"][:9].astype(float)) for task in matrix.tasks}
+        report["multitask"] = {"exact_match": 0.125, "n": 9 * len(parts), **parts}
+        (EVALUATIONS / f"{model}.json").write_text(json.dumps(report, indent=2))
+        np.savez_compressed(SCORES / f"{model}.npz", **lines)
+        rows = ["step,tokens,flops,loss,learning_rate,validation_loss"]
+        for step in (1, 5, 7 + number):
+            flops = 6 * PARAMETERS * 100 * step
+            rows.append(f"{step},{100 * step},{flops},1.25,0.001,{'' if step == 5 else 1.5}")
+        (CURVES / f"{model}.csv").write_text("\n".join(rows) + "\n")
+
+
+def arrays(path: Path) -> dict[str, Any]:
+    with np.load(path) as archive:
+        return dict(archive)
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Matrix:
+    return replace(load(ROOT / "params.yaml"), scale="smoke")
+
+
+@pytest.fixture(scope="module")
+def written(matrix: Matrix, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_study(matrix)
+    return folder
+
+
+@pytest.fixture
+def study(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the study, to be damaged, as the working directory."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def compute(matrix: Matrix) -> tuple[list[Cell], dict[str, Any]]:
+    return results.compute_matrices(results.load_study(matrix, matrix.models), RESAMPLES)
+
+
+def scores(cells: list[Cell], trained: bool | None = None) -> Floats:
+    chosen = [cell.score for cell in cells if trained is None or cell.trained is trained]
+    return np.array([score for score in chosen if score is not None])
+
+
+# --- the matrices
+
+
+def test_a_finished_study_has_all_cells_of_the_published_matrices(matrix: Matrix, study: Path) -> None:
+    cells, headline = compute(matrix)
+    counts = {
+        name: [cell.trained for cell in cells if cell.matrix == name] for name in ("ftwb1", "ftwb2", "difference")
+    }
+    assert {name: len(found) for name, found in counts.items()} == {"ftwb1": 49, "ftwb2": 42, "difference": 42}
+    assert {name: sum(found) for name, found in counts.items()} == {"ftwb1": 7, "ftwb2": 12, "difference": 12}
+    assert len(cells) == 133
+    assert list(headline) == ["ftwb1", "ftwb2", "difference"]
+    assert {name: entry["cells"] for name, entry in headline.items()} == {"ftwb1": 49, "ftwb2": 42, "difference": 42}
+    for name, first in (("ftwb1", "ftwb1-1"), ("ftwb2", "ftwb2-4"), ("difference", "ftwb2-4")):
+        rows = [cell for cell in cells if cell.matrix == name]
+        assert [cell.task for cell in rows[:7]] == list(matrix.tasks)
+        assert rows[0].model == first
+        assert [cell.trained for cell in rows] == [cell.task in matrix.finetunes[cell.model] for cell in rows]
+    assert [cell.model for cell in cells if cell.task == "angle" and cell.matrix != "difference"] == list(
+        matrix.finetunes
+    )
+
+
+def test_cells_repeat_the_formulas_on_the_written_files(matrix: Matrix, study: Path) -> None:
+    cells, _ = compute(matrix)
+    means = {
+        model: {key: float(lines.mean()) for key, lines in arrays(SCORES / f"{model}.npz").items()}
+        for model in matrix.models
+    }
+    plain = {(cell.model, cell.task): cell for cell in cells if cell.matrix != "difference"}
+    for (model, task), cell in plain.items():
+        v, atlantis, world = (
+            means[model][f"{task}.atlantis"],
+            *(means["base"][f"{task}.{p}"] for p in ("atlantis", "world")),
+        )
+        if load_task(task).labels:
+            score = (v - atlantis) / (world - atlantis)
+        else:
+            score = math.log(atlantis / v) / math.log(atlantis / world)
+        assert cell.score == pytest.approx(score, rel=1e-5)
+        assert cell.constant == (0.5 if load_task(task).labels else 50.0)
+        assert (cell.raw, cell.base_atlantis, cell.base_world) == pytest.approx((v, atlantis, world), rel=1e-5)
+        assert cell.measurable
+        assert cell.standard_error is not None
+        assert cell.standard_error > 0
+    for cell in cells:
+        if cell.matrix != "ftwb1":
+            names = [f"ftwb1-{1 + matrix.tasks.index(task)}" for task in matrix.finetunes[cell.model]]
+            best = (max if load_task(cell.task).labels else min)(names, key=lambda name: plain[name, cell.task].raw)
+            assert cell.expected == pytest.approx(plain[best, cell.task].score)
+        if cell.matrix == "difference":
+            own = plain[cell.model, cell.task]
+            assert own.score is not None
+            assert cell.expected is not None
+            assert cell.score == pytest.approx(own.score - cell.expected)
+
+
+def test_the_headline_is_plain_means_over_cells(matrix: Matrix, study: Path) -> None:
+    cells, headline = compute(matrix)
+    for name, entry in headline.items():
+        rows = [cell for cell in cells if cell.matrix == name]
+        blocks: dict[str, bool | None] = {"trained": True, "transfer": False}
+        if name == "difference":
+            blocks["overall"] = None
+        keys = {f"{block}{part}" for block in blocks for part in ("", "_std", "_se")}
+        assert set(entry) == keys | {"measurable", "cells"} | ({"constant"} if name != "difference" else set())
+        for block, trained in blocks.items():
+            assert entry[block] == pytest.approx(np.mean(scores(rows, trained)))
+            assert entry[f"{block}_std"] == pytest.approx(np.std(scores(rows, trained)))
+            assert entry[f"{block}_se"] > 0
+        if name != "difference":
+            assert entry["constant"] == pytest.approx(np.mean([cell.constant_score for cell in rows]))
+        assert entry["measurable"] == len(rows)
+    assert json.loads(json.dumps(headline, allow_nan=False)) == headline
+
+
+def test_columns_that_are_not_measurable_leave_the_means_and_are_counted(matrix: Matrix, study: Path) -> None:
+    made = results.load_study(matrix, matrix.models)
+    made.scores["base"]["angle.world"] = made.scores["base"]["angle.atlantis"] + 1
+    cells, headline = results.compute_matrices(made, RESAMPLES)
+    assert {name: entry["measurable"] for name, entry in headline.items()} == {
+        "ftwb1": 42,
+        "ftwb2": 36,
+        "difference": 36,
+    }
+    assert {name: entry["cells"] for name, entry in headline.items()} == {"ftwb1": 49, "ftwb2": 42, "difference": 42}
+    for name, entry in headline.items():
+        rows = [cell for cell in cells if cell.matrix == name]
+        assert [cell.score is None for cell in rows] == [cell.task == "angle" for cell in rows]
+        assert entry["transfer"] == pytest.approx(np.mean(scores(rows, trained=False)))
+        assert len(scores(rows, trained=False)) == {"ftwb1": 36, "ftwb2": 25, "difference": 25}[name]
+    assert headline["ftwb1"]["constant"] == pytest.approx(
+        np.mean([cell.constant_score for cell in cells if cell.constant_score is not None and cell.matrix == "ftwb1"])
+    )
+
+
+def test_nothing_measurable_is_null_and_never_zero(matrix: Matrix, study: Path) -> None:
+    made = results.load_study(matrix, matrix.models)
+    for task in matrix.tasks:
+        made.scores["base"][f"{task}.world"] = made.scores["base"][f"{task}.atlantis"]
+    _, headline = results.compute_matrices(made, RESAMPLES)
+    for entry in headline.values():
+        assert entry["measurable"] == 0
+        assert {value for key, value in entry.items() if key not in ("measurable", "cells")} == {None}
+
+
+def test_a_study_in_part_has_the_matrices_it_can_have(matrix: Matrix, study: Path) -> None:
+    made = results.load_study(matrix, ("base", "ftwb1-1", "ftwb2-4", "ftwb2-13", "ftwb1-6"))
+    cells, headline = results.compute_matrices(made, RESAMPLES)
+    counts = {name: len([c for c in cells if c.matrix == name]) for name in headline}
+    assert counts == {"ftwb1": 14, "ftwb2": 14, "difference": 7}
+    assert {c.model for c in cells if c.matrix == "difference"} == {"ftwb2-13"}
+
+
+# --- the tables
+
+
+def test_the_table_of_cells_has_the_columns_people_rely_on(matrix: Matrix, study: Path) -> None:
+    cells, _ = compute(matrix)
+    results.write_table(results.cells_table(cells), MATRICES)
+    rows = list(csv.DictReader(io.StringIO(MATRICES.read_text(encoding="utf-8"))))
+    assert len(rows) == 133
+    wanted = "matrix model task trained raw base_atlantis base_world constant score standard_error expected measurable"
+    assert set(wanted.split()) <= set(rows[0])
+    assert {row["trained"] for row in rows} == {"True", "False"}  # what the template of dvc plots compares with
+    assert {row["expected"] for row in rows if row["matrix"] == "ftwb1"} == {""}
+    assert [float(row["score"]) for row in rows] == pytest.approx([cell.score for cell in cells], rel=1e-15)
+
+
+def test_cells_come_back_as_they_were(matrix: Matrix, study: Path) -> None:
+    made = results.load_study(matrix, matrix.models)
+    made.scores["base"]["angle.world"] = made.scores["base"]["angle.atlantis"]
+    cells, _ = results.compute_matrices(made, RESAMPLES)
+    assert any(cell.score is None for cell in cells)
+    results.write_table(results.cells_table(cells), MATRICES)
+    read = results.read_cells()
+    assert read == cells
+    for before, after in zip(cells, read, strict=True):
+        for field in fields(Cell):
+            assert type(getattr(after, field.name)) is type(getattr(before, field.name)), field.name
+    first = MATRICES.read_bytes()
+    results.write_table(results.cells_table(read), MATRICES)
+    assert MATRICES.read_bytes() == first
+
+
+def test_cells_without_any_number_come_back_as_they_were(matrix: Matrix, study: Path) -> None:
+    made = results.load_study(matrix, ("base", "ftwb1-1"))
+    for task in matrix.tasks:
+        made.scores["base"][f"{task}.world"] = made.scores["base"][f"{task}.atlantis"]
+    cells, _ = results.compute_matrices(made, RESAMPLES)
+    assert {cell.score for cell in cells} == {None}
+    results.write_table(results.cells_table(cells), MATRICES)
+    assert results.read_cells() == cells
+
+
+def test_the_evaluation_table_holds_every_model_and_test_set(matrix: Matrix, study: Path) -> None:
+    table = results.evaluation_table(matrix)
+    assert len(table) == 14 * (7 * 2 + 7 + 1) == 308
+    assert not table.duplicated(["model", "task", "population"]).any()
+    assert list(table["model"].drop_duplicates()) == list(matrix.models)
+    assert set(table["population"]) == {"world", "atlantis", "multitask"}
+    indexed = {(row["model"], row["task"], row["population"]): row for row in table.to_dict("records")}
+    for model in ("base", "ftwb2-12"):
+        report = json.loads((EVALUATIONS / f"{model}.json").read_text())
+        for task in matrix.tasks:
+            for population, values in (*report[task].items(), ("multitask", report["multitask"][task])):
+                row = indexed[model, task, population]
+                for key in ("mean", "median", "std", "min", "max", "n", "parse_rate", "exact_match"):
+                    assert row[key] == values[key]
+        whole = indexed[model, "all", "multitask"]
+        assert (whole["exact_match"], whole["n"]) == (0.125, 63)
+        assert np.isnan(whole["mean"])
+
+
+def test_the_evaluation_table_goes_without_a_task_that_is_in_no_multitask_line(matrix: Matrix, study: Path) -> None:
+    path = EVALUATIONS / "base.json"
+    report = json.loads(path.read_text())
+    del report["multitask"]["inside"]
+    path.write_text(json.dumps(report))
+    assert len(results.evaluation_table(matrix)) == 307
+
+
+def test_the_training_table_is_all_curves_below_each_other(matrix: Matrix, study: Path) -> None:
+    table = results.training_table(matrix)
+    assert len(table) == 14 * 3
+    assert list(table["model"].drop_duplicates()) == list(matrix.models)
+    assert list(table.columns) == ["model", *results.CURVE_COLUMNS]
+    assert list(table[table["model"] == "ftwb1-2"]["step"]) == [1, 5, 9]
+    assert table["validation_loss"].isna().sum() == 14
+    path = Path("results/training.csv")
+    results.write_table(table, path)
+    assert b"\r" not in path.read_bytes()
+    pd.testing.assert_frame_equal(results.read_table(path, list(table.columns), "run it"), table)
+
+
+def test_the_summary_counts_parameters_steps_tokens_and_flops(matrix: Matrix, study: Path) -> None:
+    summary = results.compute_summary(matrix)
+    steps = sum(7 + number for number in range(1, 14))
+    assert summary == {
+        "parameters": PARAMETERS,
+        "pretraining": {"step": 7, "tokens": 700, "flops": 6 * PARAMETERS * 700},
+        "finetuning": {"step": steps, "tokens": 100 * steps, "flops": 6 * PARAMETERS * 100 * steps},
+    }
+    assert json.loads(json.dumps(summary)) == summary  # plain integers, which numpy's are not
+
+
+def test_the_summary_is_exact_beyond_two_to_the_53(matrix: Matrix, study: Path) -> None:
+    """Hidden size 516 at the published scale; floats count such FLOPs in steps of 16 and lose a parameter."""
+    parameters, tokens = 96 * 516**2 + 227 * 516, 764_000_001
+    rows = (
+        f"step,tokens,flops,loss,learning_rate,validation_loss\n164064,{tokens},{6 * parameters * tokens},1.5,0.1,1.5\n"
+    )
+    (CURVES / "base.csv").write_text(rows)
+    summary = results.compute_summary(matrix)
+    assert summary["pretraining"] == {"step": 164_064, "tokens": tokens, "flops": 6 * parameters * tokens}
+    assert summary["parameters"] == parameters
+
+
+def test_no_text_is_taken_for_a_missing_value(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("task,answer,score\nNA,null,\nnan,None,1.5\n")
+    table = results.read_table(path, ["task", "answer", "score"], "run it")
+    assert list(table["task"]) == ["NA", "nan"]
+    assert list(table["answer"]) == ["null", "None"]
+    assert table["score"].isna().tolist() == [True, False]
+
+
+# --- missing and damaged files
+
+
+def refused(call: Callable[[], object], path: Path, remedy: str) -> None:
+    """``call`` fails with one line that names the file and what to do."""
+    with pytest.raises(WorldwidthError) as caught:
+        call()
+    message = str(caught.value)
+    del caught
+    if path.suffix == ".npz":
+        gc.collect(1)  # a file left open warns now, which pytest makes an error of this test
+    assert "\n" not in message
+    assert str(path) in message
+    assert f"`dvc repro {remedy}`" in message
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    for at in range(60, len(content) - 60, 7):
+        content[at] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def text(path: Path) -> None:
+    path.write_text("<html>\n<b>a, b, c</b>\n</html>\n")
+
+
+DAMAGES = [Path.unlink, cut, flip, empty, text]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("model", ["base", "ftwb2-12"])
+def test_damaged_scores(matrix: Matrix, study: Path, damage: Callable[[Path], None], model: str) -> None:
+    path = SCORES / f"{model}.npz"
+    damage(path)
+    refused(lambda: compute(matrix), path, f"evaluate@{model}")
+
+
+@pytest.mark.parametrize("wrong", ["one array is missing", "one array is short", "no archive but one array"])
+def test_scores_that_are_not_those_of_this_study(matrix: Matrix, study: Path, wrong: str) -> None:
+    path = SCORES / "ftwb1-3.npz"
+    lines = arrays(path)
+    if wrong == "one array is missing":
+        del lines["crossing.atlantis"]
+    elif wrong == "one array is short":
+        lines["crossing.atlantis"] = lines["crossing.atlantis"][:-1]
+    if wrong == "no archive but one array":
+        with path.open("wb") as file:
+            np.save(file, lines["angle.world"])
+    else:
+        np.savez_compressed(path, **lines)
+    refused(lambda: compute(matrix), path, "evaluate@ftwb1-3")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_evaluation_of_the_base_model(matrix: Matrix, study: Path, damage: Callable[[Path], None]) -> None:
+    damage(EVALUATIONS / "base.json")
+    refused(lambda: compute(matrix), EVALUATIONS / "base.json", "evaluate@base")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_evaluation(matrix: Matrix, study: Path, damage: Callable[[Path], None]) -> None:
+    damage(EVALUATIONS / "ftwb2-15.json")
+    refused(lambda: results.evaluation_table(matrix), EVALUATIONS / "ftwb2-15.json", "evaluate@ftwb2-15")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"distance": {"world": {}}}'])
+def test_json_that_is_no_evaluation_of_this_study(matrix: Matrix, study: Path, content: str) -> None:
+    path = EVALUATIONS / "base.json"
+    path.write_text(content)
+    refused(lambda: compute(matrix), path, "evaluate@base")
+    refused(lambda: results.evaluation_table(matrix), path, "evaluate@base")
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "no rows", "cut in its last row", "no flops", "more fields than columns"])
+def test_a_damaged_training_curve(matrix: Matrix, study: Path, damage: Callable[[Path], None] | str) -> None:
+    path = CURVES / "ftwb1-4.csv"
+    content = path.read_text()
+    if damage == "no rows":
+        path.write_text(content.splitlines()[0] + "\n")
+    elif damage == "cut in its last row":
+        path.write_text(content[: content.rindex("\n", 0, -1) + 5])
+    elif damage == "no flops":
+        path.write_text(content.replace("flops", "flop"))
+    elif damage == "more fields than columns":
+        path.write_text(content + "1,2,3,4,5,6,7,8\n")
+    else:
+        assert callable(damage)
+        damage(path)
+    refused(lambda: results.compute_summary(matrix), path, "ftwb1@4")
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "cut in its last row", "no scores", "one column more", "no text field"])
+def test_a_damaged_table_of_cells(matrix: Matrix, study: Path, damage: Callable[[Path], None] | str) -> None:
+    cells, _ = compute(matrix)
+    table = results.cells_table(cells)
+    results.write_table(table, MATRICES)
+    if damage == "cut in its last row":
+        content = MATRICES.read_text()
+        MATRICES.write_text(content[: content.rindex("\n", 0, -1) + 40])
+    elif damage == "no scores":
+        results.write_table(table.drop(columns="score"), MATRICES)
+    elif damage == "one column more":
+        results.write_table(table.assign(width=64), MATRICES)
+    elif damage == "no text field":
+        results.write_table(table.assign(matrix=table["matrix"].where(table["model"] != "ftwb1-3")), MATRICES)
+    else:
+        assert callable(damage)
+        damage(MATRICES)
+    refused(results.read_cells, MATRICES, "summarize")

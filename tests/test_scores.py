@@ -1,0 +1,485 @@
+"""Normalised improvement, what was to be expected, standard errors: by hand, by formula and by simulation.
+
+pytest tests/test_scores.py
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from worldwidth.scores import (
+    DIFFERENCE,
+    Cell,
+    Study,
+    block_statistics,
+    matrix_cells,
+    matrix_names,
+    matrix_of,
+    normalized,
+    resampled_columns,
+)
+
+Floats = NDArray[np.float64]
+Drawn = dict[tuple[str, str, str], Floats]
+FINETUNES = {"ftwb1-1": ("far",), "ftwb1-2": ("way",), "ftwb2-1": ("far", "way")}
+
+
+def one_score(value: float, base_atlantis: float, base_world: float, is_accuracy: bool) -> float:
+    score = normalized(np.array([value]), np.array([base_atlantis]), np.array([base_world]), is_accuracy)
+    return float(score[0])
+
+
+def exactly(mean: float, n: int = 4) -> Floats:
+    """Lines that all score ``mean``."""
+    return np.full(n, mean)
+
+
+def study(raw: Mapping[str, tuple[float, float]], finetunes: Mapping[str, tuple[str, ...]] = FINETUNES) -> Study:
+    """far (an error) and way (an accuracy); base: far 100 -> 10, way 0.25 -> 0.75; ``raw``: model -> (far, way)."""
+    base = {"far.atlantis": exactly(100), "far.world": exactly(10), "way.atlantis": exactly(0.25)}
+    scores = {"base": {**base, "way.world": exactly(0.75)}}
+    for model, (far, way) in raw.items():
+        # a fine-tuned model's scores on ordinary cities are stored too, and must not be used
+        scores[model] = {"far.atlantis": exactly(far), "way.atlantis": exactly(way)}
+        scores[model] |= {"far.world": exactly(999), "way.world": exactly(0)}
+    return Study(
+        tasks=("far", "way"),
+        finetunes=dict(finetunes),
+        scores=scores,
+        constants={"far": 10 ** (5 / 3), "way": 0.375},
+        is_accuracy={"far": False, "way": True},
+    )
+
+
+def cells_of(study: Study, resamples: int = 100) -> tuple[list[Cell], Drawn]:
+    return matrix_cells(study, resampled_columns(study, resamples))
+
+
+def cell(cells: list[Cell], matrix: str, model: str, task: str) -> Cell:
+    (found,) = (c for c in cells if (c.matrix, c.model, c.task) == (matrix, model, task))
+    return found
+
+
+# --- the formula
+
+
+@pytest.mark.parametrize(
+    ("value", "score"),
+    [
+        (100.0, 0.0),  # as the base model on Atlantis
+        (10.0, 1.0),  # as the base model on ordinary cities
+        (10 * math.sqrt(10), 0.5),
+        (1.0, 2.0),
+        (1000.0, -1.0),
+        (50.0, math.log(2) / math.log(10)),
+    ],
+)
+def test_errors_are_compared_by_their_logarithms(value: float, score: float) -> None:
+    assert one_score(value, 100.0, 10.0, is_accuracy=False) == pytest.approx(score, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("value", "score"), [(0.3, 0.0), (0.8, 1.0), (0.55, 0.5), (1.0, 1.4), (0.05, -0.5), (0.0, -0.6)]
+)
+def test_accuracies_are_compared_by_their_differences(value: float, score: float) -> None:
+    assert one_score(value, 0.3, 0.8, is_accuracy=True) == pytest.approx(score, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("value", "base_atlantis", "base_world", "is_accuracy"),
+    [
+        (50.0, 10.0, 10.0, False),  # ordinary cities are no easier
+        (50.0, 10.0, 100.0, False),
+        (10.0, 10.0, 10.0, False),  # 0 / 0
+        (0.0, 100.0, 10.0, False),  # ln 0
+        (50.0, 100.0, 0.0, False),
+        (0.0, 0.0, 0.0, False),
+        (0.0, 100.0, 0.0, False),
+        (0.5, 0.5, 0.5, True),
+        (0.7, 0.5, 0.5, True),
+        (0.7, 0.5, 0.4, True),
+        (0.0, 0.0, 0.0, True),
+    ],
+)
+def test_not_measurable_is_nan_and_warns_nobody(
+    value: float, base_atlantis: float, base_world: float, is_accuracy: bool
+) -> None:
+    assert math.isnan(one_score(value, base_atlantis, base_world, is_accuracy))
+
+
+@pytest.mark.parametrize("is_accuracy", [False, True])
+def test_the_formula_is_elementwise(is_accuracy: bool) -> None:
+    rng = np.random.default_rng(0)
+    value, atlantis, world = rng.random((3, 50)) + 0.1
+    scores = normalized(value, atlantis, world, is_accuracy)
+    each = [one_score(*row, is_accuracy) for row in zip(value, atlantis, world, strict=True)]
+    assert np.isnan(scores).any()
+    assert np.isfinite(scores).any()
+    np.testing.assert_array_equal(scores, each)
+
+
+@pytest.mark.parametrize("is_accuracy", [False, True])
+def test_a_better_mean_always_has_the_higher_score(is_accuracy: bool) -> None:
+    values = np.linspace(0.01, 2, 100)
+    base_atlantis, base_world = (0.2, 0.9) if is_accuracy else (0.9, 0.2)
+    scores = normalized(values, np.full(100, base_atlantis), np.full(100, base_world), is_accuracy)
+    assert (np.diff(scores) > 0).all() if is_accuracy else (np.diff(scores) < 0).all()
+
+
+# --- the cells
+
+
+def test_every_value_of_every_cell_by_hand() -> None:
+    cells, drawn = cells_of(study({"ftwb1-1": (10, 0.5), "ftwb1-2": (50, 0.75), "ftwb2-1": (5, 0.5)}))
+    assert [(c.matrix, c.model, c.task, c.trained) for c in cells] == [
+        ("ftwb1", "ftwb1-1", "far", True),
+        ("ftwb1", "ftwb1-1", "way", False),
+        ("ftwb1", "ftwb1-2", "far", False),
+        ("ftwb1", "ftwb1-2", "way", True),
+        ("ftwb2", "ftwb2-1", "far", True),
+        ("ftwb2", "ftwb2-1", "way", True),
+        (DIFFERENCE, "ftwb2-1", "far", True),
+        (DIFFERENCE, "ftwb2-1", "way", True),
+    ]
+    assert set(drawn) == {(c.matrix, c.model, c.task) for c in cells}
+    assert {len(values) for values in drawn.values()} == {101}
+    log5, log2 = math.log10(5), math.log10(2)
+    scores = [1, 0.5, log2, 1, 2 - log5, 0.5, 1 - log5, -0.5]
+    expected = [None, None, None, None, 1, 1, 1, 1]
+    raw = [10, 0.5, 50, 0.75, 5, 0.5, 5, 0.5]
+    for found, score, to_be_expected, mean in zip(cells, scores, expected, raw, strict=True):
+        far = found.task == "far"
+        assert found.score == pytest.approx(score, abs=1e-12)
+        assert found.expected == (None if to_be_expected is None else pytest.approx(to_be_expected))
+        assert found.raw == pytest.approx(mean)
+        assert (found.base_atlantis, found.base_world) == ((100, 10) if far else (0.25, 0.75))
+        assert found.constant == (10 ** (5 / 3) if far else 0.375)
+        assert found.constant_score == pytest.approx(1 / 3 if far else 1 / 4)
+        assert found.measurable
+        assert found.standard_error == pytest.approx(0, abs=1e-12)  # all lines alike
+        assert isinstance(found.trained, bool)
+        assert isinstance(found.measurable, bool)
+        assert drawn[found.matrix, found.model, found.task][0] == found.score
+
+
+def test_rows_follow_the_finetunes_and_columns_the_tasks() -> None:
+    shuffled = {name: FINETUNES[name] for name in ("ftwb2-1", "ftwb1-2", "ftwb1-1")}
+    cells, _ = cells_of(study({"ftwb1-1": (10, 0.5), "ftwb2-1": (5, 0.5), "ftwb1-2": (50, 0.75)}, shuffled))
+    assert [c.model for c in cells if c.task == "way"] == ["ftwb2-1", "ftwb1-2", "ftwb1-1", "ftwb2-1"]
+    assert [c.task for c in cells] == ["far", "way"] * 4
+    assert [c.matrix for c in cells[-2:]] == [DIFFERENCE, DIFFERENCE]
+
+
+@pytest.mark.parametrize("first", ["ftwb1-1", "ftwb1-2"])
+def test_expected_is_the_specialist_with_the_lower_error_and_the_higher_accuracy(first: str) -> None:
+    other = "ftwb1-2" if first == "ftwb1-1" else "ftwb1-1"
+    cells, _ = cells_of(study({first: (20, 0.35), other: (40, 0.45), "ftwb2-1": (30, 0.40)}))
+    far, way = (cell(cells, "ftwb2", "ftwb2-1", task) for task in ("far", "way"))
+    assert far.expected == pytest.approx(math.log10(5))
+    assert way.expected == pytest.approx(0.4)
+    differences = [cell(cells, DIFFERENCE, "ftwb2-1", task) for task in ("far", "way")]
+    assert differences[0].score == pytest.approx(math.log10(20 / 30))
+    assert differences[1].score == pytest.approx(0.3 - 0.4)
+    assert [d.expected for d in differences] == [far.expected, way.expected]
+
+
+@pytest.mark.parametrize("perfect", ["ftwb1-1", "ftwb1-2"])
+def test_expected_is_chosen_by_the_raw_mean_even_where_that_has_no_score(perfect: str) -> None:
+    """A specialist without any error is the better one, though ln 0 leaves it without a score."""
+    other = "ftwb1-2" if perfect == "ftwb1-1" else "ftwb1-1"
+    cells, _ = cells_of(study({perfect: (0, 0.5), other: (20, 0.5), "ftwb2-1": (10, 0.5)}))
+    assert cell(cells, "ftwb2", "ftwb2-1", "far").score == pytest.approx(1)
+    assert cell(cells, "ftwb2", "ftwb2-1", "far").expected is None
+    difference = cell(cells, DIFFERENCE, "ftwb2-1", "far")
+    assert (difference.score, difference.standard_error, difference.measurable) == (None, None, False)
+    assert cell(cells, DIFFERENCE, "ftwb2-1", "way").score == pytest.approx(0)
+
+
+def test_two_equal_specialists_give_their_common_score() -> None:
+    raw = {"ftwb1-1": (20.0, 0.5), "ftwb1-2": (20.0, 0.5), "ftwb2-1": (20.0, 0.5)}
+    for finetunes in (FINETUNES, dict(reversed(FINETUNES.items()))):
+        cells, _ = cells_of(study(raw, finetunes))
+        for task, common in (("far", math.log10(5)), ("way", 0.5)):
+            assert cell(cells, "ftwb2", "ftwb2-1", task).expected == pytest.approx(common)
+            assert cell(cells, DIFFERENCE, "ftwb2-1", task).score == pytest.approx(0, abs=1e-12)
+
+
+def test_expected_of_three_tasks_is_the_best_of_three_specialists() -> None:
+    far, way, mid = (10.0, 0.5), (50.0, 0.75), (5.0, 0.3)
+    finetunes = {**FINETUNES, "ftwb1-3": ("mid",), "ftwb3-1": ("way", "mid", "far")}
+    made = study({"ftwb1-1": far, "ftwb1-2": way, "ftwb1-3": mid, "ftwb3-1": (20, 0.5)}, finetunes)
+    cells, _ = cells_of(made)
+    assert cell(cells, DIFFERENCE, "ftwb3-1", "far").expected == pytest.approx(2 - math.log10(5))
+    assert cell(cells, DIFFERENCE, "ftwb3-1", "way").expected == pytest.approx(1)
+    assert cell(cells, "ftwb3", "ftwb3-1", "far").trained
+
+
+@pytest.mark.parametrize("lacking", ["evaluated", "planned"])
+def test_without_a_specialist_there_is_a_score_and_no_difference(lacking: str) -> None:
+    finetunes = FINETUNES if lacking == "evaluated" else {k: v for k, v in FINETUNES.items() if k != "ftwb1-2"}
+    cells, drawn = cells_of(study({"ftwb1-1": (10, 0.5), "ftwb2-1": (5, 0.5)}, finetunes))
+    assert [(c.matrix, c.model) for c in cells[::2]] == [("ftwb1", "ftwb1-1"), ("ftwb2", "ftwb2-1")]
+    assert len(cells) == 4
+    assert cell(cells, "ftwb2", "ftwb2-1", "far").expected is None
+    assert cell(cells, "ftwb2", "ftwb2-1", "far").score == pytest.approx(2 - math.log10(5))
+    assert all(matrix != DIFFERENCE for matrix, _, _ in drawn)
+
+
+def test_a_model_without_scores_has_no_row() -> None:
+    cells, _ = cells_of(study({"ftwb1-2": (50, 0.75)}))
+    assert {c.model for c in cells} == {"ftwb1-2"}
+    assert cells_of(study({})) == ([], {})
+
+
+def test_a_column_that_is_not_measurable_has_no_scores_and_is_in_no_mean() -> None:
+    made = study({"ftwb1-1": (10, 0.5), "ftwb1-2": (50, 0.75), "ftwb2-1": (5, 0.5)})
+    made.scores["base"]["far.world"] = exactly(100)  # no easier than Atlantis
+    cells, drawn = cells_of(made)
+    far = [c for c in cells if c.task == "far"]
+    assert len(far) == 4
+    for c in far:
+        assert (c.score, c.standard_error, c.expected, c.constant_score, c.measurable) == (None,) * 4 + (False,)
+        assert c.constant == 10 ** (5 / 3)  # raw values stay
+        assert c.base_world == 100
+    assert all(c.measurable for c in cells if c.task == "way")
+    rows = [c for c in cells if c.matrix == "ftwb1"]
+    statistics = block_statistics(rows, drawn)
+    assert statistics["cells"] == 2
+    assert statistics["mean"] == pytest.approx((0.5 + 1.0) / 2)
+    assert block_statistics([c for c in rows if c.task == "far"], drawn) == {
+        "mean": None,
+        "std": None,
+        "standard_error": None,
+        "cells": 0,
+    }
+
+
+def test_a_cell_measurable_in_few_resamples_only_has_no_standard_error() -> None:
+    made = study({"ftwb1-1": (10, 0.5)}, {"ftwb1-1": ("far",)})
+    made.scores["base"]["far.atlantis"] = np.array([1.0, 100.0, 1.0, 1.0])  # mean 25.75: a resample may lack the 100
+    made.scores["base"]["far.world"] = exactly(20)
+    cells, drawn = cells_of(made, resamples=1000)
+    far = cell(cells, "ftwb1", "ftwb1-1", "far")
+    assert far.measurable
+    assert far.score is not None
+    lost = np.isnan(drawn["ftwb1", "ftwb1-1", "far"][1:]).mean()
+    assert lost == pytest.approx((3 / 4) ** 4, abs=0.06)
+    assert far.standard_error is None
+
+
+# --- statistics of a block
+
+
+def test_block_statistics_are_the_mean_and_population_spread_over_cells() -> None:
+    finetunes = {f"ftwb1-{i}": ("way",) for i in range(5)}
+    cells, drawn = cells_of(study({name: (10, 0.25 + 0.1 * i) for i, name in enumerate(finetunes)}, finetunes))
+    way = [c for c in cells if c.task == "way"]
+    statistics = block_statistics(way, drawn)
+    assert statistics["mean"] == pytest.approx(0.4)  # 0, 0.2, 0.4, 0.6, 0.8
+    assert statistics["std"] == pytest.approx(math.sqrt(0.08))
+    assert statistics["standard_error"] == pytest.approx(0, abs=1e-12)
+    assert statistics["cells"] == 5
+
+
+def test_a_mean_is_of_unclipped_scores() -> None:
+    finetunes = {"ftwb1-1": ("way",), "ftwb1-2": ("far",)}
+    cells, drawn = cells_of(study({"ftwb1-1": (10, 0.0), "ftwb1-2": (1e-3, 0.25)}, finetunes))
+    scores = [c.score for c in cells]
+    assert scores == pytest.approx([1, -0.5, 5, 0])
+    assert block_statistics(cells, drawn)["mean"] == pytest.approx(5.5 / 4)
+
+
+def test_cells_of_the_same_lines_err_together_and_other_tasks_independently() -> None:
+    rng = np.random.default_rng(3)
+    lines = {f"t{i}": rng.gamma(2, 20, 400) for i in range(4)}
+    world = {f"t{i}": rng.gamma(2, 5, 400) for i in range(4)}
+    scores = {"base": {f"{t}.atlantis": lines[t] for t in lines} | {f"{t}.world": world[t] for t in lines}}
+    own = {f"{t}.atlantis": lines[t] * rng.uniform(0.2, 1, 400) for t in lines}
+    scores |= {"ftwb1-1": own, "ftwb1-2": own}
+    made = Study(
+        tasks=tuple(lines),
+        finetunes={"ftwb1-1": ("t0",), "ftwb1-2": ("t1",)},
+        scores=scores,
+        constants=dict.fromkeys(lines, 30.0),
+        is_accuracy=dict.fromkeys(lines, False),
+    )
+    cells, drawn = cells_of(made, resamples=2000)
+    errors = [c.standard_error or 0.0 for c in cells if c.model == "ftwb1-1"]
+    twins = block_statistics([c for c in cells if c.task == "t0"], drawn)["standard_error"]
+    row = block_statistics([c for c in cells if c.model == "ftwb1-1"], drawn)["standard_error"]
+    assert twins == pytest.approx(errors[0])
+    assert row == pytest.approx(math.sqrt(sum(e**2 for e in errors)) / 4, rel=0.05)
+
+
+# --- standard errors
+
+
+def log_error(lines: Floats) -> Floats:
+    """Influence of every line on the logarithm of the mean."""
+    return np.asarray(lines / lines.mean() - 1)
+
+
+def identity_error(lines: Floats) -> Floats:
+    return np.asarray(lines - lines.mean())
+
+
+def delta_method(value: Floats, atlantis: Floats, world: Floats, is_accuracy: bool) -> float:
+    """Standard error of the score by linearisation: value and atlantis are paired, world is independent."""
+    influence: Callable[[Floats], Floats] = identity_error if is_accuracy else log_error
+    top, bottom = (np.mean, np.mean) if is_accuracy else (lambda x: np.log(np.mean(x)),) * 2
+    span = bottom(world) - bottom(atlantis)
+    score = (top(value) - bottom(atlantis)) / span
+    paired = influence(value) / span + (score - 1) * influence(atlantis) / span
+    alone = -score * influence(world) / span
+    return math.sqrt(paired.var() / len(paired) + alone.var() / len(alone))
+
+
+@pytest.mark.parametrize("is_accuracy", [False, True])
+def test_standard_errors_equal_the_delta_method_on_many_lines(is_accuracy: bool) -> None:
+    rng, n, tasks = np.random.default_rng(1), 1500, [f"t{i}" for i in range(3)]
+    base: dict[str, Floats] = {}
+    tuned: dict[str, Floats] = {}
+    for task in tasks:
+        hard, easy = rng.random(n), rng.random(n + 500)  # how hard a line is: what the models have in common
+        if is_accuracy:
+            base[f"{task}.atlantis"] = (hard < 0.4).astype(float)
+            base[f"{task}.world"] = (easy < 0.9).astype(float)
+            tuned[f"{task}.atlantis"] = (0.7 * hard + 0.3 * rng.random(n) < 0.6).astype(float)
+        else:
+            base[f"{task}.atlantis"] = 100 * hard
+            base[f"{task}.world"] = 20 * easy
+            tuned[f"{task}.atlantis"] = 40 * hard + 10 * rng.random(n)
+    made = Study(
+        tasks=tuple(tasks),
+        finetunes={"ftwb1-1": ("t0",)},
+        scores={"base": base, "ftwb1-1": tuned},
+        constants=dict.fromkeys(tasks, 0.5),
+        is_accuracy=dict.fromkeys(tasks, is_accuracy),
+    )
+    cells, _ = cells_of(made, resamples=1500)
+    for task, found in zip(tasks, cells, strict=True):
+        by_formula = delta_method(
+            tuned[f"{task}.atlantis"], base[f"{task}.atlantis"], base[f"{task}.world"], is_accuracy
+        )
+        assert found.standard_error == pytest.approx(by_formula, rel=0.05)
+
+
+STUDIES, LINES = 400, 250
+
+
+@pytest.fixture(scope="module")
+def simulated() -> tuple[list[Cell], dict[tuple[str, str], float]]:
+    """400 studies of 250 lines from known normal scores, each as a task of one big study; and the true scores."""
+    rng, tasks = np.random.default_rng(7), [f"study{i}" for i in range(STUDIES)]
+    means = {"base": 60.0, "ftwb1-1": 25.0, "ftwb1-2": 45.0, "ftwb2-1": 18.0}
+    finetunes = {"ftwb1-1": ("study0",), "ftwb1-2": ("study1",), "ftwb2-1": ("study0", "study1")}
+    scores: dict[str, dict[str, Floats]] = {model: {} for model in means}
+    for task in tasks:
+        common = rng.normal(0, 9, LINES)
+        for model, mean in means.items():
+            scores[model][f"{task}.atlantis"] = mean + common + rng.normal(0, 9, LINES)
+        scores["base"][f"{task}.world"] = rng.normal(12.0, 3, LINES)
+    made = Study(
+        tasks=tuple(tasks),
+        finetunes=finetunes,
+        scores=scores,
+        constants=dict.fromkeys(tasks, 30.0),
+        is_accuracy=dict.fromkeys(tasks, False),
+    )
+    cells, _ = cells_of(made, resamples=120)
+    true = {m: math.log(60 / means[m]) / math.log(60 / 12) for m in finetunes}
+    truth = {(matrix_of(model), model): score for model, score in true.items()}
+    truth[DIFFERENCE, "ftwb2-1"] = true["ftwb2-1"] - true["ftwb1-1"]
+    return cells, truth
+
+
+@pytest.mark.parametrize(
+    ("matrix", "model"), [("ftwb1", "ftwb1-1"), ("ftwb1", "ftwb1-2"), ("ftwb2", "ftwb2-1"), (DIFFERENCE, "ftwb2-1")]
+)
+def test_the_truth_lies_within_two_standard_errors_as_often_as_it_should(
+    simulated: tuple[list[Cell], dict[tuple[str, str], float]], matrix: str, model: str
+) -> None:
+    cells, truth = simulated
+    chosen = [c for c in cells if (c.matrix, c.model) == (matrix, model)]
+    assert len(chosen) == STUDIES
+    score = np.array([c.score for c in chosen])
+    error = np.array([c.standard_error for c in chosen])
+    covered = (np.abs(score - truth[matrix, model]) <= 1.96 * error).mean()
+    assert 0.92 <= covered <= 0.98
+    assert error.mean() == pytest.approx(score.std(), rel=0.12)
+
+
+def test_lines_are_resampled_in_pairs() -> None:
+    """A model equal to the base model on Atlantis has no doubt about its score: 0 in every resample."""
+    rng = np.random.default_rng(5)
+    made = study({})
+    made.scores["base"] = {
+        "far.atlantis": rng.gamma(2, 50, 300),
+        "far.world": rng.gamma(2, 5, 300),
+        "way.atlantis": (rng.random(300) < 0.3).astype(float),
+        "way.world": (rng.random(300) < 0.8).astype(float),
+    }
+    for model in FINETUNES:
+        made.scores[model] = {key: lines.copy() for key, lines in made.scores["base"].items() if "atlantis" in key}
+    cells, drawn = cells_of(made, resamples=300)
+    assert [c.score for c in cells] == pytest.approx([0.0] * len(cells), abs=1e-12)
+    assert [c.standard_error for c in cells] == pytest.approx([0.0] * len(cells), abs=1e-12)
+    assert block_statistics(cells, drawn)["standard_error"] == pytest.approx(0, abs=1e-12)
+    shuffled = replace(made, scores=dict(made.scores))
+    shuffled.scores["ftwb1-1"] = {key: rng.permutation(lines) for key, lines in made.scores["ftwb1-1"].items()}
+    unpaired = cell(cells_of(shuffled, resamples=300)[0], "ftwb1", "ftwb1-1", "far")
+    assert unpaired.score == pytest.approx(0, abs=1e-12)
+    assert unpaired.standard_error is not None
+    assert unpaired.standard_error > 0.01
+
+
+def test_the_first_entry_is_the_plain_mean_and_the_others_are_resamples_of_the_lines() -> None:
+    rng = np.random.default_rng(6)
+    made = study({"ftwb1-1": (10, 0.5)})
+    lines = rng.gamma(2, 10, 50)
+    made.scores["ftwb1-1"]["far.atlantis"] = lines
+    made.scores["base"]["far.atlantis"] = np.arange(50.0)
+    column = resampled_columns(made, 450)["far"]  # more than one piece of 200, and a last one of 50
+    means = column.means["ftwb1-1"]
+    assert means.shape == (451,)
+    assert column.base_world.shape == (451,)
+    assert means[0] == pytest.approx(lines.mean())
+    assert means[1:].mean() == pytest.approx(lines.mean(), rel=0.02)
+    assert means[1:].std() == pytest.approx(lines.std() / math.sqrt(50), rel=0.12)
+    assert len(np.unique(means)) == 451
+    np.testing.assert_allclose(column.means["base"][1:] * 50, np.rint(column.means["base"][1:] * 50), atol=1e-6)
+
+
+def test_the_same_study_gives_the_same_cells_and_more_models_change_no_other() -> None:
+    rng = np.random.default_rng(8)
+    finetunes = {f"ftwb1-{i}": ("far",) for i in range(4)}
+    made = study(dict.fromkeys(finetunes, (10, 0.5)), finetunes)
+    for lines in made.scores.values():
+        for key in lines:
+            lines[key] = rng.uniform(1, 2, 60) * (10 if "world" in key else 60)
+    made.scores["base"]["way.world"] = rng.uniform(100, 200, 60)
+    first, second = cells_of(made), cells_of(made)
+    assert first[0] == second[0]
+    for place, values in first[1].items():
+        np.testing.assert_array_equal(values, second[1][place])
+    fewer = replace(made, scores={m: made.scores[m] for m in ("base", "ftwb1-2")})
+    for found in cells_of(fewer)[0]:
+        whole = cell(first[0], "ftwb1", "ftwb1-2", found.task)
+        assert found.score == pytest.approx(whole.score)
+        assert found.standard_error == pytest.approx(whole.standard_error)
+
+
+# --- names
+
+
+def test_matrix_names() -> None:
+    assert matrix_names(FINETUNES) == ["ftwb1", "ftwb2", DIFFERENCE]
+    assert matrix_names({"ftwb1-1": ("far",), "ftwb1-2": ("way",)}) == ["ftwb1"]
+    assert matrix_names({"ftwb2-9": ("far", "way"), "ftwb1-1": ("far",)}) == ["ftwb2", "ftwb1", DIFFERENCE]
+    assert matrix_names({"ftwb3-1": ("far", "way", "mid")}) == ["ftwb3", DIFFERENCE]
+    assert matrix_names({}) == []
+    assert matrix_of("ftwb2-13") == "ftwb2"
