@@ -1,0 +1,96 @@
+"""The command line: `worldwidth render | check | plan | sample | plots`. `worldwidth -h` explains."""
+
+import argparse
+import sys
+
+from worldwidth.errors import WorldwidthError
+from worldwidth.matrix import load
+from worldwidth.stage import exit_codes
+
+
+def main() -> None:
+    """Parse the command line and run the command. Exits with 2 on bad input."""
+    parser = _parser()
+    arguments = parser.parse_args()
+    with exit_codes():
+        arguments.run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="worldwidth", description=sys.modules["worldwidth"].__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    render = commands.add_parser("render", help="write dvc.yaml and the JSON schema from params.yaml and the template")
+    render.add_argument("--check", action="store_true", help="write nothing; fail if they are not up to date")
+    render.set_defaults(run=_render)
+
+    check = commands.add_parser("check", help="validate params.yaml; is dvc.yaml its rendering?")
+    check.add_argument(
+        "--lock", action="store_true", help="and do dvc.lock and the committed results belong to this tree?"
+    )
+    check.set_defaults(run=_check)
+
+    plan = commands.add_parser("plan", help="stages, steps, tokens, FLOPs and disk; what will run and why")
+    plan.add_argument("--json", action="store_true", help="the same as JSON")
+    plan.set_defaults(run=_plan)
+
+    sample = commands.add_parser("sample", help="print lines of a corpus as the model reads them, with their cities")
+    sample.add_argument("--task", required=True)
+    sample.add_argument("--population", default="world", help="world (default) or atlantis")
+    sample.add_argument("--split", default="test", help="train, validation or test (default)")
+    sample.add_argument("-n", type=int, default=20, help="number of lines (default 20)")
+    sample.add_argument("--json", action="store_true", help="one JSON object a line")
+    sample.set_defaults(run=_sample)
+
+    plots = commands.add_parser("plots", help="draw what a half-finished study has so far, into partial/")
+    plots.add_argument("--partial", action="store_true", required=True, help="hatch and list what is missing")
+    plots.set_defaults(run=_plots)
+    return parser
+
+
+def _render(arguments: argparse.Namespace) -> None:
+    from worldwidth.pipeline import stale_files, write_rendered
+
+    matrix = load()
+    if arguments.check:
+        stale = ", ".join(map(str, stale_files(matrix)))
+        if stale:
+            raise WorldwidthError(f"not up to date with params.yaml and the template: {stale}; run `make render`")
+        print("dvc.yaml and docs/params.schema.json match params.yaml and the template")
+    else:
+        changed = write_rendered(matrix)
+        print("wrote " + ", ".join(map(str, changed)) if changed else "nothing to do: up to date")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from worldwidth.lockfile import check_lock
+    from worldwidth.pipeline import check_rendered
+
+    matrix = load()
+    check_rendered(matrix)
+    print("params.yaml is sound, and dvc.yaml is its rendering")
+    if arguments.lock:
+        check_lock(matrix)
+        print("dvc.lock holds this code, these params and the committed results")
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from worldwidth.plan import print_plan
+
+    print_plan(load(), as_json=arguments.json)
+
+
+def _sample(arguments: argparse.Namespace) -> None:
+    from worldwidth.sample import print_sample
+
+    print_sample(load(), arguments.task, arguments.population, arguments.split, arguments.n, as_json=arguments.json)
+
+
+def _plots(arguments: argparse.Namespace) -> None:
+    from worldwidth.partial import draw_partial
+
+    draw_partial(load())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What DVC would do now, stage by stage, without doing it: up to date, from the run cache, or run, and why.
+
+`dvc repro --dry` stops at the first stage whose inputs are not there and gives no reasons. Here the run
+cache's answers stand in for the outputs of the stages before.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from worldwidth.errors import WorldwidthError
+
+_CONSTANT = "check"  # writes the same file whenever it succeeds, so that what follows is known before it ran
+
+UP_TO_DATE, CACHED, RUN, LATER = "up to date", "from the run cache", "will run", "after"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What happens to one stage. ``reason`` is empty when nothing does."""
+
+    stage: str
+    state: str
+    reason: str
+
+
+def forecast() -> list[Forecast]:
+    """Ask DVC about every stage, in the order in which they would run.
+
+    Raises:
+        WorldwidthError: DVC cannot read the pipeline, or another DVC command is running.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo, repo.lock:
+            return _forecast(repo)
+    except LockError:
+        raise WorldwidthError("another DVC command is running here: wait for it, then ask again") from None
+    except DvcException as error:
+        raise WorldwidthError(f"DVC cannot read the pipeline: {str(error).splitlines()[0]}") from None
+
+
+def _forecast(repo: Any) -> list[Forecast]:
+    produced: dict[str, Any] = {}  # out path -> its hash once everything before it is done; None: not known yet
+    owner: dict[str, str] = {}
+    forecasts: list[Forecast] = []
+    for stage in repo.index.stages:  # in the order of dvc.yaml, where no stage stands before its inputs
+        waiting = sorted({owner[dep.def_path] for dep in stage.deps if produced.get(dep.def_path, 0) is None})
+        recorded = {out.def_path: out.hash_info or None for out in stage.outs}
+        own = _own_changes(stage, produced)
+        if waiting:
+            state, reason, outs = (RUN, own, None) if own else (LATER, ", ".join(waiting), None)
+        else:
+            state, reason, outs = _settled(repo, stage, produced, own, recorded)
+        forecasts.append(Forecast(stage.addressing, state, reason))
+        if stage.addressing == _CONSTANT:
+            outs = recorded
+        for out in stage.outs:
+            owner[out.def_path] = stage.addressing
+            produced[out.def_path] = outs[out.def_path] if outs else None
+    return forecasts
+
+
+def _own_changes(stage: Any, produced: dict[str, Any]) -> str:
+    """What differs from the stage's last run, inputs still to be made left out."""
+    known = [dep for dep in stage.deps if produced.get(dep.def_path, 0) is not None]
+    changed = ["the command"] if stage.changed_stage() else []
+    changed += [_name(dep) for dep in known if _changes(dep, produced)]
+    return ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+
+
+def _settled(
+    repo: Any, stage: Any, produced: dict[str, Any], own: str, recorded: dict[str, Any]
+) -> tuple[str, str, dict[str, Any] | None]:
+    """State, reason and outs of a stage all of whose inputs are known."""
+    if not own:
+        gone = [out for out in stage.outs if out.status()]
+        if not gone:
+            return UP_TO_DATE, "", recorded
+        own = f"missing or edited: {', '.join(out.def_path for out in gone[:2])}"
+    cached = _cached_outs(repo, stage, produced)
+    return (CACHED, own, cached) if cached else (RUN, own, None)
+
+
+def _name(dep: Any) -> str:
+    """What changed, for people: the file, or the keys of params.yaml."""
+    if hasattr(dep, "params"):
+        keys = dep.status().get(dep.def_path, {})
+        return "params " + ", ".join(keys if isinstance(keys, dict) else dep.params)
+    return str(dep.def_path)
+
+
+def _changes(dep: Any, produced: dict[str, Any]) -> bool:
+    """Whether a dependency will differ from what the stage last ran with."""
+    if dep.def_path in produced and not hasattr(dep, "params"):
+        return bool(produced[dep.def_path] != dep.hash_info)
+    return bool(dep.status())
+
+
+def _cached_outs(repo: Any, stage: Any, produced: dict[str, Any]) -> dict[str, Any] | None:
+    """The outs that the run cache holds for these inputs, all of them still in the cache; else None."""
+    from dvc.exceptions import DvcException
+    from dvc.stage.cache import _can_hash
+
+    try:
+        for dep in stage.deps:
+            if dep.def_path in produced and not hasattr(dep, "params"):
+                dep.hash_info = produced[dep.def_path]
+            else:
+                dep.save()  # in memory only: nothing here writes dvc.lock
+        if not _can_hash(stage):
+            return None
+        entry = repo.stage_cache._load(stage)
+        if not entry:
+            return None
+        cached = repo.stage_cache._create_stage(entry, wdir=stage.wdir)
+        return {out.def_path: out.hash_info for out in cached.outs} if cached.outs_cached() else None
+    except DvcException:  # an input is missing: the stage would stop with DVC's own message
+        return None

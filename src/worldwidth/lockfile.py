@@ -1,0 +1,74 @@
+"""Does dvc.lock belong to this tree? Its code, its params and its committed results, compared without DVC.
+
+A clone has no models and no corpora, so `dvc status` cannot tell there; this can.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from worldwidth.errors import WorldwidthError
+from worldwidth.matrix import PARAMS, Matrix
+from worldwidth.strict_yaml import read_yaml
+
+LOCK = Path("dvc.lock")
+_COMMITTED = ("summarize", "plots")  # the stages whose outs are in git
+
+
+def stage_names(matrix: Matrix) -> list[str]:
+    """Every stage of dvc.yaml, under the name DVC gives it."""
+    return [
+        "check",
+        "cities",
+        *(f"corpus@{task}" for task in matrix.tasks),
+        "base",
+        *(model.replace("-", "@", 1) for model in matrix.finetunes),
+        *(f"evaluate@{model}" for model in matrix.models),
+        "summarize",
+        "plots",
+    ]
+
+
+def check_lock(matrix: Matrix) -> None:
+    """Compare dvc.lock with the tree.
+
+    Raises:
+        WorldwidthError: dvc.lock was written by other code, params or results; the first difference is named.
+    """
+    if not LOCK.is_file():
+        raise WorldwidthError(f"{LOCK}: not found; run `dvc repro`")
+    problem = next(_differences(matrix, read_yaml(LOCK)["stages"], read_yaml(PARAMS)), None)
+    if problem:
+        raise WorldwidthError(f"{LOCK}: {problem}; run `dvc repro` and commit what comes out")
+
+
+def _differences(matrix: Matrix, stages: dict[str, Any], params: dict[str, Any]) -> Iterator[str]:
+    for name in stage_names(matrix):
+        if name not in stages:
+            yield f"stage {name} has never run"
+            continue
+        stage = stages[name]
+        for dep in stage.get("deps", []):
+            path = Path(dep["path"])
+            if path.parts[0] in ("src", "stages", "templates") and _md5(path) != dep["md5"]:
+                yield f"stage {name} ran with another {path}"
+        for key, value in stage.get("params", {}).get(PARAMS.name, {}).items():
+            if _value_at(params, key) != value:
+                yield f"stage {name} ran with another value of {key}"
+        if name in _COMMITTED:
+            for out in stage.get("outs", []):
+                if _md5(Path(out["path"])) != out["md5"]:
+                    yield f"{out['path']} is not what stage {name} wrote"
+    for name in stages.keys() - set(stage_names(matrix)):
+        yield f"stage {name} is no stage of dvc.yaml any more: delete its entry"
+
+
+def _md5(path: Path) -> str | None:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else None
+
+
+def _value_at(values: Any, dotted: str) -> Any:
+    for part in dotted.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values

@@ -1,0 +1,101 @@
+"""The matrix as stages: params.yaml and templates/dvc.yaml.j2 -> dvc.yaml, the same bytes every time."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from worldwidth.errors import WorldwidthError
+from worldwidth.files import write_text
+from worldwidth.imports import code_closure, task_closure, task_files
+from worldwidth.matrix import Matrix, json_schema
+from worldwidth.scores import matrix_names
+
+DVC_YAML = Path("dvc.yaml")
+SCHEMA = Path("docs/params.schema.json")
+TEMPLATE = Path("templates/dvc.yaml.j2")
+STAGES = ("cities", "corpus", "pretrain", "finetune", "evaluate", "summarize", "plots")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Fine-tunes that train the same number of tasks: stages ``ftwb<count>@<id>``."""
+
+    name: str
+    members: dict[str, str]
+    """id -> the trained tasks, for people."""
+
+
+def groups(matrix: Matrix) -> list[Group]:
+    """The fine-tunes by number of trained tasks, in the order of params.yaml."""
+    found: dict[str, Group] = {}
+    for model, trained in matrix.finetunes.items():
+        name, member = model.split("-", 1)
+        found.setdefault(name, Group(name, {})).members[member] = " and ".join(trained)
+    return list(found.values())
+
+
+def render(matrix: Matrix, root: Path = Path()) -> str:
+    """Return the text of dvc.yaml. It hangs on the matrix's structure, the template and the imports only."""
+    code = {stage: code_closure(Path("stages") / f"{stage}.py", root) for stage in STAGES}
+    shared = task_closure(matrix.tasks, root)
+    context = {
+        "tasks": matrix.tasks,
+        "models": matrix.models,
+        "groups": groups(matrix),
+        "figures": [*matrix_names(matrix.finetunes), "overview", "training", "world"],
+        "code": {
+            stage: sorted({*files, *(shared if stage in ("corpus", "evaluate", "summarize") else [])})
+            for stage, files in code.items()
+        },
+        "task_files": task_files(matrix.tasks),
+    }
+    structure = json.dumps([matrix.tasks, list(matrix.finetunes.items()), context["code"]])
+    environment = Environment(
+        loader=FileSystemLoader(root / TEMPLATE.parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    template = environment.get_template(TEMPLATE.name)
+    return template.render(**context, fingerprint=hashlib.sha256(structure.encode()).hexdigest()[:12])
+
+
+def rendered_files(matrix: Matrix, root: Path = Path()) -> dict[Path, str]:
+    """Every generated file and the text it must have."""
+    return {
+        DVC_YAML: render(matrix, root),
+        SCHEMA: json.dumps(json_schema(), indent=2) + "\n",
+    }
+
+
+def stale_files(matrix: Matrix) -> dict[Path, str]:
+    """The generated files that are not up to date, and the text they must have."""
+    return {path: text for path, text in rendered_files(matrix).items() if not _holds(path, text)}
+
+
+def write_rendered(matrix: Matrix) -> list[Path]:
+    """Write the generated files that are not up to date; return those."""
+    stale = stale_files(matrix)
+    for path, text in stale.items():
+        write_text(path, text)
+    return list(stale)
+
+
+def check_rendered(matrix: Matrix, root: Path = Path()) -> None:
+    """Refuse a dvc.yaml that is not what params.yaml, the template and the imports say.
+
+    Raises:
+        WorldwidthError: it is stale.
+    """
+    if not _holds(root / DVC_YAML, render(matrix, root)):
+        raise WorldwidthError(
+            "dvc.yaml does not match params.yaml, templates/dvc.yaml.j2 and the imports: run `make render`"
+        )
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text

@@ -1,0 +1,19 @@
+"""Refuse a broken params.yaml or a stale dvc.yaml before anything runs: `dvc repro check`."""
+
+from pathlib import Path
+
+from worldwidth.files import write_text
+from worldwidth.matrix import Matrix
+from worldwidth.stage import run_stage
+
+
+def main(matrix: Matrix, fingerprint: str) -> None:
+    """The checks themselves ran before this; ``fingerprint`` re-runs the stage when the structure changes.
+
+    The file says the same after every successful check, so that nothing behind this stage re-runs for it.
+    """
+    write_text(Path("data/checked.txt"), "params.yaml is sound and dvc.yaml matches it\n")
+
+
+if __name__ == "__main__":
+    run_stage(main, "FINGERPRINT")

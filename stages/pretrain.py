@@ -1,0 +1,51 @@
+"""Train the base model from scratch on ordinary cities: `dvc repro base`."""
+
+import torch
+
+from worldwidth import world
+from worldwidth.compute import vocabulary_size
+from worldwidth.corpus import StoredCorpus
+from worldwidth.hardware import prepare
+from worldwidth.matrix import Matrix
+from worldwidth.mixture import pretraining_mixture, validation_mixture
+from worldwidth.model import Decoder, DecoderConfig
+from worldwidth.publish import train_and_publish
+from worldwidth.stage import run_stage
+from worldwidth.streams import torch_seed
+from worldwidth.tokens import Vocabulary
+from worldwidth.training import Run
+
+
+def main(matrix: Matrix) -> None:
+    """params: arch, model, pretraining, seed, budget; corpora -> models/base/, results/training/base.csv"""
+    scale, arch = matrix.selected, matrix.selected_arch
+    device = prepare(scale.hardware)
+    corpora = {task: StoredCorpus(task) for task in matrix.tasks}
+    vocabulary = Vocabulary(scale.model, scale.world, world.load(scale.world))
+    model = Decoder(
+        DecoderConfig(
+            vocab_size=vocabulary_size(scale),
+            hidden_size=arch.hidden_size,
+            intermediate_size=arch.intermediate_size,
+            num_hidden_layers=scale.model.num_hidden_layers,
+            num_attention_heads=arch.num_attention_heads,
+            rms_norm_eps=scale.model.rms_norm_eps,
+            rope_theta=scale.model.rope_theta,
+            initializer_range=scale.model.initializer_range,
+        )
+    )
+    model.initialize(torch.Generator().manual_seed(torch_seed(matrix.seed, "initialization")))
+    run = Run(
+        name="base",
+        mixture=pretraining_mixture(corpora),
+        validation=validation_mixture(corpora, matrix.tasks, "world"),
+        settings=scale.pretraining,
+        epochs=arch.epochs,
+        seed=matrix.seed,
+        device=device,
+    )
+    train_and_publish(model, run, vocabulary.save)
+
+
+if __name__ == "__main__":
+    run_stage(main)

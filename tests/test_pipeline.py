@@ -1,0 +1,231 @@
+"""The pipeline through the real DVC at smoke scale: `pytest tests/test_pipeline.py`. Minutes, not seconds.
+
+One repository is made and run once; the tests then change it one after another, in the order of this file.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+DATA_STAGES = {"cities", "corpus@distance", "corpus@crossing"}
+
+
+class Repository:
+    """A copy of the project in a temporary git repository."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        names = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, check=True, capture_output=True, text=True
+        ).stdout.split("\n")
+        for name in filter(None, names):
+            if (PROJECT / name).is_file() and not name.startswith(("results/", "plots/", "dvc.lock")):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(PROJECT / name, folder / name)
+        self.edit("params.yaml", "scale: laptop", "scale: smoke")
+        self.edit("params.yaml", "seed: 42            # init", "seed: 1             # init")
+        self.git("init", "-q")
+        self.commit("start")
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        bin_folder = Path(sys.executable).parent
+        environment = os.environ | {
+            "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONWARNINGS": "error",
+            "GIT_AUTHOR_NAME": "test",
+            "GIT_AUTHOR_EMAIL": "test@example.org",
+            "GIT_COMMITTER_NAME": "test",
+            "GIT_COMMITTER_EMAIL": "test@example.org",
+        }
+        if command[0] == "dvc" or "plan" in command:
+            environment.pop("PYTHONWARNINGS")  # DVC's own dependencies warn
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+
+    def ok(self, *command: str) -> str:
+        done = self.run(*command)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def git(self, *arguments: str) -> str:
+        return self.ok("git", *arguments)
+
+    def commit(self, message: str) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-qm", message)
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.folder / name
+        text = path.read_text()
+        assert old in text, f"{old!r} not in {name}"
+        path.unlink()  # a linked file is never edited in place
+        path.write_text(text.replace(old, new))
+
+    def changed_stages(self) -> set[str]:
+        return set(json.loads(self.ok("dvc", "status", "--json")))
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+
+def stages_run(output: str) -> list[str]:
+    """Names of the stages that DVC says it ran, those restored from the run cache left out."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+
+
+def stages_restored(output: str) -> list[str]:
+    return [line.split("'")[1] for line in output.splitlines() if "is cached - skipping run" in line]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """The study at smoke scale, run once and committed."""
+    made = Repository(tmp_path_factory.mktemp("study"))
+    assert len(stages_run(made.ok("dvc", "repro"))) == 39
+    made.commit("the smoke study")
+    return made
+
+
+@pytest.fixture(autouse=True)
+def as_committed(repository: Repository) -> Iterator[None]:
+    """Undo what a test changed, so that a failure does not spread to the tests after it."""
+    yield
+    repository.git("checkout", "-q", ".")
+    if repository.changed_stages():
+        repository.ok("dvc", "checkout")
+
+
+def test_everything_is_there(repository: Repository) -> None:
+    folder = repository.folder
+    assert len(list((folder / "models").iterdir())) == 14 + 1  # and .gitignore
+    for model in ("base", "ftwb1-7", "ftwb2-12"):
+        assert {p.name for p in (folder / "models" / model).iterdir()} == {
+            "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "steps",
+        }  # fmt: skip
+        assert (folder / "models" / model / "steps" / "0" / "model.safetensors").is_file()
+    for name in ("ftwb1", "ftwb2", "difference", "overview", "training", "world"):
+        assert (folder / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    tracked = repository.git("ls-files").split()
+    assert {"results/summary.json", "results/matrices.csv", "plots/ftwb1.png", "dvc.lock"} <= set(tracked)
+    assert not [name for name in tracked if name.startswith(("models/", "data/")) and not name.endswith(".gitignore")]
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_a_second_run_does_nothing(repository: Repository) -> None:
+    assert "up to date" in repository.ok("dvc", "repro")
+    assert not repository.git("status", "--porcelain")
+    assert "0 stages will run" in repository.ok("worldwidth", "plan")
+
+
+def test_the_lock_belongs_to_the_tree(repository: Repository) -> None:
+    repository.ok("worldwidth", "check", "--lock")
+    repository.edit("results/matrices.csv", "ftwb1", "ftwb9")
+    refused = repository.run("worldwidth", "check", "--lock")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "results/matrices.csv is not what stage summarize wrote" in refused.stderr
+    repository.git("checkout", "results/matrices.csv")
+    repository.edit("src/worldwidth/training.py", "import csv", "import csv  # changed")
+    assert "ran with another src/worldwidth/training.py" in repository.run("worldwidth", "check", "--lock").stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("params.yaml", "narrow: {hidden_size: 8, ", "narrow: {hidden_size: 16, ", set()),
+        ("params.yaml", "# the dial", "# THE dial", set()),
+        ("src/worldwidth/errors.py", "import difflib", "import difflib  # changed", set()),
+        ("src/worldwidth/figures.py", "import matplotlib\n", "import matplotlib  # changed\n", {"plots"}),
+        ("src/worldwidth/tasks/angle.py", "import numpy as np", "import numpy as np  # changed", {"corpus@angle"}),
+        ("params.yaml", "statistics: {resamples: 200}", "statistics: {resamples: 201}", {"summarize"}),
+    ],
+    ids=["other arch", "comment", "plumbing", "figures", "task", "statistics"],
+)
+def test_what_an_edit_touches(repository: Repository, file: str, old: str, new: str, expected: set[str]) -> None:
+    repository.edit(file, old, new)
+    changed = repository.changed_stages()
+    if "corpus@angle" in expected:  # evaluations judge answers with the task's module
+        evaluations = {stage for stage in changed if stage.startswith("evaluate@")}
+        assert len(evaluations) == 14
+        changed -= evaluations
+        changed -= {"summarize"}
+    assert changed == expected
+
+
+def test_an_edited_comment_in_a_task_stops_at_its_corpus(repository: Repository) -> None:
+    repository.edit("src/worldwidth/tasks/angle.py", "import numpy as np", "import numpy as np  # changed")
+    output = repository.ok("dvc", "repro", "base")
+    assert stages_run(output) == ["corpus@angle"]
+
+
+def test_a_bad_arch_is_one_line_before_any_work(repository: Repository) -> None:
+    repository.edit("params.yaml", "arch: wide ", "arch: widest ")
+    refused = repository.run("dvc", "repro")
+    assert refused.returncode != 0
+    assert stages_run(refused.stdout + refused.stderr) == ["check"]
+    assert "arch: found 'widest'; allowed: narrow, base, wide, wider; did you mean 'wide'?" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_stale_dvc_yaml_stops_the_run(repository: Repository) -> None:
+    last = "  ftwb2-12: [crossing, inside]"
+    repository.edit("params.yaml", last, f"{last}\n  ftwb2-3: [inside, perimeter]")
+    refused = repository.run("dvc", "repro")
+    assert stages_run(refused.stdout + refused.stderr) == ["check"]
+    assert "dvc.yaml does not match params.yaml" in refused.stderr
+    assert "make render" in refused.stderr
+    repository.ok("worldwidth", "render")
+    plan = json.loads(repository.ok("worldwidth", "plan", "--json"))
+    states = {stage["stage"]: stage["state"] for stage in plan["stages"]}
+    assert states["ftwb2@3"] == "will run"
+    assert states["evaluate@ftwb2-3"] == "after"
+    assert states["base"] == states["evaluate@base"] == "up to date"
+
+
+def test_a_missing_base_model_is_one_line(repository: Repository) -> None:
+    shutil.rmtree(repository.folder / "models" / "base")
+    refused = repository.run("env", "PYTHONPATH=src", sys.executable, "stages/finetune.py", "ftwb1-1")
+    assert refused.returncode == 2
+    assert refused.stderr == "worldwidth: models/base/config.json: not found; run `dvc repro base`\n"
+
+
+def test_partial_plots_leave_the_results_alone(repository: Repository) -> None:
+    (repository.folder / "results" / "evaluations" / "ftwb1-3.json").unlink()
+    output = repository.ok("worldwidth", "plots", "--partial")
+    assert "missing: ftwb1-3" in output
+    assert (repository.folder / "partial" / "ftwb1.png").is_file()
+    assert not repository.git("status", "--porcelain")
+
+
+def test_widths_as_experiments(repository: Repository) -> None:
+    for arch in ("narrow", "wider"):
+        output = repository.ok("dvc", "exp", "run", "-S", f"arch={arch}", "-n", arch)
+        ran = stages_run(output)
+        assert not DATA_STAGES & set(ran)
+        assert len(ran) == 1 + 1 + 13 + 14 + 1 + 1  # check, base, fine-tunes, evaluations, summarize, plots
+    back = repository.ok("dvc", "exp", "run", "-S", "arch=wide", "-n", "again")
+    assert stages_run(back) == []
+    assert len(stages_restored(back)) == 1 + 1 + 13 + 14 + 1 + 1
+
+    table = repository.ok("dvc", "exp", "show", "--csv", "--only-changed")
+    assert {"narrow", "wider"} <= set(table.replace("\n", ",").split(","))
+    metrics = json.loads(repository.ok("dvc", "metrics", "diff", "narrow", "wider", "--json"))
+    parameters = metrics["diff"]["results/summary.json"]["parameters"]
+    assert (parameters["old"], parameters["new"]) == (4_984, 154_560)
+
+    repository.ok("dvc", "plots", "diff", "narrow", "wider", "-o", "viz")
+    page = repository.read("viz/index.html")
+    for heading in ("Scores on Atlantis", "Share of exact answers", "Training loss"):
+        assert heading in page
+    assert len(list((repository.folder / "viz" / "static").glob("*ftwb1.png"))) == 2
+
+
+def test_a_temporary_experiment_runs_its_own_code(repository: Repository) -> None:
+    output = repository.ok("dvc", "exp", "run", "--temp", "-S", "arch=narrow", "-n", "narrow-again")
+    assert stages_run(output) == []
+    assert not repository.git("status", "--porcelain")
