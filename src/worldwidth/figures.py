@@ -60,7 +60,7 @@ def draw_matrix(plot: MatrixPlot) -> Figure:
 
 
 def draw_overview(plots: list[MatrixPlot]) -> Figure:
-    """Matrices beside each other, with cells of one size."""
+    """Matrices beside each other."""
     tallest = max(len(plot.rows) for plot in plots)
     size = (9.2 * len(plots), 2.0 + 0.6 * tallest)
     figure, axes = plt.subplots(1, len(plots), figsize=size, layout="constrained", squeeze=False)

@@ -66,6 +66,8 @@ def _forecast(repo: Any) -> list[Forecast]:
 def _own_changes(stage: Any, produced: dict[str, Any]) -> str:
     """What differs from the stage's last run, inputs still to be made left out."""
     known = [dep for dep in stage.deps if produced.get(dep.def_path, 0) is not None]
+    if not any(out.hash_info for out in stage.outs):
+        return "never run"
     changed = ["the command"] if stage.changed_stage() else []
     changed += [_name(dep) for dep in known if _changes(dep, produced)]
     return ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")

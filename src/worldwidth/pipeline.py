@@ -51,8 +51,9 @@ def render(matrix: Matrix, root: Path = Path()) -> str:
             for stage, files in code.items()
         },
         "task_files": task_files(matrix.tasks),
+        "sources": sorted({s.world.source for s in matrix.scales.values() if s.world.source != "geonames"}),
     }
-    structure = json.dumps([matrix.tasks, list(matrix.finetunes.items()), context["code"]])
+    structure = json.dumps([matrix.tasks, list(matrix.finetunes.items()), context["code"], context["sources"]])
     environment = Environment(
         loader=FileSystemLoader(root / TEMPLATE.parent),
         undefined=StrictUndefined,

@@ -27,7 +27,8 @@ def matrix_plot(
     several = [m for m, trained in matrix.finetunes.items() if len(trained) > 1]
     models = several if name == DIFFERENCE else [m for m in matrix.finetunes if matrix_of(m) == name]
     constants = {cell.task: cell.constant_score for cell in cells}
-    title = "FTWB2 minus expected" if name == DIFFERENCE else name.upper()
+    title = " and ".join(dict.fromkeys(matrix_of(m).upper() for m in models))
+    title += " minus expected" if name == DIFFERENCE else ""
     return MatrixPlot(
         title=f"{title}  ({study_title(matrix)})",
         caption=_caption(statistics, name == DIFFERENCE),
@@ -56,7 +57,7 @@ def _caption(statistics: dict[str, Any], is_difference: bool) -> str:
     ]
     cells = f"{statistics.get('measurable', 0)} of {statistics.get('cells', 0)} cells measurable (others hatched)"
     scale = (
-        "expected: the better of the two single-task models; blue: better than that"
+        "expected: the best of its tasks' single-task models; blue: better than that"
         if is_difference
         else "cells shown in [0, 1.5], means unclipped; const: the best constant answer"
     )

@@ -1,0 +1,44 @@
+"""Training runs of a few steps, for the tests of training and of what it publishes."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from worldwidth.matrix import Optimization
+from worldwidth.mixture import Mixture
+from worldwidth.training import Run
+
+CPU = torch.device("cpu")
+PAD, EQUALS = 0, 22  # ids of tokens
+
+SETTINGS = Optimization(
+    optimizer="adamw",
+    learning_rate=5e-3,
+    betas=(0.9, 0.999),
+    epsilon=1e-8,
+    weight_decay=0.01,
+    max_grad_norm=1.0,
+    warmup_steps=2,
+    decay_fraction=1.0,
+    batch_size=40,
+    loss="answer",
+    checkpoints=0,
+    log_every=1,
+)
+
+
+def run_of(mixture: Mixture, validation: Mixture | None = None, epochs: int = 1, **changes: Any) -> Run:
+    return Run(
+        name="base",
+        mixture=mixture,
+        validation=validation or Mixture(mixture.tokens[:30], mixture.lengths[:30]),
+        settings=replace(SETTINGS, **changes),
+        epochs=epochs,
+        seed=42,
+        device=CPU,
+    )
+
+
+def no_checkpoint(step: int) -> None:
+    """Nothing is saved."""

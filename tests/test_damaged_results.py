@@ -1,0 +1,142 @@
+"""Missing and damaged files of a finished study: one line that names the file and the command that makes it.
+
+pytest tests/test_damaged_results.py
+"""
+
+import gc
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fake_study import arrays, compute
+from worldwidth import results
+from worldwidth.errors import WorldwidthError
+from worldwidth.layout import CURVES, EVALUATIONS, MATRICES, SCORES
+from worldwidth.matrix import Matrix, load
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Matrix:
+    return replace(load(ROOT / "params.yaml"), scale="smoke")
+
+
+def refused(call: Callable[[], object], path: Path, remedy: str) -> None:
+    """``call`` fails with one line that names the file and what to do."""
+    with pytest.raises(WorldwidthError) as caught:
+        call()
+    message = str(caught.value)
+    del caught
+    if path.suffix == ".npz":
+        gc.collect(1)  # a file left open warns now, which pytest makes an error of this test
+    assert "\n" not in message
+    assert str(path) in message
+    assert f"`dvc repro {remedy}`" in message
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    for at in range(60, len(content) - 60, 7):
+        content[at] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def text(path: Path) -> None:
+    path.write_text("<html>\n<b>a, b, c</b>\n</html>\n")
+
+
+DAMAGES = [Path.unlink, cut, flip, empty, text]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("model", ["base", "ftwb2-12"])
+def test_damaged_scores(matrix: Matrix, study: Path, damage: Callable[[Path], None], model: str) -> None:
+    path = SCORES / f"{model}.npz"
+    damage(path)
+    refused(lambda: compute(matrix), path, f"evaluate@{model}")
+
+
+@pytest.mark.parametrize("wrong", ["one array is missing", "one array is short", "no archive but one array"])
+def test_scores_that_are_not_those_of_this_study(matrix: Matrix, study: Path, wrong: str) -> None:
+    path = SCORES / "ftwb1-3.npz"
+    lines = arrays(path)
+    if wrong == "one array is missing":
+        del lines["crossing.atlantis"]
+    elif wrong == "one array is short":
+        lines["crossing.atlantis"] = lines["crossing.atlantis"][:-1]
+    if wrong == "no archive but one array":
+        with path.open("wb") as file:
+            np.save(file, lines["angle.world"])
+    else:
+        np.savez_compressed(path, **lines)
+    refused(lambda: compute(matrix), path, "evaluate@ftwb1-3")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_evaluation_of_the_base_model(matrix: Matrix, study: Path, damage: Callable[[Path], None]) -> None:
+    damage(EVALUATIONS / "base.json")
+    refused(lambda: compute(matrix), EVALUATIONS / "base.json", "evaluate@base")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_evaluation(matrix: Matrix, study: Path, damage: Callable[[Path], None]) -> None:
+    damage(EVALUATIONS / "ftwb2-15.json")
+    refused(lambda: results.evaluation_table(matrix), EVALUATIONS / "ftwb2-15.json", "evaluate@ftwb2-15")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"distance": {"world": {}}}'])
+def test_json_that_is_no_evaluation_of_this_study(matrix: Matrix, study: Path, content: str) -> None:
+    path = EVALUATIONS / "base.json"
+    path.write_text(content)
+    refused(lambda: compute(matrix), path, "evaluate@base")
+    refused(lambda: results.evaluation_table(matrix), path, "evaluate@base")
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "no rows", "cut in its last row", "no flops", "more fields than columns"])
+def test_a_damaged_training_curve(matrix: Matrix, study: Path, damage: Callable[[Path], None] | str) -> None:
+    path = CURVES / "ftwb1-4.csv"
+    content = path.read_text()
+    if damage == "no rows":
+        path.write_text(content.splitlines()[0] + "\n")
+    elif damage == "cut in its last row":
+        path.write_text(content[: content.rindex("\n", 0, -1) + 5])
+    elif damage == "no flops":
+        path.write_text(content.replace("flops", "flop"))
+    elif damage == "more fields than columns":
+        path.write_text(content + "1,2,3,4,5,6,7,8\n")
+    else:
+        assert callable(damage)
+        damage(path)
+    refused(lambda: results.compute_summary(matrix), path, "ftwb1@4")
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "cut in its last row", "no scores", "one column more", "no text field"])
+def test_a_damaged_table_of_cells(matrix: Matrix, study: Path, damage: Callable[[Path], None] | str) -> None:
+    cells, _ = compute(matrix)
+    table = results.cells_table(cells)
+    results.write_table(table, MATRICES)
+    if damage == "cut in its last row":
+        content = MATRICES.read_text()
+        MATRICES.write_text(content[: content.rindex("\n", 0, -1) + 40])
+    elif damage == "no scores":
+        results.write_table(table.drop(columns="score"), MATRICES)
+    elif damage == "one column more":
+        results.write_table(table.assign(width=64), MATRICES)
+    elif damage == "no text field":
+        results.write_table(table.assign(matrix=table["matrix"].where(table["model"] != "ftwb1-3")), MATRICES)
+    else:
+        assert callable(damage)
+        damage(MATRICES)
+    refused(results.read_cells, MATRICES, "summarize")

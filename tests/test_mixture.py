@@ -1,0 +1,168 @@
+"""Mixtures and batches, each against a plain loop over lines and tokens.
+
+pytest tests/test_mixture.py
+"""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from short_runs import CPU, EQUALS, PAD
+from worldwidth.compute import training_lines, training_steps
+from worldwidth.corpus import StoredCorpus
+from worldwidth.matrix import Matrix
+from worldwidth.mixture import Mixture, finetuning_mixture, pretraining_mixture, validation_mixture
+from worldwidth.tokens import Vocabulary
+from worldwidth.training import Run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ARCHS = ("narrow", "base", "wide", "wider")
+Corpora = dict[str, StoredCorpus]
+
+
+def texts(tokens: NDArray[Any], lengths: NDArray[Any]) -> list[tuple[int, ...]]:
+    """The lines without their padding."""
+    rows: list[tuple[int, ...]] = [tuple(row[:n]) for row, n in zip(tokens.tolist(), lengths.tolist(), strict=True)]
+    assert all(PAD not in row for row in rows)
+    return rows
+
+
+# mixtures
+
+
+def test_pretraining_takes_every_ordinary_line(smoke_corpora: dict[str, Corpora]) -> None:
+    for corpora in smoke_corpora.values():
+        mixture = pretraining_mixture(corpora)
+        wanted: Counter[tuple[int, ...]] = Counter()
+        for corpus in corpora.values():
+            lines = corpus.lines("world", "train")
+            wanted.update(texts(lines.tokens, lines.lengths))
+        assert Counter(texts(mixture.tokens, mixture.lengths)) == wanted
+        assert len(mixture) == 7 * 400
+        assert (mixture.tokens != PAD).sum() == mixture.lengths.sum(), "behind a line there is only <pad>"
+
+
+@pytest.mark.parametrize("trained", [("distance",), ("crossing", "inside"), ("angle", "compass")])
+def test_finetuning_takes_both_populations_and_a_few_lines_of_every_task(
+    trained: tuple[str, ...], corpora: Corpora, smoke: dict[str, Matrix]
+) -> None:
+    settings = replace(smoke["cities"].selected.finetuning, world_lines=40, atlantis_lines=150, warmup_lines=8)
+    mixture = finetuning_mixture(corpora, trained, settings)
+    assert len(mixture) == len(trained) * (40 + 150) + 7 * 8
+    wanted: Counter[tuple[int, ...]] = Counter()
+    for task, corpus in corpora.items():
+        ordinary, atlantis = (corpus.lines(population, "train") for population in ("world", "atlantis"))
+        if task in trained:
+            wanted.update(texts(ordinary.tokens, ordinary.lengths)[:40])
+            wanted.update(texts(atlantis.tokens, atlantis.lengths)[:150])
+        wanted.update(texts(atlantis.tokens, atlantis.lengths)[:8])
+    assert Counter(texts(mixture.tokens, mixture.lengths)) == wanted
+    assert (mixture.tokens != PAD).sum() == mixture.lengths.sum()
+
+
+def test_a_mixture_may_be_zero_shot_and_without_ordinary_lines(corpora: Corpora, smoke: dict[str, Matrix]) -> None:
+    settings = replace(smoke["cities"].selected.finetuning, world_lines=0, atlantis_lines=150, warmup_lines=0)
+    mixture = finetuning_mixture(corpora, ("angle",), settings)
+    lines = corpora["angle"].lines("atlantis", "train")
+    assert texts(mixture.tokens, mixture.lengths) == texts(lines.tokens, lines.lengths)[:150]
+
+
+@pytest.mark.parametrize("population", ["world", "atlantis"])
+def test_validation_takes_the_validation_lines_of_its_tasks(population: str, corpora: Corpora) -> None:
+    mixture = validation_mixture(corpora, ("angle", "inside"), population)
+    wanted: list[tuple[int, ...]] = []
+    for task in ("angle", "inside"):
+        lines = corpora[task].lines(population, "validation")
+        wanted += texts(lines.tokens, lines.lengths)
+    assert sorted(texts(mixture.tokens, mixture.lengths)) == sorted(wanted)
+    assert len(mixture) == 2 * 16
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_lines_and_steps_are_those_the_plan_counts(arch: str, corpora: Corpora, smoke: dict[str, Matrix]) -> None:
+    matrix = replace(smoke["cities"], arch=arch)
+    scale = matrix.selected
+    assert len(matrix.models) == 14
+    for name in matrix.models:
+        base = name == "base"
+        trained = matrix.tasks if base else matrix.finetunes[name]
+        mixture = pretraining_mixture(corpora) if base else finetuning_mixture(corpora, trained, scale.finetuning)
+        run = Run(
+            name=name,
+            mixture=mixture,
+            validation=mixture,
+            settings=scale.pretraining if base else scale.finetuning,
+            epochs=matrix.selected_arch.epochs if base else scale.finetuning.epochs,
+            seed=matrix.seed,
+            device=CPU,
+        )
+        assert len(mixture) == training_lines(matrix, name)
+        assert run.steps == training_steps(matrix, name)
+        per_epoch = len(list(mixture.epoch(1, name, 0, run.settings.batch_size)))
+        assert run.steps == run.epochs * per_epoch
+
+
+# batches
+
+
+def naive_batch(mixture: Mixture, rows: NDArray[Any], loss: str) -> tuple[list[int], list[int], list[int], list[int]]:
+    """ids, lengths, sources, targets, a line and a token at a time."""
+    ids: list[int] = []
+    lengths: list[int] = []
+    sources: list[int] = []
+    targets: list[int] = []
+    for row in rows:
+        line = [int(token) for token in mixture.tokens[row] if token != PAD]
+        first = line.index(EQUALS) if loss == "answer" else 0
+        for position in range(first, len(line) - 1):
+            sources.append(len(ids) + position)
+            targets.append(line[position + 1])
+        ids += line
+        lengths.append(len(line))
+    return ids, lengths, sources, targets
+
+
+@pytest.mark.parametrize("loss", ["all", "answer"])
+@pytest.mark.parametrize("tokens", ["cities", "characters"])
+def test_a_batch_is_what_a_loop_over_lines_packs(
+    tokens: str, loss: str, smoke_corpora: dict[str, Corpora], smoke_vocabularies: dict[str, Vocabulary]
+) -> None:
+    mixture = pretraining_mixture(smoke_corpora[tokens])
+    generator = np.random.default_rng(1)
+    for size in (1, 2, 100):
+        rows = generator.permutation(len(mixture))[:size]
+        batch = mixture.batch(rows, loss, CPU)
+        found = tuple(tensor.tolist() for tensor in (batch.ids, batch.lengths, batch.sources, batch.targets))
+        assert found == naive_batch(mixture, rows, loss)
+        assert {tensor.dtype for tensor in (batch.ids, batch.lengths, batch.sources, batch.targets)} == {torch.int64}
+    if loss == "answer":
+        one = mixture.batch(rows[:1], loss, CPU)
+        said = smoke_vocabularies[tokens].decode(one.ids.tolist()).split("=")[1]
+        assert smoke_vocabularies[tokens].decode(one.targets.tolist()) == said
+        assert one.targets[-1] == 3
+
+
+@pytest.mark.parametrize("batch_size", [1, 40, 64, 210, 1000])
+def test_an_epoch_takes_every_line_once(batch_size: int, small: Mixture) -> None:
+    batches = list(small.epoch(42, "base", 0, batch_size))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(210))
+    assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    assert 1 <= len(batches[-1]) <= batch_size
+
+
+def test_the_order_hangs_on_seed_name_and_epoch(small: Mixture) -> None:
+    def order(seed: int, name: str, epoch: int, batch_size: int = 40) -> list[int]:
+        return cast(list[int], np.concatenate(list(small.epoch(seed, name, epoch, batch_size))).tolist())
+
+    assert order(42, "base", 0) == order(42, "base", 0) == order(42, "base", 0, batch_size=64)
+    others = [(42, "base", 1), (43, "base", 0), (42, "ftwb1-1", 0), (42, "base", 11), (42, "base1", 1)]
+    orders = [order(42, "base", 0)] + [order(*other) for other in others]
+    assert len({tuple(found) for found in orders}) == len(orders)
+    for found in orders:
+        assert np.mean(np.array(found) == np.arange(210)) < 0.1, "lines of a task are spread"

@@ -1,0 +1,245 @@
+"""The settings that every stage declares, and the templates of dvc plots, against a tiny study that really ran.
+
+pytest tests/test_stage_params.py
+
+The stages' own code runs here behind a matrix that notes every setting it reads; the templates are filled
+with the tables that it leaves.
+"""
+
+import importlib
+import json
+import os
+import re
+import runpy
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from dvc_yaml import Stages, expanded, parsed
+from worldwidth import study_plots
+from worldwidth.checkpoints import load_model
+from worldwidth.corpus import StoredCorpus
+from worldwidth.evaluation import evaluate
+from worldwidth.layout import EVALUATION_TABLE, MATRICES, TRAINING_TABLE
+from worldwidth.matrix import Matrix
+from worldwidth.mixture import finetuning_mixture, pretraining_mixture
+
+ROOT = Path(__file__).parents[1]
+PARAMS = {
+    "check": {"arch", "scale", "seed", "budget", "tasks", "finetunes"},
+    "cities": {"world"},
+    "corpus@angle": {"world", "corpus", "model"},
+    "base": {"seed", "budget", "tasks", "archs.${arch}", "world", "model", "pretraining", "hardware"},
+    "ftwb1@3": {"seed", "tasks", "finetunes.ftwb1-3", "finetuning", "hardware"},
+    "ftwb2@12": {"seed", "tasks", "finetunes.ftwb2-12", "finetuning", "hardware"},
+    "evaluate@base": {"tasks", "world", "evaluation", "hardware"},
+    "evaluate@ftwb1-1": {"tasks", "world", "evaluation", "hardware"},
+    "summarize": {"arch", "scale", "seed", "budget", "tasks", "finetunes", "statistics"},
+    "plots": {"arch", "scale", "seed", "budget", "tasks", "finetunes"},
+}
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_the_params_of_a_stage(stages: Stages, name: str) -> None:
+    assert {param.removeprefix("scales.${scale}.") for param in stages[name]["params"]} == PARAMS[name]
+    scaled = {p for p in stages[name]["params"] if p.startswith("scales.")}
+    assert all(p.startswith("scales.${scale}.") and len(p.split(".")) >= 3 for p in scaled)
+
+
+class Recorder:
+    """Stands for a settings object and notes the path of every setting that is read."""
+
+    def __init__(self, value: Any, path: str, seen: set[str]) -> None:
+        self._value, self._path, self._seen = value, path, seen
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "selected":
+            return Recorder(self._value.selected, "scales.${scale}.", self._seen)
+        if name == "selected_arch":
+            return Recorder(self._value.selected_arch, "scales.${scale}.archs.${arch}.", self._seen)
+        of_class = getattr(type(self._value), name, None)
+        if isinstance(of_class, property):
+            assert of_class.fget is not None
+            return of_class.fget(self)
+        found = getattr(self._value, name)
+        if is_dataclass(found):
+            return Recorder(found, f"{self._path}{name}.", self._seen)
+        if isinstance(found, dict):
+            return RecordingDict(found, f"{self._path}{name}", self._seen)
+        self._seen.add(f"{self._path}{name}")
+        return found
+
+
+class RecordingDict(dict[str, Any]):
+    """Notes the entries that are read; the names alone are only compared with what a user typed."""
+
+    def __init__(self, values: dict[str, Any], path: str, seen: set[str]) -> None:
+        super().__init__(values)
+        self._path, self._seen = path, seen
+
+    def __getitem__(self, key: str) -> Any:
+        self._seen.add(f"{self._path}.{key}")
+        return super().__getitem__(key)
+
+    def items(self) -> Any:
+        self._seen.add(self._path)
+        return super().items()
+
+    def values(self) -> Any:
+        self._seen.add(self._path)
+        return super().values()
+
+
+def tiny(matrix: Matrix) -> Matrix:
+    finetunes: dict[str, tuple[str, ...]] = {
+        "ftwb1-1": ("distance",),
+        "ftwb1-5": ("inside",),
+        "ftwb2-19": ("distance", "inside"),
+    }
+    return replace(matrix, scale="smoke", arch="wide", tasks=("distance", "inside"), finetunes=finetunes)
+
+
+def draw_only(name: str, draw: Callable[[], Figure], folder: Path) -> Path:
+    """Stands for save_figure: writing the picture takes long and reads no setting."""
+    plt.close(draw())
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def tiny_study(matrix: Matrix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, set[str]]]]:
+    """A finished study of two tasks, made by the stages' own code, and what every stage read of params.yaml."""
+    folder, before, threads = tmp_path_factory.mktemp("study"), Path.cwd(), torch.get_num_threads()
+    small, seen = tiny(matrix), {}
+    os.chdir(folder)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(study_plots, "save_figure", draw_only)
+    try:
+        runs = ["cities", "corpus@distance", "corpus@inside", "base", *(m.replace("-", "@") for m in small.finetunes)]
+        runs += [f"evaluate@{model}" for model in small.models] + ["summarize", "plots"]
+        for name in runs:
+            stage, _, item = name.partition("@")
+            script = {"base": "pretrain", "ftwb1": "finetune", "ftwb2": "finetune"}.get(stage, stage)
+            arguments = [f"{stage}-{item}" if script == "finetune" else item] if item else []
+            seen[name] = set[str]()
+            main = runpy.run_path(str(ROOT / "stages" / f"{script}.py"))["main"]
+            main(Recorder(small, "", seen[name]), *arguments)
+        yield folder, seen
+    finally:
+        patch.undo()
+        os.chdir(before)
+        torch.set_num_threads(threads)
+
+
+STATED_BUT_NOT_READ = {  # values that change nothing, and are there for people who read dvc.lock
+    "base": {"budget"},
+    "summarize": {"arch", "scale", "seed", "budget"},
+}
+COMPARED_WITH_A_DEPENDENCY = {  # data/cities.csv, which hangs on these values, is checked against them
+    "plots": {"scales.${scale}.world.cities", "scales.${scale}.world.atlantis.cities"},
+}
+
+
+RUN = (
+    "cities",
+    "corpus@distance",
+    "corpus@inside",
+    "base",
+    "ftwb1@1",
+    "ftwb2@19",
+    "evaluate@base",
+    "summarize",
+    "plots",
+)
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_a_stage_reads_what_it_declares_and_nothing_else(
+    matrix: Matrix, tiny_study: tuple[Path, dict[str, set[str]]], name: str
+) -> None:
+    read = tiny_study[1][name] - COMPARED_WITH_A_DEPENDENCY.get(name, set())
+    declared = set(expanded(tiny(matrix))[name]["params"])
+    for setting in read:
+        assert any(setting == param or setting.startswith(f"{param}.") for param in declared), f"{name} reads {setting}"
+    for param in declared - STATED_BUT_NOT_READ.get(name, set()):
+        assert any(s == param or s.startswith((f"{param}.", f"{param}-")) for s in read), f"{name} never reads {param}"
+
+
+@pytest.mark.parametrize("name", ["base", "ftwb1@1", "evaluate@base"])
+def test_the_order_of_tasks_is_declared_where_it_changes_a_result(
+    matrix: Matrix, tiny_study: tuple[Path, dict[str, set[str]]], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """DVC does not see the order of dependencies: a stage whose lines follow the tasks has to declare them."""
+    monkeypatch.chdir(tiny_study[0])
+    scale = tiny(matrix).selected
+    forth, back = (
+        {task: StoredCorpus(task) for task in order} for order in (("distance", "inside"), ("inside", "distance"))
+    )
+    if name == "evaluate@base":
+        model = load_model(Path("models/base"), "run it")
+        same = evaluate(model, forth, scale)[0] == evaluate(model, back, scale)[0]
+    elif name == "base":
+        same = np.array_equal(pretraining_mixture(forth).lengths, pretraining_mixture(back).lengths)
+    else:
+        once, again = (finetuning_mixture(corpora, ("distance",), scale.finetuning) for corpora in (forth, back))
+        same = np.array_equal(once.lengths, again.lengths)
+    assert same or "tasks" in expanded(tiny(matrix))[name]["params"]
+
+
+# --- the templates of dvc plots
+
+
+def plot_settings(matrix: Matrix) -> dict[str, dict[str, Any]]:
+    """Table -> its settings for dvc plots, which may stand at the stage or at the end of dvc.yaml."""
+    listed = [*parsed(matrix)["stages"]["summarize"]["plots"], *parsed(matrix).get("plots", [])]
+    return {
+        table: settings
+        for plot in listed
+        for table, settings in (plot.items() if isinstance(plot, dict) else ())
+        if "template" in settings
+    }
+
+
+@pytest.mark.parametrize("table", [MATRICES, EVALUATION_TABLE, TRAINING_TABLE])
+def test_dvc_fills_the_template_of_a_table(
+    matrix: Matrix, tiny_study: tuple[Path, dict[str, set[str]]], table: Path
+) -> None:
+    settings = plot_settings(matrix)[str(table)]
+    template = ROOT / settings["template"]
+    text = template.read_text(encoding="utf-8")
+    assert json.loads(text)["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
+    assert json.loads(text)["data"]["values"] == "<DVC_METRIC_DATA>"
+    for anchor in ("<DVC_METRIC_DATA>", "<DVC_METRIC_TITLE>", "<DVC_METRIC_X>", "<DVC_METRIC_Y>"):
+        assert anchor in text
+    rows = pd.read_csv(tiny_study[0] / table, dtype=str, keep_default_na=False).to_dict("records")
+    points = [{**row, "rev": rev} for row in rows for rev in ("workspace", "HEAD")]
+    renderer = importlib.import_module("dvc_render.vega").VegaRenderer
+    filled = renderer(points, str(table), **{**settings, "template": str(template)}).get_filled_template()
+    assert "DVC_METRIC" not in json.dumps(filled)
+    assert filled["title"] == settings["title"]
+    assert len(filled["data"]["values"]) == len(points)
+    known = set(points[0]) | set(re.findall(r'"as": "(\w+)"', text))
+    used = set(re.findall(r"datum\.(\w+)", text)) | set(re.findall(r'"field": "(\w+)"', text))
+    assert used <= known
+    assert {settings["x"], settings["y"]} <= set(rows[0])
+
+
+def test_every_template_is_used(matrix: Matrix) -> None:
+    used = [settings["template"] for settings in plot_settings(matrix).values()]
+    assert sorted(used) == sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "templates/plots").iterdir())
+
+
+def test_the_colours_of_dvc_plots_are_those_of_the_figures() -> None:
+    found = re.findall(
+        r'"domain": \[\s*([-\d.]+),\s*([-\d.]+)\s*\],\s*"scheme": "(\w+)"',
+        (ROOT / "templates/plots/matrices.json").read_text(encoding="utf-8"),
+    )
+    assert found[-1] == ("-0.5", "0.5", "redblue")
+    assert set(found[:-1]) == {("0", "1", "redyellowgreen")}
