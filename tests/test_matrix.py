@@ -3,7 +3,6 @@
 pytest tests/test_matrix.py
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,42 +10,15 @@ from typing import Any
 
 import jsonschema
 import pytest
-import yaml
 from ruamel.yaml import YAML
 
+from params_file import MISSING, PARAMS, TEXT, VALUES, Place, edited, written
 from worldwidth.compute import parameter_count, training_flops, training_lines, training_steps, vocabulary_size
 from worldwidth.errors import WorldwidthError
 from worldwidth.matrix import Matrix, json_schema, load
 from worldwidth.strict_yaml import read_yaml
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
-TEXT = PARAMS.read_text(encoding="utf-8")
-VALUES: dict[str, Any] = yaml.safe_load(TEXT)
 ARCHS = ("narrow", "base", "wide", "wider")
-MISSING = object()
-Place = tuple[str | int, ...]
-
-
-def edited(*changes: tuple[Place, Any]) -> dict[str, Any]:
-    """The parsed params.yaml with values set, or taken out with MISSING."""
-    values = copy.deepcopy(VALUES)
-    for path, value in changes:
-        place: Any = values
-        for part in path[:-1]:
-            place = place[part]
-        if value is MISSING:
-            del place[path[-1]]
-        else:
-            place[path[-1]] = value
-    return values
-
-
-def written(folder: Path, content: dict[str, Any] | list[Any] | str | bytes) -> Path:
-    path = folder / "params.yaml"
-    if isinstance(content, (dict, list)):
-        content = yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 @pytest.fixture(scope="module")

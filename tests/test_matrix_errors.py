@@ -5,45 +5,16 @@
 Broken files are made from a parsed copy of the real one, or from its text.
 """
 
-import copy
 import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from params_file import MISSING, TEXT, VALUES, Place, edited, written
 from worldwidth.errors import WorldwidthError
 from worldwidth.matrix import load
-
-PARAMS = Path(__file__).parents[1] / "params.yaml"
-TEXT = PARAMS.read_text(encoding="utf-8")
-VALUES: dict[str, Any] = yaml.safe_load(TEXT)
-MISSING = object()
-Place = tuple[str | int, ...]
-
-
-def edited(*changes: tuple[Place, Any]) -> dict[str, Any]:
-    """The parsed params.yaml with values set, or taken out with MISSING."""
-    values = copy.deepcopy(VALUES)
-    for path, value in changes:
-        place: Any = values
-        for part in path[:-1]:
-            place = place[part]
-        if value is MISSING:
-            del place[path[-1]]
-        else:
-            place[path[-1]] = value
-    return values
-
-
-def written(folder: Path, content: dict[str, Any] | list[Any] | str | bytes) -> Path:
-    path = folder / "params.yaml"
-    if isinstance(content, (dict, list)):
-        content = yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 def complaint(path: Path) -> str:

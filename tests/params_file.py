@@ -1,0 +1,35 @@
+"""The real params.yaml, and edited copies of it."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+TEXT = PARAMS.read_text(encoding="utf-8")
+VALUES: dict[str, Any] = yaml.safe_load(TEXT)
+MISSING = object()
+Place = tuple[str | int, ...]
+
+
+def edited(*changes: tuple[Place, Any]) -> dict[str, Any]:
+    """The parsed params.yaml with values set, or taken out with MISSING."""
+    values = copy.deepcopy(VALUES)
+    for path, value in changes:
+        place: Any = values
+        for part in path[:-1]:
+            place = place[part]
+        if value is MISSING:
+            del place[path[-1]]
+        else:
+            place[path[-1]] = value
+    return values
+
+
+def written(folder: Path, content: dict[str, Any] | list[Any] | str | bytes) -> Path:
+    path = folder / "params.yaml"
+    if isinstance(content, (dict, list)):
+        content = yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
