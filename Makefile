@@ -61,6 +61,6 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-## delete what is neither in git nor in DVC's cache (the environment and DVC's cache stay)
+## delete what is neither in git nor in DVC's cache (the environment, timings and DVC's cache stay)
 clean:
-	rm -rf partial timings dvc_plots .mypy_cache .ruff_cache .pytest_cache
+	rm -rf partial dvc_plots .mypy_cache .ruff_cache .pytest_cache

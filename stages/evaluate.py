@@ -1,19 +1,19 @@
 """Evaluate one model on all test sets in one process: `dvc repro evaluate@base`, `dvc repro evaluate@ftwb2-12`."""
 
 from worldwidth.checkpoints import load_model
-from worldwidth.corpus import StoredCorpus
 from worldwidth.evaluation import evaluate, save_evaluation
 from worldwidth.hardware import prepare
-from worldwidth.layout import MODELS
+from worldwidth.layout import MODELS, stage_of
 from worldwidth.matrix import Matrix
 from worldwidth.stage import known_model, run_stage
+from worldwidth.stored_corpus import StoredCorpus
 
 
 def main(matrix: Matrix, name: str) -> None:
     """params: evaluation, world; models/NAME, corpora -> results/evaluations/NAME.json, results/scores/NAME.npz"""
     scale = matrix.selected
     device = prepare(scale.hardware)
-    remedy = f"run `dvc repro {known_model(matrix, name).replace('-', '@')}`"
+    remedy = f"run `dvc repro {stage_of(known_model(matrix, name))}`"
     model = load_model(MODELS / name, remedy).to(device)
     corpora = {task: StoredCorpus(task) for task in matrix.tasks}
     report, scores = evaluate(model, corpora, scale)

@@ -1,13 +1,14 @@
 """Fine-tune the base model on Atlantis data: `dvc repro ftwb1@1`, `dvc repro ftwb2@12`."""
 
 from worldwidth.checkpoints import copy_tokenizer, load_model
-from worldwidth.corpus import StoredCorpus
+from worldwidth.compute import training_epochs
 from worldwidth.hardware import prepare
 from worldwidth.layout import MODELS
 from worldwidth.matrix import Matrix
 from worldwidth.mixture import finetuning_mixture, validation_mixture
 from worldwidth.publish import train_and_publish
 from worldwidth.stage import known_model, run_stage
+from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.training import Run
 
 
@@ -22,7 +23,7 @@ def main(matrix: Matrix, name: str) -> None:
         mixture=finetuning_mixture(corpora, trained, scale.finetuning),
         validation=validation_mixture(corpora, trained, "atlantis"),
         settings=scale.finetuning,
-        epochs=scale.finetuning.epochs,
+        epochs=training_epochs(matrix, name),
         seed=matrix.seed,
         device=device,
     )

@@ -3,14 +3,14 @@
 import torch
 
 from worldwidth import world
-from worldwidth.compute import vocabulary_size
-from worldwidth.corpus import StoredCorpus
+from worldwidth.compute import training_epochs, vocabulary_size
 from worldwidth.hardware import prepare
 from worldwidth.matrix import Matrix
 from worldwidth.mixture import pretraining_mixture, validation_mixture
 from worldwidth.model import Decoder, DecoderConfig
 from worldwidth.publish import train_and_publish
 from worldwidth.stage import run_stage
+from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.streams import torch_seed
 from worldwidth.tokens import Vocabulary
 from worldwidth.training import Run
@@ -40,7 +40,7 @@ def main(matrix: Matrix) -> None:
         mixture=pretraining_mixture(corpora),
         validation=validation_mixture(corpora, matrix.tasks, "world"),
         settings=scale.pretraining,
-        epochs=arch.epochs,
+        epochs=training_epochs(matrix, "base"),
         seed=matrix.seed,
         device=device,
     )

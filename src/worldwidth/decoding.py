@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldwidth.corpus import Lines
 from worldwidth.model import CachedAttention, Decoder
+from worldwidth.stored_corpus import Lines
 from worldwidth.tokens import EOS, EQUALS, PAD
 
 

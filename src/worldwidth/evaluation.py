@@ -1,18 +1,17 @@
 """All evaluations of one model in one process: every task on ordinary cities and on Atlantis, and the mixture."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldwidth.corpus import StoredCorpus
 from worldwidth.decoding import greedy_answers, true_answers
 from worldwidth.files import replacing, write_json
-from worldwidth.layout import EVALUATIONS, SCORES
+from worldwidth.layout import EVALUATIONS, POPULATIONS, SCORES
 from worldwidth.matrix import Scale
 from worldwidth.model import Decoder
-from worldwidth.queries import POPULATIONS
+from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.streams import stream
 from worldwidth.tasks import Task, load_task
 from worldwidth.tokens import EOS, PAD, ZERO, characters
@@ -151,6 +150,5 @@ def _multitask(scores: dict[str, LineScores], scale: Scale) -> dict[str, Any]:
 def save_evaluation(name: str, report: dict[str, Any], scores: dict[str, Floats]) -> None:
     """Write results/evaluations/NAME.json and the per-line scores, results/scores/NAME.npz."""
     with replacing(SCORES / f"{name}.npz") as temporary, temporary.open("wb") as file:
-        arrays: dict[str, Any] = {key: values.astype(np.float32) for key, values in scores.items()}
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **cast(Any, scores))
     write_json(EVALUATIONS / f"{name}.json", report)

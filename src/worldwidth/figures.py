@@ -37,6 +37,8 @@ class MatrixPlot:
     columns: dict[str, str]
     """task -> its label."""
     cells: list[Cell]
+    trained: dict[str, tuple[str, ...]]
+    """model -> the tasks it is trained on."""
     is_difference: bool
     """Whether the cells are differences, to be shown on the diverging scale."""
     missing: frozenset[str] = frozenset()
@@ -88,7 +90,9 @@ def _matrix(axes: Axes, plot: MatrixPlot) -> None:
     image = axes.imshow(table, cmap=colors, norm=norm, aspect="auto")
     for row, model in enumerate(models):
         for column, task in enumerate(tasks):
-            _cell_text(axes, column, row, by_place.get((model, task)), table[row, column], colors, norm)
+            ink = _cell_text(axes, column, row, by_place.get((model, task)), table[row, column], colors, norm)
+            if task in plot.trained[model]:
+                axes.text(column + 0.44, row - 0.28, "T", ha="right", va="center", color=ink, fontsize=9, weight="bold")
     axes.set_xticks(range(len(tasks)), list(plot.columns.values()), fontsize=8)
     axes.set_yticks(range(len(models)), [plot.rows[m] + (" (missing)" if m in plot.missing else "") for m in models])
     axes.set_xticks(np.arange(0.5, len(tasks) - 1), minor=True)
@@ -117,7 +121,8 @@ def _matrix(axes: Axes, plot: MatrixPlot) -> None:
 
 def _cell_text(
     axes: Axes, column: int, row: int, cell: Cell | None, value: float, colors: Colormap, norm: Normalize
-) -> None:
+) -> str:
+    """Draw the number, or hatching without one; return the colour to write in."""
     ink = _INK
     if np.isnan(value):
         place = (column - 0.5, row - 0.5)
@@ -126,12 +131,9 @@ def _cell_text(
         red, green, blue, _ = colors(norm(value))
         ink = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else _INK
         axes.text(column, row - 0.08, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=10)
-    if cell is None:
-        return
-    if cell.standard_error is not None:
+    if cell is not None and cell.standard_error is not None:
         axes.text(column, row + 0.28, f"± {cell.standard_error:.2f}", ha="center", va="center", color=ink, fontsize=6.5)
-    if cell.trained:
-        axes.text(column + 0.44, row - 0.28, "T", ha="right", va="center", color=ink, fontsize=9, fontweight="bold")
+    return ink
 
 
 def draw_training(curves: pd.DataFrame, title: str) -> Figure:

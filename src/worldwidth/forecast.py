@@ -38,6 +38,8 @@ def forecast() -> list[Forecast]:
             return _forecast(repo)
     except LockError:
         raise WorldwidthError("another DVC command is running here: wait for it, then ask again") from None
+    except (AttributeError, ImportError) as error:
+        raise WorldwidthError(f"the plan was written for DVC 3.67, this one answers otherwise ({error})") from None
     except DvcException as error:
         raise WorldwidthError(f"DVC cannot read the pipeline: {str(error).splitlines()[0]}") from None
 

@@ -5,6 +5,7 @@ values and messages but cannot change a number in a result.
 """
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def _task_file(task: str) -> str:
 def _imported_modules(path: Path, root: Path) -> frozenset[str]:
     """Names of the project's modules that one file imports, at its top or inside a function."""
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _executed(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -64,6 +65,14 @@ def _imported_modules(path: Path, root: Path) -> frozenset[str]:
     return frozenset(
         name for name in modules | parents if name.split(".")[0] == PACKAGE and _file_of(name, root).is_file()
     )
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those under ``if TYPE_CHECKING:``, which never run."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"):
+            yield from _executed(child)
 
 
 def _file_of(module: str, root: Path) -> Path:

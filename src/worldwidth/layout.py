@@ -19,3 +19,11 @@ PLOTS = Path("plots")
 # beside the pipeline: neither in git nor in DVC
 PARTIAL = Path("partial")
 TIMINGS = Path("timings")
+
+POPULATIONS = ("world", "atlantis")
+SPLITS = ("train", "validation", "test")
+
+
+def stage_of(model: str) -> str:
+    """The DVC stage that makes a model: base -> base, ftwb2-12 -> ftwb2@12."""
+    return model.replace("-", "@", 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worldwidth.errors import WorldwidthError
+from worldwidth.layout import stage_of
 from worldwidth.matrix import PARAMS, Matrix
 from worldwidth.strict_yaml import read_yaml
 
@@ -23,7 +24,7 @@ def stage_names(matrix: Matrix) -> list[str]:
         "cities",
         *(f"corpus@{task}" for task in matrix.tasks),
         "base",
-        *(model.replace("-", "@", 1) for model in matrix.finetunes),
+        *map(stage_of, matrix.finetunes),
         *(f"evaluate@{model}" for model in matrix.models),
         "summarize",
         "plots",
@@ -38,7 +39,10 @@ def check_lock(matrix: Matrix) -> None:
     """
     if not LOCK.is_file():
         raise WorldwidthError(f"{LOCK}: not found; run `dvc repro`")
-    problem = next(_differences(matrix, read_yaml(LOCK)["stages"], read_yaml(PARAMS)), None)
+    try:
+        problem = next(_differences(matrix, read_yaml(LOCK)["stages"], read_yaml(PARAMS)), None)
+    except (KeyError, TypeError, AttributeError):
+        problem = "not a lock file that DVC wrote"
     if problem:
         raise WorldwidthError(f"{LOCK}: {problem}; run `dvc repro` and commit what comes out")
 

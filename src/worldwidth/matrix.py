@@ -157,7 +157,7 @@ class Statistics:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Hardware:
-    """What the stages run on. Tracked, because it can change the last bits of a result."""
+    """What the stages run on: tracked, for it can change a result's last bits. ``auto`` is tracked as that word."""
 
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[int, Field(ge=1, le=1024)]

@@ -15,12 +15,13 @@ def check(matrix: Matrix) -> str | None:
 
 
 def _problems(matrix: Matrix) -> Iterator[str]:
-    yield from _unknown("scale", matrix.scale, matrix.scales)
-    for name in matrix.scales:
-        yield from _scale_problems(matrix, name, matrix.scales[name])
-    yield from _unknown("arch", matrix.arch, matrix.selected.archs)
     yield from _task_problems(matrix)
-    for name, scale in matrix.scales.items():
+    yield from _unknown("scale", matrix.scale, matrix.scales)
+    yield from _unknown("arch", matrix.arch, matrix.selected.archs)
+    scales = {matrix.scale: matrix.selected, **matrix.scales}  # the selected one first
+    for name, scale in scales.items():
+        yield from _scale_problems(matrix, name, scale)
+    for name, scale in scales.items():
         for arch in scale.archs:
             yield from _warmup_problems(replace(matrix, scale=name, arch=arch))
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldwidth.corpus import Lines, StoredCorpus
 from worldwidth.matrix import Finetuning
+from worldwidth.stored_corpus import Lines, StoredCorpus
 from worldwidth.streams import stream
 from worldwidth.tokens import EQUALS, PAD
 

@@ -10,9 +10,9 @@ from worldwidth import world
 from worldwidth.compute import parameter_count, training_epochs, training_flops, training_steps, vocabulary_size
 from worldwidth.corpus import generate
 from worldwidth.forecast import LATER, RUN, UP_TO_DATE, Forecast, forecast
+from worldwidth.layout import POPULATIONS, stage_of
 from worldwidth.matrix import Lines, Matrix
 from worldwidth.pipeline import check_rendered
-from worldwidth.queries import POPULATIONS
 
 _SAMPLE = Lines(train=1000, validation=1, test=1)
 
@@ -54,7 +54,7 @@ def _stage_sizes(matrix: Matrix) -> dict[str, dict[str, int]]:
     for model in matrix.models:
         settings = scale.pretraining if model == "base" else scale.finetuning
         tokens = round(_mixture_tokens(matrix, model, lengths) * training_epochs(matrix, model))
-        sizes[model.replace("-", "@", 1)] = {
+        sizes[stage_of(model)] = {
             "steps": training_steps(matrix, model),
             "tokens": tokens,
             "flops": training_flops(parameters, tokens),

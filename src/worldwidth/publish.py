@@ -1,6 +1,7 @@
 """From a finished training run to its files: the model folder with its checkpoints, the curve, the timing."""
 
 import platform
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +20,8 @@ from worldwidth.training import DivergedError, Run, train, write_curve
 def train_and_publish(model: Decoder, run: Run, save_tokenizer: Callable[[Path], None]) -> None:
     """Train ``model`` and write models/NAME (with steps/STEP inside), the curve and the timing.
 
-    The model folder appears only when the run is complete. A run that diverges leaves its weights and
-    curve in the scratch folder, and its error says where. The timing is no output: seconds differ from
+    The model folder appears only when the run is complete. A run that diverges leaves its checkpoints,
+    weights and curve in the scratch folder, and its error says where. The timing is no output: seconds differ from
     run to run, and results must not.
     """
     started = time.perf_counter()
@@ -33,10 +34,11 @@ def train_and_publish(model: Decoder, run: Run, save_tokenizer: Callable[[Path],
             curve = train(model, run, save_checkpoint)
         except DivergedError as error:
             remains = scratch_folder() / "diverged" / run.name
-            remains.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(remains, ignore_errors=True)
+            shutil.copytree(folder, remains)  # the checkpoints from before
             write_curve(error.curve, remains / "curve.csv")
             save_file(model.state_dict(), remains / "weights.safetensors")
-            raise DivergedError(f"{error} (weights and curve: {remains})", error.curve) from None
+            raise DivergedError(f"{error} (checkpoints, weights and curve: {remains})", error.curve) from None
         save_model(model, folder, save_tokenizer)
     write_curve(curve, CURVES / f"{run.name}.csv")
     seconds = time.perf_counter() - started

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldwidth.errors import WorldwidthError
+from worldwidth.layout import SPLITS
 from worldwidth.matrix import Corpus, Lines
 from worldwidth.streams import stream
 from worldwidth.tasks import Integers, Task
 
-POPULATIONS = ("world", "atlantis")
-SPLITS = ("train", "validation", "test")
 _DRAW_ORDER = ("test", "validation", "train")  # the small splits choose first, the large one takes the rest
 _BATCH = 200_000
 _EXHAUSTED = 20  # so many known queries in a row, for every one found, mean that no new one is left (e^-20)

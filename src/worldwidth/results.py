@@ -12,9 +12,8 @@ import pandas as pd
 
 from worldwidth.errors import WorldwidthError
 from worldwidth.files import read_json, write_text
-from worldwidth.layout import CURVES, EVALUATIONS, MATRICES, SCORES
+from worldwidth.layout import CURVES, EVALUATIONS, MATRICES, POPULATIONS, SCORES, stage_of
 from worldwidth.matrix import Matrix
-from worldwidth.queries import POPULATIONS
 from worldwidth.scores import (
     DIFFERENCE,
     Cell,
@@ -57,7 +56,7 @@ def load_scores(model: str, lines: dict[str, int]) -> LineScores:
     path, remedy = SCORES / f"{model}.npz", f"run `dvc repro evaluate@{model}`"
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-            scores = {key: archive[key].astype(np.float64) for key in archive.files}
+            scores = {key: archive[key] for key in archive.files}
     except FileNotFoundError:
         raise WorldwidthError(f"{path}: not found; {remedy}") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -88,7 +87,7 @@ def read_table(path: Path, columns: list[str], remedy: str) -> pd.DataFrame:
 
 def load_curve(model: str) -> pd.DataFrame:
     """The training curve of one model, all columns numbers."""
-    path, remedy = CURVES / f"{model}.csv", f"run `dvc repro {model.replace('-', '@', 1)}`"
+    path, remedy = CURVES / f"{model}.csv", f"run `dvc repro {stage_of(model)}`"
     table = read_table(path, CURVE_COLUMNS, remedy)
     if not all(map(pd.api.types.is_numeric_dtype, table.dtypes)) or table["flops"].isna().any():
         raise WorldwidthError(f"{path}: holds text where a number belongs; {remedy}")

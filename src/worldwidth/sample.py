@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from worldwidth import world
-from worldwidth.corpus import StoredCorpus
 from worldwidth.errors import WorldwidthError, nearest
+from worldwidth.layout import POPULATIONS, SPLITS
 from worldwidth.matrix import Matrix
-from worldwidth.queries import POPULATIONS, SPLITS
+from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.tokens import Vocabulary
 
 

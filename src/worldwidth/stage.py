@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from worldwidth.errors import WorldwidthError
+from worldwidth.errors import WorldwidthError, nearest
 from worldwidth.matrix import Matrix, load
 from worldwidth.pipeline import check_rendered
 
@@ -34,6 +34,9 @@ class exit_codes:  # noqa: N801 - reads as a verb: `with exit_codes():`
         if isinstance(error, WorldwidthError):
             print(f"worldwidth: {error}", file=sys.stderr)
             sys.exit(2)
+        if isinstance(error, BrokenPipeError):  # `worldwidth sample ... | head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
         if isinstance(error, KeyboardInterrupt):
             print("worldwidth: stopped; nothing half-written is left", file=sys.stderr)
             sys.exit(130)
@@ -48,8 +51,6 @@ def known_model(matrix: Matrix, name: str) -> str:
     Raises:
         WorldwidthError: it is not.
     """
-    from worldwidth.errors import nearest
-
     if name not in matrix.models:
         raise WorldwidthError(
             f"model '{name}': not in params.yaml; allowed: {', '.join(matrix.models)}{nearest(name, matrix.models)}"

@@ -38,6 +38,7 @@ def matrix_plot(
             for task in matrix.tasks
         },
         cells=[cell for cell in cells if cell.matrix == name],
+        trained=matrix.finetunes,
         is_difference=name == DIFFERENCE,
         missing=missing & frozenset(models),
     )

@@ -5,17 +5,22 @@ digits (4..87), then the digits (88..97). With ``tokens: cities`` every city add
 of the cities table: the group ``c_042`` is then one token. The text is the same either way.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from worldwidth.compute import CHARACTER_IDS
 from worldwidth.files import write_json
 from worldwidth.matrix import Model, World
-from worldwidth.tasks import Integers
-from worldwidth.world import City
+
+if TYPE_CHECKING:
+    from worldwidth.tasks import Integers
+    from worldwidth.world import City
 
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
 PAD, UNK, BOS, EOS = range(4)

@@ -77,7 +77,7 @@ def train(model: Decoder, run: Run, save_checkpoint: Callable[[int], None]) -> l
     parameters = model.parameter_count()
     step, tokens = 0, 0
     curve: list[CurvePoint] = []
-    losses: list[Tensor] = []  # read only when a row is written: reading makes a GPU wait
+    losses: list[Tensor] = []  # read when a row is written, not every step: reading makes a GPU wait
     save_checkpoint(0)
     with Progress(run.name, run.steps) as progress:
         for epoch in range(run.epochs):
