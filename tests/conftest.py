@@ -17,10 +17,11 @@ from matplotlib import pyplot as plt
 from dvc_yaml import Stages, expanded
 from fake_study import write_study
 from worldwidth.compute import vocabulary_size
-from worldwidth.corpus import StoredCorpus, generate, save
+from worldwidth.corpus import generate, save
 from worldwidth.matrix import Atlantis, Corpus, Lines, Matrix, Model, Optimization, Scale, World, load
 from worldwidth.mixture import Mixture, pretraining_mixture, validation_mixture
 from worldwidth.model import Decoder, DecoderConfig
+from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.tokens import Vocabulary
 from worldwidth.training import Run, train
 from worldwidth.world import City, build

@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from worldwidth.checkpoints import copy_tokenizer, load_model, save_model
-from worldwidth.corpus import Lines, StoredCorpus
 from worldwidth.decoding import greedy_answers
 from worldwidth.errors import WorldwidthError
+from worldwidth.layout import POPULATIONS
 from worldwidth.model import Decoder
-from worldwidth.queries import POPULATIONS
+from worldwidth.stored_corpus import Lines, StoredCorpus
 from worldwidth.tokens import Vocabulary
 
 pytestmark = pytest.mark.usefixtures("one_thread")

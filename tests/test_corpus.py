@@ -15,11 +15,13 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from worldwidth.corpus import Lines as EncodedLines
-from worldwidth.corpus import StoredCorpus, best_constants, encode, generate, save
+from worldwidth.corpus import best_constants, encode, generate, save
 from worldwidth.errors import WorldwidthError
+from worldwidth.layout import POPULATIONS, SPLITS
 from worldwidth.matrix import Corpus, Lines, Scale, load
-from worldwidth.queries import POPULATIONS, SPLITS, Queries, draw_splits
+from worldwidth.queries import Queries, draw_splits
+from worldwidth.stored_corpus import Lines as EncodedLines
+from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.tasks import load_task
 from worldwidth.tokens import Vocabulary
 from worldwidth.world import City, build, first_atlantis, points

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from worldwidth.corpus import Lines, StoredCorpus
 from worldwidth.decoding import greedy_answers, true_answers
+from worldwidth.layout import POPULATIONS
 from worldwidth.model import Decoder, PackedAttention
-from worldwidth.queries import POPULATIONS
+from worldwidth.stored_corpus import Lines, StoredCorpus
 from worldwidth.tokens import Vocabulary
 
 pytestmark = pytest.mark.usefixtures("one_thread")

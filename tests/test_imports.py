@@ -180,3 +180,14 @@ def test_drawing_code_concerns_the_plots_alone(stages: Stages) -> None:
     for module in ("training", "optimizers"):
         for name in ("cities", "corpus@angle", "evaluate@base", "summarize", "plots"):
             assert f"src/worldwidth/{module}.py" not in stages[name]["deps"]
+
+
+def test_an_import_for_types_alone_is_no_dependency(tmp_path: Path) -> None:
+    package = tmp_path / "src" / "worldwidth"
+    package.mkdir(parents=True)
+    for name in ("__init__", "values", "shapes"):
+        (package / f"{name}.py").write_text("")
+    (tmp_path / "stages").mkdir()
+    script = tmp_path / "stages" / "one.py"
+    script.write_text("if TYPE_CHECKING:\n    from worldwidth.shapes import Shape\nimport worldwidth.values\n")
+    assert code_closure(Path("stages/one.py"), tmp_path) == ["src/worldwidth/values.py", "stages/one.py"]

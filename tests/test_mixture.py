@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from short_runs import CPU, EQUALS, PAD
 from worldwidth.compute import training_lines, training_steps
-from worldwidth.corpus import StoredCorpus
 from worldwidth.matrix import Matrix
 from worldwidth.mixture import Mixture, finetuning_mixture, pretraining_mixture, validation_mixture
+from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.tokens import Vocabulary
 from worldwidth.training import Run
 

@@ -19,10 +19,10 @@ from transformers import AutoModelForCausalLM
 import worldwidth.model
 from worldwidth.checkpoints import save_model
 from worldwidth.compute import parameter_count, vocabulary_size
-from worldwidth.corpus import StoredCorpus
 from worldwidth.matrix import Matrix, load
 from worldwidth.mixture import Batch, Mixture, pretraining_mixture
 from worldwidth.model import CachedAttention, Decoder, PackedAttention
+from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.tokens import Vocabulary
 from worldwidth.training import batch_loss
 

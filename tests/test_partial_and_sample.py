@@ -19,10 +19,9 @@ from shapely import MultiPoint, Point
 
 from worldwidth import cli, corpus, partial, results, world
 from worldwidth.errors import WorldwidthError
-from worldwidth.layout import CORPORA, EVALUATIONS, SCORES
+from worldwidth.layout import CORPORA, EVALUATIONS, POPULATIONS, SCORES, SPLITS
 from worldwidth.matrix import Matrix, load
 from worldwidth.partial import draw_partial
-from worldwidth.queries import POPULATIONS, SPLITS
 from worldwidth.sample import print_sample, sample_lines
 from worldwidth.tasks import load_task
 from worldwidth.world import City

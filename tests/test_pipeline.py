@@ -167,6 +167,21 @@ def test_an_edited_comment_in_a_task_stops_at_its_corpus(repository: Repository)
     assert stages_run(output) == ["corpus@angle"]
 
 
+@pytest.mark.parametrize("content", ["", "stages:\n", "stages:\n  check:\n", "a word\n"])
+def test_a_lock_that_dvc_did_not_write_is_one_line(repository: Repository, content: str) -> None:
+    (repository.folder / "dvc.lock").write_text(content)
+    refused = repository.run("worldwidth", "check", "--lock")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert refused.stderr.startswith("worldwidth: dvc.lock: ")
+
+
+def test_a_reader_may_stop_early(repository: Repository) -> None:
+    shell = "set -o pipefail; worldwidth sample --task distance --split train -n 400 --json | head -1"
+    done = repository.run("bash", "-c", shell)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["task"] == "distance"
+
+
 def test_a_bad_arch_is_one_line_before_any_work(repository: Repository) -> None:
     repository.edit("params.yaml", "arch: wide ", "arch: widest ")
     refused = repository.run("dvc", "repro")

@@ -22,10 +22,10 @@ from short_runs import run_of
 from worldwidth import publish, world
 from worldwidth.checkpoints import load_model
 from worldwidth.compute import training_steps, vocabulary_size
-from worldwidth.corpus import StoredCorpus
 from worldwidth.matrix import Matrix
 from worldwidth.mixture import Batch, Mixture
 from worldwidth.model import Decoder
+from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.tokens import Vocabulary
 from worldwidth.training import DivergedError, batch_loss, checkpoint_steps
 from worldwidth.world import City
@@ -119,7 +119,9 @@ def test_a_loss_that_is_no_number_stops_the_run(
     assert message.startswith(f"ftwb1-1: the loss is {said} at step {step}; try a lower learning_rate")
     assert str(remains) in message
     assert "\n" not in message
-    assert files(remains) == ["curve.csv", "weights.safetensors"]
+    kept = {0, *(s for s in checkpoint_steps(run.steps, 2) if s < step)}
+    assert {int(folder.name) for folder in (remains / "steps").iterdir()} == kept, "the sound checkpoints from before"
+    assert {path.name for path in remains.iterdir()} == {"curve.csv", "steps", "weights.safetensors"}
     assert set(load_file(remains / "weights.safetensors")) == set(make_decoder("narrow").state_dict())
     rows = list(csv.DictReader((remains / "curve.csv").read_text().splitlines()))
     assert [int(row["step"]) for row in rows] == [point.step for point in caught.value.curve]

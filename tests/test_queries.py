@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 
 import worldwidth
-from worldwidth.corpus import Lines as EncodedLines
 from worldwidth.corpus import generate
 from worldwidth.errors import WorldwidthError
+from worldwidth.layout import POPULATIONS, SPLITS
 from worldwidth.matrix import Corpus, Lines, Scale, load
-from worldwidth.queries import POPULATIONS, SPLITS, Queries, draw_splits
+from worldwidth.queries import Queries, draw_splits
+from worldwidth.stored_corpus import Lines as EncodedLines
 from worldwidth.tasks import load_task
 from worldwidth.world import City, build, first_atlantis
 

@@ -26,11 +26,11 @@ from matplotlib.figure import Figure
 from dvc_yaml import Stages, expanded, parsed
 from worldwidth import study_plots
 from worldwidth.checkpoints import load_model
-from worldwidth.corpus import StoredCorpus
 from worldwidth.evaluation import evaluate
 from worldwidth.layout import EVALUATION_TABLE, MATRICES, TRAINING_TABLE
 from worldwidth.matrix import Matrix
 from worldwidth.mixture import finetuning_mixture, pretraining_mixture
+from worldwidth.stored_corpus import StoredCorpus
 
 ROOT = Path(__file__).parents[1]
 PARAMS = {

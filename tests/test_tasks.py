@@ -19,8 +19,9 @@ import pytest
 import shapely
 
 from worldwidth.errors import WorldwidthError
+from worldwidth.layout import POPULATIONS
 from worldwidth.matrix import Corpus, Lines, load
-from worldwidth.queries import POPULATIONS, draw_splits, query_keys
+from worldwidth.queries import draw_splits, query_keys
 from worldwidth.tasks import Integers, available, load_task
 from worldwidth.world import City, build, first_atlantis, points
 

@@ -18,11 +18,11 @@ from transformers import AutoModelForCausalLM, get_linear_schedule_with_warmup
 from short_runs import CPU, EQUALS, SETTINGS, no_checkpoint, run_of
 from worldwidth.checkpoints import save_model
 from worldwidth.compute import parameter_count, vocabulary_size
-from worldwidth.corpus import StoredCorpus
 from worldwidth.matrix import Matrix, Optimization
 from worldwidth.mixture import Mixture, pretraining_mixture
 from worldwidth.model import Decoder
 from worldwidth.optimizers import build_optimizers, learning_rate, set_learning_rate
+from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.tokens import Vocabulary
 from worldwidth.training import CurvePoint, batch_loss, checkpoint_steps, train, validation_loss, write_curve
 
