@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -11,6 +12,24 @@ TEXT = PARAMS.read_text(encoding="utf-8")
 VALUES: dict[str, Any] = yaml.safe_load(TEXT)
 MISSING = object()
 Place = tuple[str | int, ...]
+
+SMOKE: Place = ("scales", "smoke")
+PLACES: dict[Place, tuple[str, str]] = {  # where: an unknown key, the name that was meant
+    (): ("aerch", "arch"),
+    SMOKE: ("modell", "model"),
+    (*SMOKE, "world"): ("citys", "cities"),
+    (*SMOKE, "world", "atlantis"): ("centre", "center"),
+    (*SMOKE, "corpus"): ("hull_citys", "hull_cities"),
+    (*SMOKE, "corpus", "atlantis"): ("tests", "test"),
+    (*SMOKE, "model"): ("num_layers", "num_hidden_layers"),
+    (*SMOKE, "archs", "wide"): ("hidden", "hidden_size"),
+    (*SMOKE, "pretraining"): ("learning_rat", "learning_rate"),
+    (*SMOKE, "finetuning"): ("epoch", "epochs"),
+    (*SMOKE, "evaluation"): ("batchsize", "batch_size"),
+    (*SMOKE, "statistics"): ("resample", "resamples"),
+    (*SMOKE, "hardware"): ("thread", "threads"),
+}
+AT_EVERY_LEVEL = pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(place) or "top")
 
 
 def edited(*changes: tuple[Place, Any]) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from drawn import lines, rows, small_scale
 from worldwidth.corpus import best_constants, encode, generate, save
 from worldwidth.errors import WorldwidthError
 from worldwidth.layout import POPULATIONS, SPLITS
-from worldwidth.matrix import Corpus, Lines, Scale, load
+from worldwidth.matrix import Scale, load
 from worldwidth.queries import Queries, draw_splits
 from worldwidth.stored_corpus import Lines as EncodedLines
 from worldwidth.stored_corpus import StoredCorpus
@@ -42,22 +43,9 @@ EXPRESSIONS = {  # @: a city
 }
 
 
-def rows(queries: Queries) -> list[tuple[int, ...]]:
-    return [tuple(city for city in row if city >= 0) for row in queries.cities.tolist()]
-
-
-def lines(train: int, validation: int, test: int) -> Corpus:
-    both = Lines(train=train, validation=validation, test=test)
-    return Corpus(world=both, atlantis=both, hull_cities=(3, 5), tour_cities=(2, 5))
-
-
 @pytest.fixture(scope="module")
 def scale() -> Scale:
-    laptop = load(ROOT / "params.yaml").scales["laptop"]
-    world = replace(laptop.world, cities=96, id_digits=3, units_per_degree=1, seed=42)
-    world = replace(world, atlantis=replace(world.atlantis, cities=24))
-    model = replace(laptop.model, tokens="characters")
-    return replace(laptop, world=world, model=model, corpus=lines(train=1_500, validation=62, test=500))
+    return small_scale()
 
 
 @pytest.fixture(scope="module")

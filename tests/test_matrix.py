@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from params_file import MISSING, PARAMS, TEXT, VALUES, Place, edited, written
+from params_file import AT_EVERY_LEVEL, MISSING, PARAMS, PLACES, SMOKE, TEXT, VALUES, Place, edited, written
 from worldwidth.compute import parameter_count, training_flops, training_lines, training_steps, vocabulary_size
 from worldwidth.errors import WorldwidthError
 from worldwidth.matrix import Matrix, json_schema, load
@@ -126,25 +126,6 @@ def test_the_tasks_and_fine_tunes_are_the_specification(matrix: Matrix) -> None:
     assert {name: set(trained) for name, trained in matrix.finetunes.items()} == expected
     assert len(matrix.models) == 14
     assert (matrix.budget, matrix.seed) == ("epochs", 42)
-
-
-SMOKE: Place = ("scales", "smoke")
-PLACES: dict[Place, tuple[str, str]] = {  # where: an unknown key, the name that was meant
-    (): ("aerch", "arch"),
-    SMOKE: ("modell", "model"),
-    (*SMOKE, "world"): ("citys", "cities"),
-    (*SMOKE, "world", "atlantis"): ("centre", "center"),
-    (*SMOKE, "corpus"): ("hull_citys", "hull_cities"),
-    (*SMOKE, "corpus", "atlantis"): ("tests", "test"),
-    (*SMOKE, "model"): ("num_layers", "num_hidden_layers"),
-    (*SMOKE, "archs", "wide"): ("hidden", "hidden_size"),
-    (*SMOKE, "pretraining"): ("learning_rat", "learning_rate"),
-    (*SMOKE, "finetuning"): ("epoch", "epochs"),
-    (*SMOKE, "evaluation"): ("batchsize", "batch_size"),
-    (*SMOKE, "statistics"): ("resample", "resamples"),
-    (*SMOKE, "hardware"): ("thread", "threads"),
-}
-AT_EVERY_LEVEL = pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(place) or "top")
 
 
 def with_seed(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from params_file import MISSING, TEXT, VALUES, Place, edited, written
+from params_file import AT_EVERY_LEVEL, MISSING, PLACES, SMOKE, TEXT, VALUES, Place, edited, written
 from worldwidth.errors import WorldwidthError
 from worldwidth.matrix import load
 
@@ -26,25 +26,6 @@ def complaint(path: Path) -> str:
     assert "\n" not in message, "one line"
     assert len(message) < 400 + len(str(path))
     return message.removeprefix(f"{path}: ")
-
-
-SMOKE: Place = ("scales", "smoke")
-PLACES: dict[Place, tuple[str, str]] = {  # where: an unknown key, the name that was meant
-    (): ("aerch", "arch"),
-    SMOKE: ("modell", "model"),
-    (*SMOKE, "world"): ("citys", "cities"),
-    (*SMOKE, "world", "atlantis"): ("centre", "center"),
-    (*SMOKE, "corpus"): ("hull_citys", "hull_cities"),
-    (*SMOKE, "corpus", "atlantis"): ("tests", "test"),
-    (*SMOKE, "model"): ("num_layers", "num_hidden_layers"),
-    (*SMOKE, "archs", "wide"): ("hidden", "hidden_size"),
-    (*SMOKE, "pretraining"): ("learning_rat", "learning_rate"),
-    (*SMOKE, "finetuning"): ("epoch", "epochs"),
-    (*SMOKE, "evaluation"): ("batchsize", "batch_size"),
-    (*SMOKE, "statistics"): ("resample", "resamples"),
-    (*SMOKE, "hardware"): ("thread", "threads"),
-}
-AT_EVERY_LEVEL = pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(place) or "top")
 
 
 @AT_EVERY_LEVEL

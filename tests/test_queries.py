@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 
 import worldwidth
+from drawn import lines, rows, small_scale
 from worldwidth.corpus import generate
 from worldwidth.errors import WorldwidthError
 from worldwidth.layout import POPULATIONS, SPLITS
-from worldwidth.matrix import Corpus, Lines, Scale, load
+from worldwidth.matrix import Corpus, Scale
 from worldwidth.queries import Queries, draw_splits
 from worldwidth.stored_corpus import Lines as EncodedLines
 from worldwidth.tasks import load_task
@@ -43,17 +44,8 @@ CLASS_OF: dict[str, Callable[[tuple[int, ...]], object]] = {
 }
 
 
-def rows(queries: Queries) -> list[tuple[int, ...]]:
-    return [tuple(city for city in row if city >= 0) for row in queries.cities.tolist()]
-
-
 def classes(name: str, queries: Queries) -> list[object]:
     return [CLASS_OF[name](row) for row in rows(queries)]
-
-
-def lines(train: int, validation: int, test: int) -> Corpus:
-    both = Lines(train=train, validation=validation, test=test)
-    return Corpus(world=both, atlantis=both, hull_cities=(3, 5), tour_cities=(2, 5))
 
 
 def draw(name: str, corpus: Corpus, cities: int, population: str = "world", seed: int = 1) -> dict[str, Queries]:
@@ -64,11 +56,7 @@ def draw(name: str, corpus: Corpus, cities: int, population: str = "world", seed
 
 @pytest.fixture(scope="module")
 def scale() -> Scale:
-    laptop = load(ROOT / "params.yaml").scales["laptop"]
-    world = replace(laptop.world, cities=96, id_digits=3, units_per_degree=1, seed=42)
-    world = replace(world, atlantis=replace(world.atlantis, cities=24))
-    model = replace(laptop.model, tokens="characters")
-    return replace(laptop, world=world, model=model, corpus=lines(train=1_500, validation=62, test=500))
+    return small_scale()
 
 
 @pytest.fixture(scope="module")

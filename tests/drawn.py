@@ -1,0 +1,25 @@
+"""The small study that the tests of queries and of corpora both draw."""
+
+from dataclasses import replace
+
+from params_file import PARAMS
+from worldwidth.matrix import Corpus, Lines, Scale, load
+from worldwidth.queries import Queries
+
+
+def rows(queries: Queries) -> list[tuple[int, ...]]:
+    return [tuple(city for city in row if city >= 0) for row in queries.cities.tolist()]
+
+
+def lines(train: int, validation: int, test: int) -> Corpus:
+    both = Lines(train=train, validation=validation, test=test)
+    return Corpus(world=both, atlantis=both, hull_cities=(3, 5), tour_cities=(2, 5))
+
+
+def small_scale() -> Scale:
+    """96 real cities and 24 of Atlantis, characters, queries of every size."""
+    laptop = load(PARAMS).scales["laptop"]
+    world = replace(laptop.world, cities=96, id_digits=3, units_per_degree=1, seed=42)
+    world = replace(world, atlantis=replace(world.atlantis, cities=24))
+    model = replace(laptop.model, tokens="characters")
+    return replace(laptop, world=world, model=model, corpus=lines(train=1_500, validation=62, test=500))
