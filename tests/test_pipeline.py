@@ -175,6 +175,14 @@ def test_a_lock_that_dvc_did_not_write_is_one_line(repository: Repository, conte
     assert refused.stderr.startswith("worldwidth: dvc.lock: ")
 
 
+def test_the_plan_of_a_fresh_clone(repository: Repository, tmp_path: Path) -> None:
+    """Tables and figures are there, corpora and models are not, and the cache is empty."""
+    shell = f"git clone -q . {tmp_path}/clone && cd {tmp_path}/clone && env -u PYTHONWARNINGS worldwidth plan --json"
+    states = [stage["state"] for stage in json.loads(repository.ok("bash", "-c", shell))["stages"]]
+    assert len(states) == 39
+    assert set(states) == {"will run", "after"}
+
+
 def test_a_reader_may_stop_early(repository: Repository) -> None:
     shell = "set -o pipefail; worldwidth sample --task distance --split train -n 400 --json | head -1"
     done = repository.run("bash", "-c", shell)

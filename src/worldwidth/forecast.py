@@ -112,6 +112,7 @@ def _cached_outs(repo: Any, stage: Any, produced: dict[str, Any]) -> dict[str, A
         for dep in stage.deps:
             if dep.def_path in produced and not hasattr(dep, "params"):
                 dep.hash_info = produced[dep.def_path]
+                dep.get_hash = lambda known=dep.hash_info: known  # the file itself may not be there yet
             else:
                 dep.save()  # in memory only: nothing here writes dvc.lock
         if not _can_hash(stage):
@@ -121,5 +122,5 @@ def _cached_outs(repo: Any, stage: Any, produced: dict[str, Any]) -> dict[str, A
             return None
         cached = repo.stage_cache._create_stage(entry, wdir=stage.wdir)
         return {out.def_path: out.hash_info for out in cached.outs} if cached.outs_cached() else None
-    except DvcException:  # an input is missing: the stage would stop with DVC's own message
+    except (DvcException, FileNotFoundError):  # an input is missing: the stage would stop with DVC's own message
         return None
