@@ -4,7 +4,7 @@ import torch
 
 from worldwidth import world
 from worldwidth.compute import training_epochs, vocabulary_size
-from worldwidth.hardware import prepare
+from worldwidth.hardware import in_bfloat16, prepare
 from worldwidth.matrix import Matrix
 from worldwidth.mixture import pretraining_mixture, validation_mixture
 from worldwidth.model import Decoder, DecoderConfig
@@ -43,6 +43,7 @@ def main(matrix: Matrix) -> None:
         epochs=training_epochs(matrix, "base"),
         seed=matrix.seed,
         device=device,
+        bfloat16=in_bfloat16(scale.hardware, device),
     )
     train_and_publish(model, run, vocabulary.save)
 

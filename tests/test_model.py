@@ -20,8 +20,9 @@ import worldwidth.model
 from worldwidth.checkpoints import save_model
 from worldwidth.compute import parameter_count, vocabulary_size
 from worldwidth.matrix import Matrix, load
-from worldwidth.mixture import Batch, Mixture, pretraining_mixture
+from worldwidth.mixture import Mixture, pretraining_mixture
 from worldwidth.model import CachedAttention, Decoder, PackedAttention
+from worldwidth.packing import Batch
 from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.tokens import Vocabulary
 from worldwidth.training import batch_loss

@@ -23,8 +23,9 @@ from worldwidth import publish, world
 from worldwidth.checkpoints import load_model
 from worldwidth.compute import training_steps, vocabulary_size
 from worldwidth.matrix import Matrix
-from worldwidth.mixture import Batch, Mixture
+from worldwidth.mixture import Mixture
 from worldwidth.model import Decoder
+from worldwidth.packing import Batch
 from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.tokens import Vocabulary
 from worldwidth.training import DivergedError, batch_loss, checkpoint_steps

@@ -6,10 +6,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from worldwidth.checkpoints import load_model
 from worldwidth.decoding import greedy_answers, true_answers
 from worldwidth.files import replacing, write_json
-from worldwidth.layout import EVALUATIONS, POPULATIONS, SCORES
-from worldwidth.matrix import Scale
+from worldwidth.hardware import prepare
+from worldwidth.layout import EVALUATIONS, MODELS, POPULATIONS, SCORES, stage_of
+from worldwidth.matrix import Matrix, Scale
 from worldwidth.model import Decoder
 from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.streams import stream
@@ -145,6 +147,15 @@ def _multitask(scores: dict[str, LineScores], scale: Scale) -> dict[str, Any]:
         "n": len(exact),
         **{name: asdict(summarize(part)) for name, part in parts.items() if len(part.score)},
     }
+
+
+def evaluate_and_save(matrix: Matrix, name: str, corpora: dict[str, StoredCorpus]) -> None:
+    """Read models/NAME, evaluate it in float32 and write its two files."""
+    device = prepare(matrix.selected.hardware)
+    model = load_model(MODELS / name, f"run `dvc repro {stage_of(name)}`").to(device)
+    report, scores = evaluate(model, corpora, matrix.selected)
+    save_evaluation(name, report, scores)
+    print(f"{name}: exact answers in {report['multitask']['exact_match']:.1%} of the multi-task lines")
 
 
 def save_evaluation(name: str, report: dict[str, Any], scores: dict[str, Floats]) -> None:

@@ -1,4 +1,4 @@
-"""The device and the number of threads that the settings ask for."""
+"""The device, the precision and the number of threads that the settings ask for."""
 
 import torch
 
@@ -16,3 +16,8 @@ def prepare(settings: Hardware) -> torch.device:
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise WorldwidthError("hardware.device: found 'cuda', but torch sees no GPU here; allowed: cpu, auto")
     return torch.device("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def in_bfloat16(settings: Hardware, device: torch.device) -> bool:
+    """Whether training's matrix products run in bfloat16."""
+    return settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda")

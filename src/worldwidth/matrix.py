@@ -160,7 +160,20 @@ class Hardware:
     """What the stages run on: tracked, for it can change a result's last bits. ``auto`` is tracked as that word."""
 
     device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "float32", "bfloat16"]
+    """Of training's matrix products: ``auto`` is bfloat16 on a GPU, float32 on a CPU. Evaluations are float32."""
     threads: Annotated[int, Field(ge=1, le=1024)]
+    """CPU threads of one process."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Execution:
+    """How `worldwidth run` spreads the stages over this machine: not tracked, for it changes no result."""
+
+    jobs: Literal["auto"] | Count
+    """Jobs at the same time: ``auto`` is one for each GPU, or else one for every ``hardware.threads`` CPU cores."""
+    models_per_job: Count
+    """Fine-tuned models that one job trains and evaluates: in one process, and on a GPU as one stacked model."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -176,6 +189,7 @@ class Scale:
     evaluation: Evaluation
     statistics: Statistics
     hardware: Hardware
+    execution: Execution
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

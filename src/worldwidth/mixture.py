@@ -8,26 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from worldwidth.matrix import Finetuning
+from worldwidth.packing import Batch, exact_sizes, pack
 from worldwidth.stored_corpus import Lines, StoredCorpus
 from worldwidth.streams import stream
-from worldwidth.tokens import EQUALS, PAD
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some lines packed: T real tokens, of which ``sources`` predict ``targets``."""
-
-    ids: Tensor
-    """(T,) token ids, line after line."""
-    lengths: Tensor
-    """(lines,) tokens of each line."""
-    sources: Tensor
-    """(predictions,) packed positions whose next token the loss counts."""
-    targets: Tensor
-    """(predictions,) those next tokens."""
+from worldwidth.tokens import PAD
 
 
 @dataclass(frozen=True)
@@ -42,17 +28,9 @@ class Mixture:
 
     def batch(self, rows: NDArray[Any], loss: str, device: torch.device) -> Batch:
         """Pack the lines ``rows``; ``loss`` is ``all`` real tokens or the ``answer`` after '=' only."""
-        lengths = self.lengths[rows].astype(np.int64)
-        tokens = self.tokens[rows, : lengths.max()]
-        columns = np.arange(tokens.shape[1])
-        real = columns < lengths[:, None]
-        predicts = columns + 1 < lengths[:, None]
-        if loss == "answer":
-            predicts &= columns >= (tokens == EQUALS).argmax(axis=1)[:, None]
-        ids = tokens[real].astype(np.int64)
-        sources = np.flatnonzero(predicts[real])
-        arrays = (ids, lengths, sources, ids[sources + 1])
-        return Batch(*(torch.from_numpy(array).to(device) for array in arrays))
+        tokens = torch.from_numpy(self.tokens[rows].astype(np.int64))
+        lengths = torch.from_numpy(self.lengths[rows].astype(np.int64))
+        return pack(tokens, lengths, loss, exact_sizes(tokens, lengths, loss)).to(device)
 
     def epoch(self, seed: int, name: str, epoch: int, batch_size: int) -> Iterator[NDArray[Any]]:
         """Rows of every batch of one epoch. The order hangs on seed, model name and epoch, not on the width."""

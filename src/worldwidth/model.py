@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worldwidth.packing import true_places
+
 Attention = Callable[[int, Tensor, Tensor], Tensor]
 """(layer, q and k (T, 2, heads, head_dim), v (T, 1, heads, head_dim)) -> (T, heads * head_dim)."""
 
@@ -52,7 +54,8 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, rotation: Tensor, index: int, attention: Attention) -> Tensor:
         """(T, hidden_size) -> (T, hidden_size)."""
         qkv = self.qkv(_rms_norm(x, self.input_norm, self.eps)).view(len(x), 3, self.heads, -1)
-        x = x + self.o(attention(index, _rotate(qkv[:, :2], rotation), qkv[:, 2:]))
+        qk, v = qkv.split([2, 1], dim=1)  # not two slices: their gradients would each fill a whole tensor
+        x = x + self.o(attention(index, _rotate(qk, rotation), v))
         gate, up = self.gate_up(_rms_norm(x, self.post_norm, self.eps)).chunk(2, dim=-1)
         out: Tensor = x + self.down(F.silu(gate) * up)
         return out
@@ -125,29 +128,31 @@ class PackedAttention:
     """Causal attention within each line of a packed batch.
 
     Only here do lines lie side by side, (lines, longest): the padding is behind every real token, so the
-    causal mask alone keeps it out.
+    causal mask alone keeps it out. Tokens behind the last line (packing.py) attend to nothing that counts.
     """
 
-    def __init__(self, lengths: Tensor) -> None:
-        self.lines, self.longest = len(lengths), int(lengths.max())
+    def __init__(self, lengths: Tensor, longest: int | None = None, tokens: int | None = None) -> None:
+        """``longest`` and ``tokens`` are those of the lines where they are not given; a GPU would have to be asked."""
+        self.lines = len(lengths)
+        self.longest = int(lengths.max()) if longest is None else longest
         columns = torch.arange(self.longest, device=lengths.device)
         real = columns < lengths[:, None]
-        self.positions = columns.expand_as(real)[real]
+        self.slots = true_places(real.flatten(), int(lengths.sum()) if tokens is None else tokens)
+        """Where every packed token stands among lines * longest slots, (T,); one past them if it is padding."""
+        self.positions = self.slots % self.longest
         """Position of every packed token in its line, (T,)."""
-        self.slots = real.flatten().nonzero().squeeze(1)
-        """Where every packed token stands among lines * longest slots, (T,)."""
         self.causal = torch.full((self.longest, self.longest), -torch.inf, device=lengths.device).triu(1)
 
     def __call__(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
         """See :data:`Attention`."""
         (q, k), (v,) = self._unpacked(qk), self._unpacked(v)
-        mixed = _attend(q, k, v, self.causal)
-        return mixed.transpose(1, 2).flatten(0, 1).index_select(0, self.slots).flatten(1)
+        mixed = _attend(q, k, v, self.causal).transpose(1, 2).flatten(0, 1)
+        return mixed.index_select(0, self.slots.clamp(max=len(mixed) - 1)).flatten(1)
 
     def _unpacked(self, x: Tensor) -> Tensor:
         """(T, n, heads, head_dim) -> (n, lines, heads, longest, head_dim), zeros where there is no token."""
-        padded = x.new_zeros(self.lines * self.longest, *x.shape[1:]).index_copy(0, self.slots, x)
-        return padded.view(self.lines, self.longest, *x.shape[1:]).permute(2, 0, 3, 1, 4)
+        padded = x.new_zeros(self.lines * self.longest + 1, *x.shape[1:]).index_copy(0, self.slots, x)
+        return padded[:-1].view(self.lines, self.longest, *x.shape[1:]).permute(2, 0, 3, 1, 4)
 
 
 class CachedAttention:

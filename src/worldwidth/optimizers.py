@@ -10,8 +10,11 @@ def build_optimizers(model: nn.Module, settings: Optimization) -> list[torch.opt
     """Return the optimisers of all weights; weight decay spares biases and norms.
 
     ``muon`` gives the layers' matrices to Muon (Jordan 2024; torch's own) and the rest, embeddings
-    and output head included, to AdamW.
+    and output head included, to AdamW. On a GPU the learning rate is a tensor there, so that a recorded
+    step reads it anew at every replay.
     """
+    on_gpu = next(model.parameters()).device.type == "cuda"
+    rate = torch.tensor(settings.learning_rate, device="cuda") if on_gpu else settings.learning_rate
     groups: dict[str, list[nn.Parameter]] = {"muon": [], "decay": [], "plain": []}
     for name, parameter in model.named_parameters():
         is_matrix = parameter.ndim == 2
@@ -25,10 +28,11 @@ def build_optimizers(model: nn.Module, settings: Optimization) -> list[torch.opt
                 {"params": groups["decay"], "weight_decay": settings.weight_decay},
                 {"params": groups["plain"], "weight_decay": 0.0},
             ],
-            lr=settings.learning_rate,
+            lr=rate,
             betas=settings.betas,
             eps=settings.epsilon,
             fused=True,
+            capturable=on_gpu,
         )
     ]
     if groups["muon"]:
@@ -55,4 +59,7 @@ def set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> N
     """Give every parameter group the rate ``rate``."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate

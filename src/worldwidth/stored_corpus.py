@@ -41,6 +41,7 @@ class StoredCorpus:
     def __init__(self, name: str, root: Path = CORPORA) -> None:
         self.name, self.folder = name, root / name
         self._remedy = f"run `dvc repro corpus@{name}`"
+        self._arrays: dict[str, NDArray[Any]] = {}
         path = self.folder / "manifest.json"
         self.manifest = read_json(path, self._remedy)
         if not isinstance(self.manifest, dict) or self.manifest.get("task") != name:
@@ -61,6 +62,11 @@ class StoredCorpus:
         return found
 
     def _array(self, file: str) -> NDArray[Any]:
+        if file not in self._arrays:  # several models in one process share what was read and checked
+            self._arrays[file] = self._read(file)
+        return self._arrays[file]
+
+    def _read(self, file: str) -> NDArray[Any]:
         path = self.folder / file
         try:
             intact = sha256(path) == self.manifest["sha256"][file]

@@ -1,8 +1,8 @@
-"""Training, top to bottom: one loop for pre-training and fine-tuning, on a CPU or a GPU."""
+"""Training, top to bottom: one loop for pre-training and fine-tuning, one run or several, on a CPU or a GPU."""
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,10 +15,13 @@ from worldwidth.compute import training_flops
 from worldwidth.errors import WorldwidthError
 from worldwidth.files import write_text
 from worldwidth.matrix import Optimization
-from worldwidth.mixture import Batch, Mixture
+from worldwidth.mixture import Mixture
 from worldwidth.model import Decoder, PackedAttention
 from worldwidth.optimizers import build_optimizers, learning_rate, set_learning_rate
+from worldwidth.packing import IGNORED, Batch
 from worldwidth.progress import Progress
+from worldwidth.resident import Rows
+from worldwidth.steps import plain_step, resident_step
 
 _ADVICE = "; try a lower learning_rate"
 
@@ -46,11 +49,18 @@ class Run:
     epochs: int
     seed: int
     device: torch.device
+    bfloat16: bool = False
+    """Whether matrix products run in bfloat16 (autocast); weights and optimiser stay in float32."""
 
     @property
     def steps(self) -> int:
         """Optimiser steps of the whole run."""
         return self.epochs * -(-len(self.mixture) // self.settings.batch_size)
+
+    def rows(self) -> Iterator[Rows]:
+        """The lines of every batch, first to last step."""
+        for epoch in range(self.epochs):
+            yield from self.mixture.epoch(self.seed, self.name, epoch, self.settings.batch_size)
 
 
 class DivergedError(WorldwidthError):
@@ -61,63 +71,117 @@ class DivergedError(WorldwidthError):
         self.curve = curve
 
 
+class Training:
+    """One run under way: its model, optimisers, position and curve."""
+
+    def __init__(self, model: Decoder, run: Run, save_checkpoint: Callable[[int], None]) -> None:
+        """``save_checkpoint`` is called with the step number at step 0 and at the log-spaced checkpoints."""
+        self.model, self.run = model.to(run.device).train(), run
+        self.step, self.tokens, self.rate = 0, 0, 0.0
+        self.curve: list[CurvePoint] = []
+        self.error: DivergedError | None = None
+        self._optimizers = build_optimizers(model, run.settings)
+        self._rows = run.rows()
+        self._losses: list[Tensor] = []  # read when a row is written, not every step: reading makes a GPU wait
+        self._save_checkpoint = save_checkpoint
+        self._checkpoints = checkpoint_steps(run.steps, run.settings.checkpoints)
+        save_checkpoint(0)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are done or the run has failed."""
+        return self.step == self.run.steps or self.error is not None
+
+    def begin_step(self) -> Rows:
+        """Set the learning rate of the next step; return the lines of its batch."""
+        self.rate = learning_rate(self.step, self.run.steps, self.run.settings)
+        set_learning_rate(self._optimizers, self.rate)
+        return next(self._rows)
+
+    def loss(self, model: Decoder, batch: Batch) -> Tensor:
+        """The training loss in the run's precision."""
+        with torch.autocast(self.run.device.type, torch.bfloat16, enabled=self.run.bfloat16):
+            return batch_loss(model, batch)
+
+    def update(self) -> None:
+        """From gradients to new weights."""
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.run.settings.max_grad_norm)
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def end_step(self, loss: Tensor, tokens: int) -> None:
+        """Count the step; write a row of the curve and a checkpoint where they are due.
+
+        Raises:
+            DivergedError: the loss, or at a checkpoint the validation loss, is NaN or infinite.
+        """
+        self.step += 1
+        self.tokens += tokens
+        self._losses.append(loss)
+        milestone = self.step in self._checkpoints or self.step == self.run.steps
+        if milestone or self.step % self.run.settings.log_every == 0:
+            mean = _mean_loss(self._losses, self.run.name, self.step, self.curve)
+            self._losses.clear()
+            validation = validation_loss(self.model, self.run) if milestone else None
+            if validation is not None and not np.isfinite(validation):
+                raise DivergedError(
+                    f"{self.run.name}: the weights are ruined after step {self.step}{_ADVICE}", self.curve
+                )
+            flops = training_flops(self.model.parameter_count(), self.tokens)
+            self.curve.append(CurvePoint(self.step, self.tokens, flops, mean, self.rate, validation))
+        if self.step in self._checkpoints:
+            self._save_checkpoint(self.step)
+
+
 def train(model: Decoder, run: Run, save_checkpoint: Callable[[int], None]) -> list[CurvePoint]:
     """Train ``model`` in place; return its curve.
-
-    Args:
-        save_checkpoint: called with the step number at step 0 and at the log-spaced checkpoints.
 
     Raises:
         DivergedError: the loss became NaN or infinite.
     """
-    settings = run.settings
-    model.to(run.device).train()
-    optimizers = build_optimizers(model, settings)
-    checkpoints = checkpoint_steps(run.steps, settings.checkpoints)
-    parameters = model.parameter_count()
-    step, tokens = 0, 0
-    curve: list[CurvePoint] = []
-    losses: list[Tensor] = []  # read when a row is written, not every step: reading makes a GPU wait
-    save_checkpoint(0)
-    with Progress(run.name, run.steps) as progress:
-        for epoch in range(run.epochs):
-            for rows in run.mixture.epoch(run.seed, run.name, epoch, settings.batch_size):
-                rate = learning_rate(step, run.steps, settings)
-                set_learning_rate(optimizers, rate)
-                batch = run.mixture.batch(rows, settings.loss, run.device)
-                loss = batch_loss(model, batch)
-                loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-                for optimizer in optimizers:
-                    optimizer.step()
-                    optimizer.zero_grad()
-                step += 1
-                tokens += len(batch.ids)
-                losses.append(loss.detach())
-                milestone = step in checkpoints or step == run.steps
-                if milestone or step % settings.log_every == 0:
-                    mean = _mean_loss(losses, run.name, step, curve)
-                    validation = validation_loss(model, run) if milestone else None
-                    if validation is not None and not np.isfinite(validation):
-                        raise DivergedError(f"{run.name}: the weights are ruined after step {step}{_ADVICE}", curve)
-                    curve.append(CurvePoint(step, tokens, training_flops(parameters, tokens), mean, rate, validation))
-                    progress.update(step, tokens, mean)
-                    losses.clear()
-                if step in checkpoints:
-                    save_checkpoint(step)
-    return curve
+    (training,) = train_together([Training(model, run, save_checkpoint)])
+    if training.error:
+        raise training.error
+    return training.curve
+
+
+def train_together(trainings: list[Training]) -> Iterator[Training]:
+    """Take the runs' steps side by side; yield each run when it has ended, finished or with its ``error``.
+
+    Several runs are one stacked model (stack.py): same shapes, device and batch size. One that is done
+    or diverges leaves the stack, and the others go on.
+    """
+    name = trainings[0].run.name + (f" and {len(trainings) - 1} more" if len(trainings) > 1 else "")
+    with Progress(name, max(training.run.steps for training in trainings)) as progress:
+        under_way = trainings
+        while under_way:
+            on_gpu = under_way[0].run.device.type == "cuda"
+            step = resident_step(under_way) if on_gpu or len(under_way) > 1 else plain_step(under_way[0])
+            while not any(training.ended for training in under_way):
+                rows = [training.begin_step() for training in under_way]
+                for training, mine, loss in zip(under_way, rows, step(rows), strict=True):
+                    try:
+                        training.end_step(loss, int(training.run.mixture.lengths[mine].sum(dtype=np.int64)))
+                    except DivergedError as error:
+                        training.error = error
+                first = under_way[0]
+                if first.curve and first.curve[-1].step == first.step:
+                    progress.update(first.step, sum(training.tokens for training in trainings), first.curve[-1].loss)
+            yield from (training for training in under_way if training.ended)
+            under_way = [training for training in under_way if not training.ended]
 
 
 def batch_loss(model: Decoder, batch: Batch) -> Tensor:
     """Mean next-token cross-entropy over the batch's counted predictions, in nats."""
-    attention = PackedAttention(batch.lengths)
+    attention = PackedAttention(batch.lengths, batch.longest, len(batch.ids))
     hidden = model(batch.ids, attention.positions, attention)
-    return F.cross_entropy(model.lm_head(hidden[batch.sources]), batch.targets)
+    return F.cross_entropy(model.lm_head(hidden[batch.sources]), batch.targets, ignore_index=IGNORED)
 
 
 @torch.no_grad()
 def validation_loss(model: Decoder, run: Run) -> float:
-    """Mean loss in nats over all counted tokens of the validation lines."""
+    """Mean loss in nats over all counted tokens of the validation lines, in float32."""
     total, count = 0.0, 0
     for start in range(0, len(run.validation), 1024):
         rows = np.arange(start, min(start + 1024, len(run.validation)))
