@@ -16,10 +16,9 @@ READY := $(VENV)/.ready
 help:
 	@awk '/^## /{text=substr($$0,4)} /^[a-z-]+:/{if (text) printf "  make %-12s %s\n", substr($$1,1,length($$1)-1), text; text=""}' $(MAKEFILE_LIST)
 
-## run the whole study at the scale and arch of params.yaml
+## run the whole study at the scale and arch of params.yaml, independent stages side by side (JOBS=1: one at a time)
 repro: $(READY)
-	worldwidth check
-	dvc repro
+	worldwidth run $(if $(JOBS),--jobs $(JOBS))
 
 ## run the tests
 test: $(READY)

@@ -1,6 +1,7 @@
-"""The command line: `worldwidth render | check | plan | sample | plots`. `worldwidth -h` explains."""
+"""The command line: `worldwidth render | check | plan | run | job | sample | plots`. `worldwidth -h` explains."""
 
 import argparse
+import signal
 import sys
 
 from worldwidth.errors import WorldwidthError
@@ -33,6 +34,16 @@ def _parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="stages, steps, tokens, FLOPs and disk; what will run and why")
     plan.add_argument("--json", action="store_true", help="the same as JSON")
     plan.set_defaults(run=_plan)
+
+    run = commands.add_parser("run", help="bring everything up to date, several stages at a time")
+    run.add_argument("--jobs", type=_count, help="jobs at a time (default: execution.jobs of params.yaml)")
+    run.add_argument("--gpus", type=_names, help="ids of the GPUs to use, one a job, as 0,1 (default: all visible)")
+    run.set_defaults(run=_run)
+
+    job = commands.add_parser("job", help="bring some stages up to date in this process, as `run` does")
+    job.add_argument("stages", nargs="+", metavar="STAGE")
+    job.add_argument("--gpus", type=_names, default=[], help="claim one of these for the job")
+    job.set_defaults(run=_job)
 
     sample = commands.add_parser("sample", help="print lines of a corpus as the model reads them, with their cities")
     sample.add_argument("--task", required=True)
@@ -78,6 +89,33 @@ def _plan(arguments: argparse.Namespace) -> None:
     from worldwidth.plan import print_plan
 
     print_plan(load(), as_json=arguments.json)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found '{text}'; it must be a whole number of at least 1")
+    return int(text)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from worldwidth.parallel import run_study
+
+    run_study(load(), arguments.jobs, arguments.gpus)
+
+
+def _job(arguments: argparse.Namespace) -> None:
+    from worldwidth.gpus import claim_gpu
+    from worldwidth.job import run_job
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as after Ctrl-C: what is finished is recorded
+    claimed = claim_gpu(arguments.gpus) if arguments.gpus else None
+    run_job(load(), arguments.stages)
+    if claimed:
+        claimed.close()
 
 
 def _sample(arguments: argparse.Namespace) -> None:

@@ -4,6 +4,8 @@
 cache's answers stand in for the outputs of the stages before.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,19 +31,40 @@ def forecast() -> list[Forecast]:
     Raises:
         WorldwidthError: DVC cannot read the pipeline, or another DVC command is running.
     """
+    with open_repo() as repo, repo.lock:
+        return _forecast(repo)
+
+
+@contextmanager
+def open_repo(wait: bool = False) -> Iterator[Any]:
+    """DVC's own view of this repository; ``wait`` makes its lock wait for other DVC commands.
+
+    Raises:
+        WorldwidthError: inside, DVC cannot read the pipeline, or (without ``wait``) another DVC command is running.
+    """
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo
 
     try:
-        with Repo() as repo, repo.lock:
-            return _forecast(repo)
-    except LockError:
-        raise WorldwidthError("another DVC command is running here: wait for it, then ask again") from None
+        with Repo(_wait_for_lock=wait) as repo:
+            yield repo
+    except LockError as error:
+        if str(error).startswith("Unable to acquire lock"):
+            raise WorldwidthError("another DVC command is running here: wait for it, then ask again") from None
+        raise WorldwidthError(f"DVC: {' '.join(str(error).split())}") from None
     except (AttributeError, ImportError) as error:
-        raise WorldwidthError(f"the plan was written for DVC 3.67, this one answers otherwise ({error})") from None
+        raise WorldwidthError(f"this was written for DVC 3.67, the one here answers otherwise ({error})") from None
     except DvcException as error:
         raise WorldwidthError(f"DVC cannot read the pipeline: {str(error).splitlines()[0]}") from None
+
+
+def forecast_stage(repo: Any, name: str) -> Forecast:
+    """What DVC would do with one stage now, given the files as they are; ``repo`` must be locked."""
+    (stage,) = repo.stage.collect(name)
+    recorded = {out.def_path: out.hash_info or None for out in stage.outs}
+    state, reason, _ = _settled(repo, stage, {}, _own_changes(stage, {}), recorded)
+    return Forecast(name, state, reason)
 
 
 def _forecast(repo: Any) -> list[Forecast]:

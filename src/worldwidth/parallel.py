@@ -1,0 +1,124 @@
+"""`worldwidth run`: the stages that are not up to date, several at a time, with `make` as the engine.
+
+`dvc repro` runs one stage after another. The jobs here run side by side in the same work tree: make starts
+them in the order of DVC's own graph, and a job that fails stops only what hangs on it.
+"""
+
+import fcntl
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from worldwidth.errors import WorldwidthError
+from worldwidth.files import write_text
+from worldwidth.forecast import CACHED, UP_TO_DATE, Forecast, forecast, open_repo
+from worldwidth.gpus import visible_gpus
+from worldwidth.jobs import Job, group_stages, makefile, plan_jobs
+from worldwidth.matrix import Matrix
+from worldwidth.pipeline import check_rendered
+from worldwidth.stage import scratch_folder
+
+
+def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
+    """Bring every stage up to date.
+
+    Args:
+        jobs: how many at a time; None for what params.yaml says.
+        gpus: ids of the GPUs to use, one a job; None for all that are visible.
+
+    Raises:
+        WorldwidthError: make is missing, another run is going on, or a stage failed.
+    """
+    started = time.monotonic()
+    check_rendered(matrix)
+    if gpus is None:
+        gpus = visible_gpus(matrix.selected.hardware)
+    workers = jobs or _workers(matrix, gpus)
+    with _only_run():
+        before = forecast()
+        to_do = {answer.stage for answer in before if answer.state != UP_TO_DATE}
+        if not to_do:
+            print(f"all {len(before)} stages are up to date")
+            return
+        if {answer.state for answer in before} <= {UP_TO_DATE, CACHED}:
+            workers = 1  # nothing is computed, and restoring is DVC's work on one file
+        planned = plan_jobs(group_stages(matrix, workers), to_do, _needs())
+        print(f"{len(to_do)} of {len(before)} stages to do in {len(planned)} jobs, {workers} at a time", flush=True)
+        code = _make(planned, workers, gpus, matrix.selected.hardware.threads)
+        if code:
+            raise WorldwidthError(_left_over(forecast(), code))
+    print(f"all stages are up to date after {time.monotonic() - started:.0f} s")
+
+
+def _workers(matrix: Matrix, gpus: list[str]) -> int:
+    """The number of jobs at a time that params.yaml asks for."""
+    if matrix.selected.execution.jobs != "auto":
+        return matrix.selected.execution.jobs
+    return len(gpus) or max(1, len(os.sched_getaffinity(0)) // matrix.selected.hardware.threads)
+
+
+@contextmanager
+def _only_run() -> Iterator[None]:
+    """Refuse a second run in this work tree."""
+    folder = scratch_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "run.lock").open("w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise WorldwidthError("another `worldwidth run` is going on here: wait for it, or stop it") from None
+        yield
+
+
+def _needs() -> dict[str, set[str]]:
+    """Stage -> the stages it reads from, from DVC's graph."""
+    with open_repo() as repo, repo.lock:
+        graph = repo.index.graph
+        return {stage.addressing: {need.addressing for need in graph.successors(stage)} for stage in graph}
+
+
+def _make(jobs: list[Job], workers: int, gpus: list[str], threads: int) -> int:
+    """Run the jobs under make; return its exit code."""
+    make = shutil.which("make")
+    if not make:
+        raise WorldwidthError("make: not found; install GNU make, or use `dvc repro`, which runs one stage at a time")
+    path = scratch_folder() / "jobs.mk"
+    command = [sys.executable, "-m", "worldwidth.cli", "job", *(["--gpus", ",".join(gpus)] if gpus else [])]
+    write_text(path, makefile(jobs, shlex.join(command)))
+    path_of_code = os.pathsep.join(filter(None, ("src", os.environ.get("PYTHONPATH"))))  # as the stages' commands say
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": path_of_code}
+    for inherited in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # `make repro` is a make itself
+        environment.pop(inherited, None)
+    process = subprocess.Popen(
+        [make, "--keep-going", "--no-print-directory", "--jobs", str(workers), "--file", str(path)], env=environment
+    )
+    stopped = False
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+        if number == signal.SIGTERM:  # a terminal sends Ctrl-C to make and its jobs by itself
+            process.send_signal(number)
+
+    handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if stopped:
+        raise KeyboardInterrupt
+    return code
+
+
+def _left_over(after: list[Forecast], code: int) -> str:
+    left = [answer.stage for answer in after if answer.state != UP_TO_DATE]
+    shown = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
+    return f"make ended with {code}; not done: {shown}; the rest is kept, and `worldwidth run` goes on from there"

@@ -1,0 +1,83 @@
+"""A copy of the project in a temporary git repository, at smoke scale, for tests through the real DVC."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PROJECT = Path(__file__).parent.parent
+
+
+class Repository:
+    """A copy of the project in a temporary git repository."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        names = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, check=True, capture_output=True, text=True
+        ).stdout.split("\n")
+        for name in filter(None, names):
+            if (PROJECT / name).is_file() and not name.startswith(("results/", "plots/", "dvc.lock")):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(PROJECT / name, folder / name)
+        self.edit("params.yaml", "scale: laptop", "scale: smoke")
+        self.edit("params.yaml", "seed: 42            # init", "seed: 1             # init")
+        self.git("init", "-q")
+        self.commit("start")
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        bin_folder = Path(sys.executable).parent
+        environment = os.environ | {
+            "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONWARNINGS": "error",
+            "GIT_AUTHOR_NAME": "test",
+            "GIT_AUTHOR_EMAIL": "test@example.org",
+            "GIT_COMMITTER_NAME": "test",
+            "GIT_COMMITTER_EMAIL": "test@example.org",
+        }
+        if command[0] == "dvc" or {"plan", "run", "job"} & set(command):
+            environment.pop("PYTHONWARNINGS")  # DVC's own dependencies warn
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+
+    def ok(self, *command: str) -> str:
+        done = self.run(*command)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def git(self, *arguments: str) -> str:
+        return self.ok("git", *arguments)
+
+    def commit(self, message: str) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-qm", message)
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.folder / name
+        text = path.read_text()
+        assert old in text, f"{old!r} not in {name}"
+        path.unlink()  # a linked file is never edited in place
+        path.write_text(text.replace(old, new))
+
+    def changed_stages(self) -> set[str]:
+        return set(json.loads(self.ok("dvc", "status", "--json")))
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+
+def read_yaml_file(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def stages_run(output: str) -> list[str]:
+    """Names of the stages that DVC says it ran, those restored from the run cache left out."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+
+
+def stages_restored(output: str) -> list[str]:
+    return [line.split("'")[1] for line in output.splitlines() if "is cached - skipping run" in line]

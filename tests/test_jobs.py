@@ -1,0 +1,146 @@
+"""Stages grouped into jobs, the Makefile that runs them, and GPUs for them.
+
+pytest tests/test_jobs.py
+"""
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from worldwidth import gpus
+from worldwidth.errors import WorldwidthError
+from worldwidth.gpus import claim_gpu, visible_gpus
+from worldwidth.jobs import Job, group_stages, makefile, plan_jobs
+from worldwidth.lockfile import stage_names
+from worldwidth.matrix import Execution, Hardware, Matrix
+
+ANY = Hardware(device="auto", precision="auto", threads=1)
+
+
+def with_chunks(matrix: Matrix, models_per_job: int) -> Matrix:
+    scale = replace(matrix.selected, execution=Execution(jobs="auto", models_per_job=models_per_job))
+    return replace(matrix, scales={**matrix.scales, matrix.scale: scale})
+
+
+@pytest.mark.parametrize("models_per_job", [1, 2, 4, 13, 100])
+@pytest.mark.parametrize("workers", [1, 2, 7, 20])
+def test_every_stage_is_in_one_group(matrix: Matrix, models_per_job: int, workers: int) -> None:
+    groups = group_stages(with_chunks(matrix, models_per_job), workers)
+    assert all(groups)
+    assert sorted(stage for group in groups for stage in group) == sorted(stage_names(matrix))
+    tuned = [group for group in groups if group[0].startswith("ftwb")]
+    assert len(tuned) == -(-13 // models_per_job)
+    for group in tuned:
+        models = [stage.replace("@", "-") for stage in group if stage.startswith("ftwb")]
+        assert group[len(models) :] == tuple(f"evaluate@{model}" for model in models)
+        assert len(models) <= models_per_job
+    corpora = [group for group in groups if group[0].startswith("corpus@")]
+    assert len(corpora) == min(workers, 7)
+
+
+def test_the_long_fine_tunes_start_first(matrix: Matrix) -> None:
+    starts = [group[0] for group in group_stages(with_chunks(matrix, 2), 2) if group[0].startswith("ftwb")]
+    assert [start.split("@")[0] for start in starts] == ["ftwb2"] * 3 + ["ftwb1"] * 4
+
+
+NEEDS = {
+    "check": set[str](),
+    "cities": {"check"},
+    "corpus@a": {"cities"},
+    "corpus@b": {"cities"},
+    "base": {"corpus@a", "corpus@b"},
+    "ftwb1@1": {"base", "corpus@a"},
+    "evaluate@ftwb1-1": {"ftwb1@1", "corpus@a"},
+    "summarize": {"evaluate@ftwb1-1"},
+}
+GROUPS = [
+    ("check", "cities"),
+    ("corpus@a",),
+    ("corpus@b",),
+    ("base",),
+    ("ftwb1@1", "evaluate@ftwb1-1"),
+    ("summarize",),
+]
+
+
+def test_a_job_waits_for_the_jobs_it_reads_from() -> None:
+    jobs = plan_jobs(GROUPS, set(NEEDS), NEEDS)
+    assert jobs == [
+        Job("check", ("check", "cities"), ()),
+        Job("corpus@a", ("corpus@a",), ("check",)),
+        Job("corpus@b", ("corpus@b",), ("check",)),
+        Job("base", ("base",), ("corpus@a", "corpus@b")),
+        Job("ftwb1@1", ("ftwb1@1", "evaluate@ftwb1-1"), ("base", "corpus@a")),
+        Job("summarize", ("summarize",), ("ftwb1@1",)),
+    ]
+
+
+def test_what_is_up_to_date_is_no_job_and_is_not_waited_for() -> None:
+    jobs = plan_jobs(GROUPS, {"corpus@b", "base", "evaluate@ftwb1-1"}, NEEDS)
+    assert jobs == [
+        Job("corpus@b", ("corpus@b",), ()),
+        Job("base", ("base",), ("corpus@b",)),
+        Job("evaluate@ftwb1-1", ("evaluate@ftwb1-1",), ()),
+    ]
+
+
+def run_make(folder: Path, text: str, workers: int) -> subprocess.CompletedProcess[str]:
+    (folder / "jobs.mk").write_text(text)
+    make = shutil.which("make")
+    assert make is not None
+    return subprocess.run(
+        [make, "--keep-going", "--jobs", str(workers), "--file", "jobs.mk"], cwd=folder, capture_output=True, text=True
+    )
+
+
+def test_make_runs_the_jobs_in_order_and_a_failure_stops_what_hangs_on_it(tmp_path: Path) -> None:
+    script = tmp_path / "a $script"
+    script.write_text('#!/bin/sh\n[ "$1" != corpus@b ] || exit 3\necho "$@" >> done.txt\n')
+    script.chmod(0o755)
+    done = run_make(tmp_path, makefile(plan_jobs(GROUPS, set(NEEDS), NEEDS), f"'{script}'"), 2)
+    assert done.returncode == 2
+    assert (tmp_path / "done.txt").read_text().splitlines() == ["check cities", "corpus@a"]
+    script.write_text('#!/bin/sh\necho "$@" >> done.txt\n')
+    assert run_make(tmp_path, makefile(plan_jobs(GROUPS, set(NEEDS), NEEDS), f"'{script}'"), 2).returncode == 0
+    lines = (tmp_path / "done.txt").read_text().splitlines()[2:]
+    assert lines[0] == "check cities"
+    assert set(lines[1:3]) == {"corpus@a", "corpus@b"}
+    assert lines[3:] == ["base", "ftwb1@1 evaluate@ftwb1-1", "summarize"]
+
+
+# GPUs
+
+
+def test_visible_gpus_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(gpus, "_DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus(ANY) == []
+    for name in ("nvidia0", "nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    assert visible_gpus(ANY) == ["0", "2", "10"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-8a,-1")
+    assert visible_gpus(ANY) == ["3", "GPU-8a"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus(ANY) == []
+    assert visible_gpus(replace(ANY, device="cpu")) == []
+
+
+def test_each_job_claims_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    import os
+
+    first = claim_gpu(["0", "GPU-8a/1"])
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    second = claim_gpu(["0", "GPU-8a/1"])
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-8a/1"
+    with pytest.raises(WorldwidthError, match=re.escape("all GPUs are taken by other jobs: 0, GPU-8a/1")):
+        claim_gpu(["0", "GPU-8a/1"])
+    first.close()
+    claim_gpu(["0", "GPU-8a/1"]).close()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    second.close()

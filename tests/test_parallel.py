@@ -1,0 +1,225 @@
+"""`worldwidth run` through the real DVC and make, on a study of 17 stages: `pytest tests/test_parallel.py`.
+
+What is asked: the same files and the same dvc.lock as `dvc repro`, and nothing lost whatever happens in between.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from repository import Repository, read_yaml_file
+from worldwidth.stage import scratch_folder
+
+STAGES = 17
+
+
+def small(folder: Path) -> Repository:
+    """Three tasks and three fine-tunes, two of them in a job."""
+    made = Repository(folder)
+    made.edit(
+        "params.yaml",
+        "tasks: [distance, trianglearea, angle, compass, inside, perimeter, crossing]",
+        "tasks: [distance, compass, inside]",
+    )
+    lines = made.read("params.yaml").splitlines(keepends=True)
+    kept = ("  ftwb1-1:", "  ftwb1-4:", "  ftwb1-5:", "  ftwb2-15:")
+    text = "".join(line for line in lines if not line.startswith("  ftwb") or line.startswith(kept))
+    (made.folder / "params.yaml").write_text(text)
+    made.edit("params.yaml", "execution: {jobs: auto, models_per_job: 4}", "execution: {jobs: 2, models_per_job: 2}")
+    made.ok("worldwidth", "render")
+    made.commit("a small matrix")
+    return made
+
+
+def copy_of(repository: Repository, folder: Path) -> Repository:
+    """The same study elsewhere, with a cache of its own."""
+    shutil.copytree(repository.folder, folder, dirs_exist_ok=True, symlinks=True)
+    made = Repository.__new__(Repository)
+    made.folder = folder
+    return made
+
+
+def products(repository: Repository) -> dict[str, bytes]:
+    """Every file that a run leaves, timings and DVC's own (.gitignore, in the order of the runs) left out."""
+    folders = ("data", "models", "results", "plots")
+    files = [path for folder in folders for path in (repository.folder / folder).rglob("[!.]*") if path.is_file()]
+    return {path.relative_to(repository.folder).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """The small study before any run. Copy it; do not run it."""
+    return small(tmp_path_factory.mktemp("start"))
+
+
+@pytest.fixture(scope="module")
+def serial(start: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """Run by plain `dvc repro`."""
+    made = copy_of(start, tmp_path_factory.mktemp("serial"))
+    made.ok("dvc", "repro")
+    return made
+
+
+@pytest.fixture(scope="module")
+def parallel(start: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """Run by `worldwidth run`, two jobs at a time."""
+    made = copy_of(start, tmp_path_factory.mktemp("parallel"))
+    output = made.ok("worldwidth", "run")
+    assert f"{STAGES} of {STAGES} stages to do in 8 jobs, 2 at a time" in output
+    made.commit("the study")
+    return made
+
+
+@pytest.fixture
+def finished(parallel: Repository, tmp_path: Path) -> Repository:
+    """A copy of the finished study, to be changed."""
+    return copy_of(parallel, tmp_path)
+
+
+def assert_as(serial: Repository, other: Repository) -> None:
+    """Same files, same dvc.lock (but for the order of its entries), nothing left to do."""
+    mine, reference = products(other), products(serial)
+    assert mine.keys() == reference.keys()
+    assert [name for name in mine if mine[name] != reference[name]] == []
+    assert read_yaml_file(other.folder / "dvc.lock") == read_yaml_file(serial.folder / "dvc.lock")
+    assert other.changed_stages() == set()
+
+
+def test_a_parallel_run_leaves_what_a_serial_one_leaves(serial: Repository, parallel: Repository) -> None:
+    assert_as(serial, parallel)
+    assert "data and pipelines are up to date" in parallel.ok("dvc", "repro").lower()
+
+
+def test_a_second_run_does_nothing(parallel: Repository) -> None:
+    assert f"all {STAGES} stages are up to date" in parallel.ok("worldwidth", "run")
+    assert not parallel.git("status", "--porcelain")
+
+
+def test_the_run_cache_knows_what_a_job_did(finished: Repository, serial: Repository) -> None:
+    """Everything in the work tree is lost but DVC's cache: all comes back, nothing is computed."""
+    for name in ("models", "data", "dvc.lock"):
+        path = finished.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    finished.git("checkout", "models", "data")
+    output = finished.ok("worldwidth", "run")
+    assert output.count("is cached - skipping run") == STAGES
+    assert "tokens/s" not in output
+    assert_as(serial, finished)
+
+
+def test_only_what_changed_runs_again(finished: Repository) -> None:
+    finished.edit("params.yaml", "statistics: {resamples: 200}", "statistics: {resamples: 201}")
+    output = finished.ok("worldwidth", "run")
+    assert f"2 of {STAGES} stages to do in 1 jobs" in output
+    assert "measurable" in output
+    assert finished.changed_stages() == set()
+
+
+def test_a_stage_that_fails_stops_only_what_hangs_on_it(start: Repository, serial: Repository, tmp_path: Path) -> None:
+    """A file stands where a folder is needed: one fine-tune cannot be written."""
+    made = copy_of(start, tmp_path)
+    blocked = made.folder / "results" / "training" / "ftwb1-1.csv"
+    (blocked / "in the way").mkdir(parents=True)
+    refused = made.run("worldwidth", "run")
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    lines = [line for line in refused.stderr.splitlines() if line.startswith("worldwidth: ")]
+    assert "worldwidth: evaluate@ftwb1-1: not run, for ftwb1@1 failed" in lines
+    assert any(line.startswith("worldwidth: results/training/.ftwb1-1.csv.tmp: ") for line in lines)
+    assert lines[-1].startswith("worldwidth: make ended with 2; not done: ftwb1@1, evaluate@ftwb1-1, summarize, plots;")
+    shutil.rmtree(blocked)
+    output = made.ok("worldwidth", "run")
+    assert f"4 of {STAGES} stages to do" in output
+    assert_as(serial, made)
+
+
+def started(repository: Repository) -> subprocess.Popen[str]:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.Popen(
+        ["worldwidth", "run"],
+        cwd=repository.folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(process: subprocess.Popen[str], path: Path) -> None:
+    """Until ``path`` is there; it must come while the run is going on."""
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never came")
+
+
+def temporary_files(repository: Repository) -> list[Path]:
+    return [path for folder in ("data", "models", "results") for path in (repository.folder / folder).rglob(".*.tmp")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_stopped_run_goes_on_where_it_was(
+    number: signal.Signals, start: Repository, serial: Repository, tmp_path: Path
+) -> None:
+    made = copy_of(start, tmp_path)
+    process = started(made)
+    wait_for(process, made.folder / "models" / "base")
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)  # as a batch system does
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert temporary_files(made) == []
+    left = made.changed_stages()
+    assert {"summarize", "plots"} <= left
+    assert "corpus@distance" not in left
+    output = made.ok("worldwidth", "run")
+    assert "cities: 60 real ones" not in output
+    assert_as(serial, made)
+
+
+def test_a_killed_run_goes_on_where_it_was(start: Repository, serial: Repository, tmp_path: Path) -> None:
+    made = copy_of(start, tmp_path)
+    process = started(made)
+    wait_for(process, made.folder / "models" / "ftwb2-15")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    output = made.ok("worldwidth", "run")
+    assert "base: step" not in output
+    assert_as(serial, made)
+
+
+def test_two_runs_at_once_are_refused(parallel: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(parallel.folder))
+    folder = scratch_folder()
+    monkeypatch.delenv("DVC_ROOT")
+    with (folder / "run.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        refused = parallel.run("worldwidth", "run")
+    assert refused.returncode == 2
+    assert refused.stderr == "worldwidth: another `worldwidth run` is going on here: wait for it, or stop it\n"
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5"])
+def test_a_bad_number_of_jobs_is_refused(jobs: str, parallel: Repository) -> None:
+    refused = parallel.run("worldwidth", "run", "--jobs", jobs)
+    assert refused.returncode == 2
+    assert f"found '{jobs}'; it must be a whole number of at least 1" in refused.stderr
+
+
+def test_an_unknown_stage_is_one_line(parallel: Repository) -> None:
+    refused = parallel.run("worldwidth", "job", "ftwb1@9")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "ftwb1@9" in refused.stderr
