@@ -22,6 +22,7 @@ import worldwidth
 from drawn import lines, rows, small_scale
 from worldwidth.corpus import generate
 from worldwidth.errors import WorldwidthError
+from worldwidth.keyset import KeySet, first_of_equal
 from worldwidth.layout import POPULATIONS, SPLITS
 from worldwidth.matrix import Corpus, Scale
 from worldwidth.queries import Queries, draw_splits
@@ -150,6 +151,44 @@ def test_a_second_run_is_bit_identical_and_another_seed_is_not(
         assert (again[key][1].tokens == encoded.tokens).all()
         assert (again[key][1].lengths == encoded.lengths).all()
         assert (other[key][0].cities != queries.cities).any()
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1_000_000])
+@pytest.mark.parametrize("name", NAMES)
+def test_how_many_queries_are_worked_on_at_once_changes_nothing(
+    name: str, piece: int, scale: Scale, cities: list[City], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of distance there are fewer different queries than training lines: they repeat.
+    few = replace(scale, world=replace(scale.world, cities=20), corpus=lines(train=300, validation=6, test=40))
+    table = [*cities[:20], *cities[first_atlantis(cities) :]]
+    expected = generate(few, name, table)
+    for module in ("queries", "corpus"):
+        monkeypatch.setattr(f"worldwidth.{module}.PIECE", piece)
+    for key, (queries, encoded) in generate(few, name, table).items():
+        assert (queries.cities == expected[key][0].cities).all()
+        assert (queries.answers == expected[key][0].answers).all()
+        assert (encoded.tokens == expected[key][1].tokens).all()
+        assert (encoded.lengths == expected[key][1].lengths).all()
+
+
+def test_a_key_set_knows_what_a_python_set_knows() -> None:
+    rng = np.random.default_rng(6)
+    low = rng.integers(1, 60, size=(50, 40), dtype=np.uint64)
+    last_slot = np.uint64(2**64 - 1) - low  # all in the last slot at first: they go on at the start of the table
+    for batches in (low, last_slot, rng.integers(1, 2**64, size=(50, 40), dtype=np.uint64)):
+        keys, known = KeySet(batches[0], room=batches.size), set(batches[0].tolist())
+        for batch in batches:
+            assert keys.contains(batch).tolist() == [key in known for key in batch.tolist()]
+            keys.add(batch)
+            known |= set(batch.tolist())
+        assert keys.contains(batches.ravel()).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 1_000])
+def test_the_first_of_equal_keys(count: int) -> None:
+    keys = np.random.default_rng(7).integers(1, 300, size=count, dtype=np.uint64)
+    listed = keys.tolist()
+    assert first_of_equal(keys).tolist() == [i for i, key in enumerate(listed) if key not in listed[:i]]
 
 
 def test_another_process_with_another_hash_seed_draws_the_same() -> None:

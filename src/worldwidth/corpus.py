@@ -1,5 +1,6 @@
 """Making a task's corpus: draw its queries, encode them as token ids, write them once."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,8 @@ import numpy as np
 from worldwidth.files import replacing_folder, sha256, write_json
 from worldwidth.layout import POPULATIONS
 from worldwidth.matrix import Scale
-from worldwidth.queries import Queries, draw_splits
-from worldwidth.stored_corpus import Lines
+from worldwidth.queries import PIECE, Queries, draw_splits
+from worldwidth.stored_corpus import Ids, Lines
 from worldwidth.tasks import Integers, Task, load_task
 from worldwidth.tokens import BOS, EOS, PAD, ZERO, Vocabulary, characters
 from worldwidth.world import City, first_atlantis, points
@@ -27,44 +28,64 @@ def generate(scale: Scale, name: str, cities: list[City]) -> dict[str, tuple[Que
 
 
 def encode(task: Task, vocabulary: Vocabulary, queries: Queries) -> Lines:
-    """Encode ``<bos>expression=answer<eos>`` for all queries, one column of ids at a time."""
-    city_ids, (answer_ids, answer_lengths) = vocabulary.city_table(), _answers(task, queries.answers)
-    sizes = (queries.cities >= 0).sum(axis=1)
-    blocks: list[tuple[Integers, Integers, Integers]] = []
-    for size in np.unique(sizes):
-        rows = np.flatnonzero(sizes == size)
-        columns = [np.full((len(rows), 1), BOS)]
-        pieces = task.pieces(int(size))
-        for slot, piece in enumerate(pieces):
-            columns.append(np.tile(characters(piece), (len(rows), 1)))
-            if slot < size:
-                columns.append(city_ids[queries.cities[rows, slot]])
-        columns.append(answer_ids[rows])
-        block = np.concatenate(columns, axis=1)
-        blocks.append((rows, block, block.shape[1] - answer_ids.shape[1] + answer_lengths[rows]))
-    longest = max(int(lengths.max()) for _, _, lengths in blocks)
-    tokens = np.full((len(sizes), longest), PAD, dtype=np.min_scalar_type(len(vocabulary) - 1))
-    all_lengths = np.empty(len(sizes), dtype=np.uint8)
-    for rows, block, lengths in blocks:
-        tokens[rows, : min(longest, block.shape[1])] = block[:, :longest]
-        all_lengths[rows] = lengths
-    return Lines(tokens, all_lengths)
+    """Encode ``<bos>expression=answer<eos>`` for all queries, those of one size at a time."""
+    city_ids = _city_ids(vocabulary)
+    answer_ids, lengths = _answers(task, queries.answers)
+    sizes = (queries.cities.T >= 0).sum(axis=0, dtype=np.uint8)
+    frames = {int(size): _frame(task, int(size), city_ids.shape[1]) for size in np.unique(sizes)}
+    for size, (frame, _) in frames.items():
+        lengths[sizes == size] += len(frame)
+    tokens = np.full((len(sizes), lengths.max()), PAD, dtype=city_ids.dtype)
+    for start in range(0, len(sizes), PIECE):
+        for size, (frame, places) in frames.items():
+            rows = start + np.flatnonzero(sizes[start : start + PIECE] == size)
+            cities = queries.cities.take(rows, axis=0)
+            block = np.full((len(rows), tokens.shape[1]), PAD, dtype=city_ids.dtype)
+            block[:, : len(frame)] = frame
+            for city, place in zip(cities.T, places, strict=False):
+                block[:, place : place + city_ids.shape[1]] = city_ids.take(city, axis=0)
+            end = block[:, len(frame) : len(frame) + answer_ids.shape[1]]
+            end[:] = answer_ids.take(rows, axis=0)[:, : end.shape[1]]
+            tokens[rows] = block
+    return Lines(tokens, lengths)
 
 
-def _answers(task: Task, answers: Integers) -> tuple[Integers, Integers]:
-    """Ids of the printed answers with <eos>, (n, longest), and their lengths (n,)."""
+@lru_cache(maxsize=1)  # the splits of a corpus share it
+def _city_ids(vocabulary: Vocabulary) -> Ids:
+    """Ids of every city, (cities, tokens a city), in the type of the stored ids."""
+    return vocabulary.city_table().astype(np.min_scalar_type(len(vocabulary) - 1))
+
+
+def _frame(task: Task, size: int, city_width: int) -> tuple[list[int], list[int]]:
+    """Ids of a line of ``size`` cities before its answer, <pad> in the place of cities; where each city starts."""
+    frame, places = [BOS], []
+    for piece in task.pieces(size):
+        frame += characters(piece)
+        places.append(len(frame))
+        frame += [PAD] * city_width
+    return frame[: places[-1]], places[:-1]
+
+
+def _answers(task: Task, answers: Integers) -> tuple[Ids, Ids]:
+    """Ids of the printed answers with <eos>, (n, longest), and their lengths (n,), both uint8."""
     if task.labels:
         texts = [[*characters(label), EOS] for label in task.labels]
-        table = np.full((len(texts), max(map(len, texts))), PAD)
+        table = np.full((len(texts), max(map(len, texts))), PAD, dtype=np.uint8)
         for row, text in enumerate(texts):
             table[row, : len(text)] = text
-        return table[answers], np.array([len(text) for text in texts])[answers]
+        return table.take(answers, axis=0), np.array([len(text) for text in texts], dtype=np.uint8).take(answers)
     width = len(str(int(answers.max())))
-    digits = answers[:, None] // 10 ** np.arange(width)[::-1] % 10 + ZERO  # right-justified, leading zeros
-    lengths = 1 + (answers[:, None] >= 10 ** np.arange(1, width)).sum(axis=1)
-    digits = np.concatenate([digits, np.full((len(digits), 1), EOS), np.full((len(digits), width), PAD)], axis=1)
-    start = (width - lengths)[:, None]
-    return np.take_along_axis(digits, start + np.arange(width + 1), axis=1), lengths + 1
+    digits = np.ones(len(answers), dtype=np.uint8)
+    for power in range(1, width):
+        digits += answers >= 10**power
+    ids = np.empty((width + 1, len(answers)), dtype=np.uint8)
+    left = answers * (10 ** np.arange(width)[::-1]).take(digits - 1)  # as if every answer had ``width`` digits
+    for place in range(width + 1):
+        unit = 10 ** max(width - 1 - place, 0)
+        digit = left // unit
+        left -= digit * unit  # % is slower
+        ids[place] = np.where(place < digits, digit + ZERO, np.where(place == digits, EOS, PAD))
+    return np.ascontiguousarray(ids.T), digits + 1
 
 
 def best_constants(task: Task, queries: Queries) -> dict[str, str]:

@@ -9,11 +9,10 @@ LABELS = ("E", "NE", "N", "NW", "W", "SW", "S", "SE")
 
 
 def _answer(points: Integers) -> Integers:
-    step = (points[:, 1] - points[:, 0]).astype(np.float64)
-    degrees = np.degrees(np.arctan2(step[:, 1], step[:, 0])) % 360
+    x, y = (points[:, 1] - points[:, 0]).T
     # No integer vector lies on a border between sectors (tan 22.5 deg is irrational): float64 decides safely.
-    sector = np.floor(((degrees + 22.5) % 360) / 45).astype(np.int64)
-    return np.where((step == 0).all(axis=1), LABELS.index("N"), sector)
+    sector = np.floor(np.degrees(np.arctan2(y, x)) / 45 + 0.5).astype(np.int64) % len(LABELS)
+    return np.where((x == 0) & (y == 0), LABELS.index("N"), sector)
 
 
 TASK = Task(

@@ -8,10 +8,15 @@ from worldwidth.tasks import Integers
 Floats = NDArray[np.float64]
 
 
-def cross(origin: Integers, first: Integers, second: Integers) -> Integers:
-    """Cross product of ``first - origin`` and ``second - origin``; (..., 2) each, gives (...)."""
-    a, b = first - origin, second - origin
-    product: Integers = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+def cross(first: Integers, second: Integers) -> Integers:
+    """Cross product of vectors; (..., 2) each, gives (...)."""
+    product: Integers = first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
+    return product
+
+
+def dot(first: Integers, second: Integers) -> Integers:
+    """Scalar product of vectors; (..., 2) each, gives (...)."""
+    product: Integers = first[..., 0] * second[..., 0] + first[..., 1] * second[..., 1]
     return product
 
 
@@ -22,13 +27,17 @@ def round_to_integer(values: Floats) -> Integers:
 
 def length(start: Integers, end: Integers) -> Floats:
     """Euclidean length of the segments, float64; the squared length is an exact integer."""
-    squared: Integers = ((end - start) ** 2).sum(axis=-1)
-    return np.sqrt(squared.astype(np.float64))
+    leg = end - start
+    return np.sqrt(dot(leg, leg).astype(np.float64))
 
 
 def any_order(cities: Integers) -> Integers:
-    """Canonical form where the order of all cities is free."""
-    return np.sort(cities, axis=1)
+    """Canonical form where the order of all cities is free: each row sorted."""
+    columns = list(cities.T)
+    for end in range(len(columns) - 1, 0, -1):  # bubble sort of whole columns, much faster than short rows
+        for i in range(end):
+            columns[i : i + 2] = np.minimum(*columns[i : i + 2]), np.maximum(*columns[i : i + 2])
+    return np.array(columns).T
 
 
 def comma_separated(name: str, count: int) -> list[str]:

@@ -15,12 +15,13 @@ def _answer(points: Integers) -> Integers:
 
 def _canonical(cities: Integers) -> Integers:
     """Start at the smallest city and go towards its smaller neighbour."""
-    count = cities.shape[1]
-    start = cities.argmin(axis=1)[:, None]
-    steps = np.arange(count)
-    forward = np.take_along_axis(cities, (start + steps) % count, axis=1)
-    backward = np.take_along_axis(cities, (start - steps) % count, axis=1)
-    return np.where(forward[:, 1:2] <= backward[:, 1:2], forward, backward)
+    rows, count = cities.shape
+    twice_round = np.concatenate([cities.T, cities.T]).ravel()
+    start = cities.argmin(axis=1) * rows + np.arange(rows)
+    backward = twice_round.take(start + (count - 1) * rows) < twice_round.take(start + rows)
+    step = np.where(backward, -rows, rows)
+    start += backward * (count * rows)
+    return np.array([twice_round.take(start + i * step) for i in range(count)]).T
 
 
 TASK = Task(

@@ -7,7 +7,7 @@ from worldwidth.tasks.geometry import any_order, comma_separated, cross
 
 
 def _answer(points: Integers) -> Integers:
-    doubled = np.abs(cross(points[:, 0], points[:, 1], points[:, 2]))
+    doubled = np.abs(cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]))
     half: Integers = doubled // 2
     # Half of all areas end in .5: round those to the even neighbour, in integers.
     half += (doubled % 2) * (half % 2)
