@@ -3,7 +3,7 @@
 import torch
 
 from worldwidth import world
-from worldwidth.compute import training_epochs, vocabulary_size
+from worldwidth.compute import training_epochs
 from worldwidth.hardware import in_bfloat16, prepare
 from worldwidth.matrix import Matrix
 from worldwidth.mixture import pretraining_mixture, validation_mixture
@@ -22,18 +22,7 @@ def main(matrix: Matrix) -> None:
     device = prepare(scale.hardware)
     corpora = {task: StoredCorpus(task) for task in matrix.tasks}
     vocabulary = Vocabulary(scale.model, scale.world, world.load(scale.world))
-    model = Decoder(
-        DecoderConfig(
-            vocab_size=vocabulary_size(scale),
-            hidden_size=arch.hidden_size,
-            intermediate_size=arch.intermediate_size,
-            num_hidden_layers=scale.model.num_hidden_layers,
-            num_attention_heads=arch.num_attention_heads,
-            rms_norm_eps=scale.model.rms_norm_eps,
-            rope_theta=scale.model.rope_theta,
-            initializer_range=scale.model.initializer_range,
-        )
-    )
+    model = Decoder(DecoderConfig.of(scale, arch))
     model.initialize(torch.Generator().manual_seed(torch_seed(matrix.seed, "initialization")))
     run = Run(
         name="base",
@@ -44,6 +33,7 @@ def main(matrix: Matrix) -> None:
         seed=matrix.seed,
         device=device,
         bfloat16=in_bfloat16(scale.hardware, device),
+        threads=scale.hardware.pretraining_threads,
     )
     train_and_publish(model, run, vocabulary.save)
 

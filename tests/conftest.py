@@ -16,7 +16,6 @@ from matplotlib import pyplot as plt
 
 from dvc_yaml import Stages, expanded
 from fake_study import write_study
-from worldwidth.compute import vocabulary_size
 from worldwidth.corpus import generate, save
 from worldwidth.matrix import Atlantis, Corpus, Lines, Matrix, Model, Optimization, Scale, World, load
 from worldwidth.mixture import Mixture, pretraining_mixture, validation_mixture
@@ -137,18 +136,7 @@ def make_decoder(smoke: dict[str, Matrix]) -> Callable[..., Decoder]:
 
     def make(arch: str, tokens: str = "cities", scale: Scale | None = None, seed: int = 1) -> Decoder:
         scale = scale or smoke[tokens].selected
-        sizes = scale.archs[arch]
-        config = DecoderConfig(
-            vocab_size=vocabulary_size(scale),
-            hidden_size=sizes.hidden_size,
-            intermediate_size=sizes.intermediate_size,
-            num_hidden_layers=scale.model.num_hidden_layers,
-            num_attention_heads=sizes.num_attention_heads,
-            rms_norm_eps=scale.model.rms_norm_eps,
-            rope_theta=scale.model.rope_theta,
-            initializer_range=scale.model.initializer_range,
-        )
-        model = Decoder(config)
+        model = Decoder(DecoderConfig.of(scale, scale.archs[arch]))
         model.initialize(torch.Generator().manual_seed(seed))
         return model
 

@@ -342,22 +342,22 @@ def test_an_evaluation_on_disk(reports: list[Report], tmp_path: Path, monkeypatc
 def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(WorldwidthError, match=r"^hardware\.device: found 'cuda'.*allowed: cpu, auto$"):
-        prepare(Hardware(device="cuda", precision="auto", threads=1))
-    assert prepare(Hardware(device="auto", precision="auto", threads=1)) == torch.device("cpu")
-    assert prepare(Hardware(device="cpu", precision="auto", threads=1)) == torch.device("cpu")
+        prepare(Hardware(device="cuda", precision="auto", threads=1, pretraining_threads=1))
+    assert prepare(Hardware(device="auto", precision="auto", threads=1, pretraining_threads=1)) == torch.device("cpu")
+    assert prepare(Hardware(device="cpu", precision="auto", threads=1, pretraining_threads=1)) == torch.device("cpu")
 
 
 def test_a_gpu_is_taken_unless_the_cpu_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert prepare(Hardware(device="auto", precision="auto", threads=1)) == torch.device("cuda")
-    assert prepare(Hardware(device="cuda", precision="auto", threads=1)) == torch.device("cuda")
-    assert prepare(Hardware(device="cpu", precision="auto", threads=1)) == torch.device("cpu")
+    assert prepare(Hardware(device="auto", precision="auto", threads=1, pretraining_threads=1)) == torch.device("cuda")
+    assert prepare(Hardware(device="cuda", precision="auto", threads=1, pretraining_threads=1)) == torch.device("cuda")
+    assert prepare(Hardware(device="cpu", precision="auto", threads=1, pretraining_threads=1)) == torch.device("cpu")
 
 
 def test_the_number_of_threads_is_set() -> None:
     try:
-        prepare(Hardware(device="cpu", precision="auto", threads=2))
+        prepare(Hardware(device="cpu", precision="auto", threads=2, pretraining_threads=1))
         assert torch.get_num_threads() == 2
     finally:
-        prepare(Hardware(device="cpu", precision="auto", threads=1))
+        prepare(Hardware(device="cpu", precision="auto", threads=1, pretraining_threads=1))
     assert torch.get_num_threads() == 1

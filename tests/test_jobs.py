@@ -18,11 +18,11 @@ from worldwidth.jobs import Job, group_stages, makefile, plan_jobs
 from worldwidth.lockfile import stage_names
 from worldwidth.matrix import Execution, Hardware, Matrix
 
-ANY = Hardware(device="auto", precision="auto", threads=1)
+ANY = Hardware(device="auto", precision="auto", threads=1, pretraining_threads=1)
 
 
 def with_chunks(matrix: Matrix, models_per_job: int) -> Matrix:
-    scale = replace(matrix.selected, execution=Execution(jobs="auto", models_per_job=models_per_job))
+    scale = replace(matrix.selected, execution=Execution(models_per_job=models_per_job))
     return replace(matrix, scales={**matrix.scales, matrix.scale: scale})
 
 

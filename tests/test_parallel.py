@@ -32,7 +32,7 @@ def small(folder: Path) -> Repository:
     kept = ("  ftwb1-1:", "  ftwb1-4:", "  ftwb1-5:", "  ftwb2-15:")
     text = "".join(line for line in lines if not line.startswith("  ftwb") or line.startswith(kept))
     (made.folder / "params.yaml").write_text(text)
-    made.edit("params.yaml", "execution: {jobs: auto, models_per_job: 4}", "execution: {jobs: 2, models_per_job: 2}")
+    made.edit("params.yaml", "execution: {models_per_job: 4}", "execution: {models_per_job: 2}")
     made.ok("worldwidth", "render")
     made.commit("a small matrix")
     return made
@@ -71,7 +71,7 @@ def serial(start: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repos
 def parallel(start: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """Run by `worldwidth run`, two jobs at a time."""
     made = copy_of(start, tmp_path_factory.mktemp("parallel"))
-    output = made.ok("worldwidth", "run")
+    output = made.ok("worldwidth", "run", "--jobs", "2")
     assert f"{STAGES} of {STAGES} stages to do in 8 jobs, 2 at a time" in output
     made.commit("the study")
     return made

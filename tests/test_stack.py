@@ -5,6 +5,7 @@ pytest tests/test_stack.py
 
 import copy
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -142,6 +143,61 @@ def test_models_of_a_stack_stay_models(small: Mixture, make_decoder: MakeDecoder
     with torch.no_grad():
         models[1].norm.add_(1.0)
     assert torch.equal(stack.weights["norm"][1], models[1].norm)
+
+
+# several threads
+
+
+@pytest.mark.parametrize("loss", ["all", "answer"])
+@pytest.mark.parametrize("threads", [2, 3, 50])
+def test_threads_share_a_batch(loss: str, threads: int, small: Mixture, make_decoder: MakeDecoder) -> None:
+    """Also more threads than the last batch of an epoch, or any batch, has lines."""
+    run, model = run_of(small, epochs=2, loss=loss, max_grad_norm=0.5), make_decoder("base")
+    alone, shared = copy.deepcopy(model), copy.deepcopy(model)
+    curve = train(alone, run, no_checkpoint)
+    mine = train(shared, replace(run, threads=threads), no_checkpoint)
+    np.testing.assert_allclose([p.loss for p in mine], [p.loss for p in curve], rtol=1e-4)
+    assert [p.tokens for p in mine] == [p.tokens for p in curve]
+    for name, weight in alone.state_dict().items():
+        torch.testing.assert_close(shared.state_dict()[name], weight, rtol=0, atol=2e-5, msg=name)
+    again = copy.deepcopy(model)
+    train(again, replace(run, threads=threads), no_checkpoint)
+    assert all(torch.equal(weight, again.state_dict()[name]) for name, weight in shared.state_dict().items())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_large_batch_is_cut_into_parts(
+    threads: int, small: Mixture, make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, model = replace(run_of(small), threads=threads), make_decoder("base")
+    whole = train(copy.deepcopy(model), run, no_checkpoint)
+    seen: list[int] = []
+
+    def noting(model: Decoder, batch: Batch) -> Tensor:
+        if torch.is_grad_enabled():
+            seen.append(len(batch.lengths))
+        return batch_loss(model, batch)
+
+    monkeypatch.setattr(worldwidth.training, "batch_loss", noting)
+    monkeypatch.setattr(steps, "_WIDEST_TENSOR", 40 * int(small.lengths.max()) * 2 * 64 * 4 / 4)
+    parts = train(copy.deepcopy(model), run, no_checkpoint)
+    assert sorted(seen) == sorted([10] * 4 * 5 + [3, 3, 2, 2]), "forty lines in four parts, and the last ten"
+    np.testing.assert_allclose([p.loss for p in parts], [p.loss for p in whole], rtol=1e-4)
+
+
+def test_an_error_in_a_thread_ends_the_run(
+    small: Mixture, make_decoder: MakeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = threading.current_thread()
+
+    def failing(model: Decoder, batch: Batch) -> Tensor:
+        if threading.current_thread() is not main:
+            raise MemoryError("no room")
+        return batch_loss(model, batch)
+
+    monkeypatch.setattr(worldwidth.training, "batch_loss", failing)
+    with pytest.raises(MemoryError, match="no room"):
+        train(make_decoder("narrow"), replace(run_of(small), threads=2), no_checkpoint)
 
 
 # batches of one shape

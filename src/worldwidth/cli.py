@@ -36,7 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(run=_plan)
 
     run = commands.add_parser("run", help="bring everything up to date, several stages at a time")
-    run.add_argument("--jobs", type=_count, help="jobs at a time (default: execution.jobs of params.yaml)")
+    run.add_argument(
+        "--jobs", type=_count, help="jobs at a time (default: one a GPU, else one for hardware.threads cores)"
+    )
     run.add_argument("--gpus", type=_names, help="ids of the GPUs to use, one a job, as 0,1 (default: all visible)")
     run.set_defaults(run=_run)
 

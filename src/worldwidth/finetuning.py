@@ -39,6 +39,7 @@ def finetune(matrix: Matrix, names: list[str]) -> Iterator[str]:
             seed=matrix.seed,
             device=device,
             bfloat16=in_bfloat16(matrix.selected.hardware, device),
+            threads=matrix.selected.hardware.threads,
         )
 
     errors: list[WorldwidthError | OSError] = []

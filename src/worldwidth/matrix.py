@@ -27,6 +27,7 @@ CountOrZero = Annotated[int, Field(ge=0, le=10**9)]
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Range = tuple[Annotated[int, Field(ge=1, le=12)], Annotated[int, Field(ge=1, le=12)]]
+Threads = Annotated[int, Field(ge=1, le=1024)]
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 TaskName = Name
 ModelName = Annotated[str, Field(pattern="^ftwb[1-9]-[0-9a-z]+$")]
@@ -162,16 +163,16 @@ class Hardware:
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "float32", "bfloat16"]
     """Of training's matrix products: ``auto`` is bfloat16 on a GPU, float32 on a CPU. Evaluations are float32."""
-    threads: Annotated[int, Field(ge=1, le=1024)]
-    """CPU threads of one process."""
+    threads: Threads
+    """CPU threads of a fine-tune and of an evaluation; several of these can run side by side."""
+    pretraining_threads: Threads
+    """CPU threads of pre-training, which nothing can run beside."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Execution:
     """How `worldwidth run` spreads the stages over this machine: not tracked, for it changes no result."""
 
-    jobs: Literal["auto"] | Count
-    """Jobs at the same time: ``auto`` is one for each GPU, or else one for every ``hardware.threads`` CPU cores."""
     models_per_job: Count
     """Fine-tuned models that one job trains and evaluates: in one process, and on a GPU as one stacked model."""
 

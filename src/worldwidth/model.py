@@ -5,8 +5,8 @@ works on padding. How tokens attend to each other is handed in: within the lines
 (:class:`PackedAttention`) or to a cache while decoding (:class:`CachedAttention`).
 
 Rotary embeddings pair channel i with i + head_dim / 2 in transformers; here the rows of q and k are
-stored with those pairs side by side, so that the rotation is one complex product (on a CPU 15 times
-faster, forward and backward). checkpoints.py reorders the rows when it reads and writes.
+stored with those pairs side by side, so that the rotation is one complex product (alone 15 times faster on
+a CPU, forward and backward). checkpoints.py reorders the rows when it reads and writes.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worldwidth.compute import vocabulary_size
+from worldwidth.matrix import Arch, Scale
 from worldwidth.packing import true_places
 
 Attention = Callable[[int, Tensor, Tensor], Tensor]
@@ -35,6 +37,20 @@ class DecoderConfig:
     rms_norm_eps: float
     rope_theta: float
     initializer_range: float
+
+    @classmethod
+    def of(cls, scale: Scale, arch: Arch) -> "DecoderConfig":
+        """The sizes of width ``arch`` at ``scale``."""
+        return cls(
+            vocab_size=vocabulary_size(scale),
+            hidden_size=arch.hidden_size,
+            intermediate_size=arch.intermediate_size,
+            num_hidden_layers=scale.model.num_hidden_layers,
+            num_attention_heads=arch.num_attention_heads,
+            rms_norm_eps=scale.model.rms_norm_eps,
+            rope_theta=scale.model.rope_theta,
+            initializer_range=scale.model.initializer_range,
+        )
 
 
 class Layer(nn.Module):

@@ -30,7 +30,7 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
     """Bring every stage up to date.
 
     Args:
-        jobs: how many at a time; None for what params.yaml says.
+        jobs: how many at a time; None for one a GPU, or else one for every ``hardware.threads`` CPU cores.
         gpus: ids of the GPUs to use, one a job; None for all that are visible.
 
     Raises:
@@ -40,7 +40,8 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
     check_rendered(matrix)
     if gpus is None:
         gpus = visible_gpus(matrix.selected.hardware)
-    workers = jobs or _workers(matrix, gpus)
+    threads = matrix.selected.hardware.threads
+    workers = jobs or len(gpus) or max(1, len(os.sched_getaffinity(0)) // threads)
     with _only_run():
         before = forecast()
         to_do = {answer.stage for answer in before if answer.state != UP_TO_DATE}
@@ -51,17 +52,10 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
             workers = 1  # nothing is computed, and restoring is DVC's work on one file
         planned = plan_jobs(group_stages(matrix, workers), to_do, _needs())
         print(f"{len(to_do)} of {len(before)} stages to do in {len(planned)} jobs, {workers} at a time", flush=True)
-        code = _make(planned, workers, gpus, matrix.selected.hardware.threads)
+        code = _make(planned, workers, gpus, threads)
         if code:
             raise WorldwidthError(_left_over(forecast(), code))
     print(f"all stages are up to date after {time.monotonic() - started:.0f} s")
-
-
-def _workers(matrix: Matrix, gpus: list[str]) -> int:
-    """The number of jobs at a time that params.yaml asks for."""
-    if matrix.selected.execution.jobs != "auto":
-        return matrix.selected.execution.jobs
-    return len(gpus) or max(1, len(os.sched_getaffinity(0)) // matrix.selected.hardware.threads)
 
 
 @contextmanager

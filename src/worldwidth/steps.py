@@ -5,13 +5,18 @@ A step takes the rows of each run's next batch and returns each run's loss, stil
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from worldwidth.model import Decoder
+from worldwidth.packing import Batch
 from worldwidth.resident import ResidentLines, Rows, largest
 from worldwidth.stack import Stack
 
@@ -20,21 +25,65 @@ if TYPE_CHECKING:
 
 Step = Callable[[list[Rows]], list[Tensor]]
 
+_WIDEST_TENSOR = 16 * 2**20  # bytes: larger ones leave the caches, and wide models would take gigabytes
 _EAGER_STEPS = 3  # before a step is recorded: libraries choose their kernels, optimisers make their state
 
 
 def plain_step(training: Training) -> Step:
-    """A step of one run with batches packed on the host to their exact sizes: nothing is ever padded."""
+    """A step of one run with batches packed on the host to their exact sizes: nothing is ever padded.
+
+    The lines are cut into parts whose tensors stay small, and the parts' gradients are added. Several threads
+    share the parts, each with a twin of the model: they meet once a step. Torch's own threads meet in every
+    operation, and lose more than they bring as soon as another program wants a core.
+    """
     run = training.run
+    models = [training.model, *(_twin(training.model) for _ in range(run.threads - 1))]
+    torch.set_num_threads(1)
+    others = ThreadPoolExecutor(max(1, run.threads - 1), initializer=torch.set_num_threads, initargs=(1,))
+    count = run.threads * _parts_of_a_thread(training)
+
+    def add_gradient(model: Decoder, batches: list[Batch], total: int) -> Tensor:
+        losses: list[Tensor] = []
+        for batch in batches:
+            loss = training.loss(model, batch)
+            loss = loss if len(batch.targets) == total else loss * (len(batch.targets) / total)
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
 
     def step(rows: list[Rows]) -> list[Tensor]:
-        batch = run.mixture.batch(rows[0], run.settings.loss, run.device)
-        loss = training.loss(training.model, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+        parts = [part for part in np.array_split(rows[0], count) if len(part)]
+        batches = [run.mixture.batch(part, run.settings.loss, run.device) for part in parts]
+        total = sum(len(batch.targets) for batch in batches)
+        mine = [batches[i :: run.threads] for i in range(min(run.threads, len(batches)))]
+        waiting = [others.submit(add_gradient, *work, total) for work in zip(models[1:], mine[1:], strict=False)]
+        loss = add_gradient(training.model, mine[0], total)
+        for model, future in zip(models[1:], waiting, strict=False):
+            loss = loss + future.result()
+            for parameter, twin in zip(training.model.parameters(), model.parameters(), strict=True):
+                assert parameter.grad is not None
+                assert twin.grad is not None
+                parameter.grad += twin.grad
+                twin.grad = None
         training.update()
-        return [loss.detach()]
+        return [loss]
 
     return step
+
+
+def _parts_of_a_thread(training: Training) -> int:
+    """Into how many parts a thread cuts its lines, so that the widest tensor of a part stays below the limit."""
+    run, config = training.run, training.model.config
+    slots = run.settings.batch_size * int(run.mixture.lengths.max()) / run.threads
+    return math.ceil(slots * 2 * config.intermediate_size * 4 / _WIDEST_TENSOR)
+
+
+def _twin(model: Decoder) -> Decoder:
+    """A model with the same weights, in the same memory, and gradients of its own."""
+    twin = copy.deepcopy(model)
+    for mine, theirs in zip(twin.parameters(), model.parameters(), strict=True):
+        mine.data = theirs.data
+    return twin
 
 
 def resident_step(trainings: list[Training]) -> Step:

@@ -51,6 +51,8 @@ class Run:
     device: torch.device
     bfloat16: bool = False
     """Whether matrix products run in bfloat16 (autocast); weights and optimiser stay in float32."""
+    threads: int = 1
+    """CPU threads that share each batch."""
 
     @property
     def steps(self) -> int:
