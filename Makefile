@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 READY := $(VENV)/.ready
 
-.PHONY: help repro test plan render check lint format experiments env clean
+.PHONY: help repro test plan render check lint format bench experiments env clean
 
 ## show this help
 help:
@@ -46,6 +46,10 @@ lint: $(READY)
 format: $(READY)
 	ruff format
 	ruff check --fix
+
+## measure side by side with the published way of working (BENCH='--quick' for a first look; else about half an hour)
+bench: $(READY)
+	python benchmarks/bench.py $(BENCH)
 
 ## the experiments beside each other, in 120 columns (`dvc metrics diff A B` has the rest)
 experiments: $(READY)

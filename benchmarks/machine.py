@@ -1,0 +1,72 @@
+"""The machine: its facts, and how fast it multiplies matrices, which no training step can beat."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from worldwidth.matrix import Arch, Model
+
+_SIZES = (512, 1024, 2048, 4096)
+_SECONDS = 0.3  # of every size: long enough for the clock, short enough to take turns with other work
+
+
+def facts() -> dict[str, Any]:
+    """What a timing depends on."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "usable cores": len(os.sched_getaffinity(0)),
+        "load average": list(os.getloadavg()),
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("torch", "transformers", "numpy")},
+    }
+
+
+def _cpu_model() -> str:
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "unknown")
+
+
+def gemm_peak() -> dict[str, float]:
+    """GFLOP/s of square float32 products by size: the machine's peak is the largest."""
+    peak: dict[str, float] = {}
+    for size in _SIZES:
+        a, b, out = (torch.ones(size, size) for _ in range(3))
+        peak[str(size)] = 2e-9 * size**3 / _best_seconds(partial(torch.mm, a, b, out=out))
+    return peak
+
+
+def _best_seconds(work: Callable[[], object]) -> float:
+    """The fastest call of as many as fit into a moment, after one that warms up."""
+    work()
+    best, started = float("inf"), time.perf_counter()
+    while time.perf_counter() - started < _SECONDS:
+        before = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - before)
+    return best
+
+
+def model_products(model: Model, arch: Arch, vocabulary: int, tokens: int) -> float:
+    """GFLOP/s of torch.mm at the shapes of a training step on ``tokens`` tokens: layers and head, forward and back.
+
+    Weighted as in a step: the FLOPs of all products over the seconds of all.
+    """
+    d, wide, layers = arch.hidden_size, arch.intermediate_size, model.num_hidden_layers
+    shapes = {(d, 3 * d): layers, (d, d): layers, (d, 2 * wide): layers, (wide, d): layers, (d, vocabulary): 1}
+    seconds, flops = 0.0, 0
+    for (inputs, outputs), count in shapes.items():
+        x, weight, gradient = torch.ones(tokens, inputs), torch.ones(outputs, inputs), torch.ones(tokens, outputs)
+        products = ((x, weight.t()), (gradient, weight), (gradient.t(), x))
+        seconds += count * sum(_best_seconds(partial(torch.mm, *factors)) for factors in products)
+        flops += count * 3 * 2 * tokens * inputs * outputs
+    return flops / seconds / 1e9

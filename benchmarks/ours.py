@@ -1,0 +1,145 @@
+"""All that the benchmarks ask of this project's models, training and decoding; nothing else here imports those."""
+
+import contextlib
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from steps import Steps
+from study import Study
+from worldwidth.checkpoints import load_model, save_model
+from worldwidth.decoding import greedy_answers
+from worldwidth.evaluation import evaluate
+from worldwidth.matrix import Arch, Optimization
+from worldwidth.mixture import Mixture, pretraining_mixture, validation_mixture
+from worldwidth.model import Decoder, DecoderConfig
+from worldwidth.steps import plain_step
+from worldwidth.stored_corpus import Lines, StoredCorpus
+from worldwidth.streams import stream, torch_seed
+from worldwidth.training import Run, Training, train
+
+EVALUATE_BASE = ("stages/evaluate.py", "base")
+"""The stage that evaluates models/base of the working directory and writes results/evaluations/base.json."""
+
+_CPU = torch.device("cpu")
+
+
+def new_model(study: Study, arch: Arch) -> Decoder:
+    """A model as pre-training begins with it."""
+    scale = study.scale
+    model = Decoder(DecoderConfig.of(scale, arch))
+    model.initialize(torch.Generator().manual_seed(torch_seed(study.seed, "initialization")))
+    return model
+
+
+def save_new_model(study: Study, arch: Arch, folder: Path) -> None:
+    """Write such a model and its tokenizer in transformers' format."""
+    save_model(new_model(study, arch), folder, study.vocabulary.save)
+
+
+def shuffled_lines(corpora: dict[str, StoredCorpus], seed: int) -> Lines:
+    """The pre-training mixture in one random order."""
+    mixture = pretraining_mixture(corpora)
+    order = stream(seed, "benchmark").permutation(len(mixture))
+    return Lines(mixture.tokens[order], mixture.lengths[order])
+
+
+@dataclass(frozen=True)
+class _InOrder(Mixture):
+    """Gives its lines in the order in which they stand, and notes when each batch is asked for."""
+
+    asked: list[float] = field(default_factory=list)
+
+    def epoch(self, seed: int, name: str, epoch: int, batch_size: int) -> Iterator[NDArray[Any]]:
+        """Rows of every batch. The loop comes back for the next batch when a step is done."""
+        for start in range(0, len(self), batch_size):
+            self.asked.append(time.perf_counter())
+            yield np.arange(start, min(start + batch_size, len(self)))
+
+
+def train_steps(folder: Path, lines: Lines, settings: Optimization, threads: int) -> Steps:
+    """Train the model in ``folder`` once through ``lines``, in their order."""
+    mixture = _InOrder(lines.tokens, lines.lengths)
+    run = Run(
+        name="benchmark",
+        mixture=mixture,
+        validation=Mixture(lines.tokens[:1], lines.lengths[:1]),  # taken after the last step: let it cost nothing
+        settings=replace(settings, checkpoints=0, log_every=1),
+        epochs=1,
+        seed=0,
+        device=_CPU,
+        threads=threads,
+    )
+    model = load_model(folder, "this cannot be")
+    with contextlib.redirect_stdout(io.StringIO()):
+        curve = train(model, run, lambda step: None)
+    return Steps([*mixture.asked, time.perf_counter()], [point.loss for point in curve])
+
+
+def save_trained_model(
+    study: Study, arch: Arch, corpora: dict[str, StoredCorpus], settings: Optimization, steps: int, folder: Path
+) -> None:
+    """Pre-train for ``steps`` steps and write the model: enough for answers of the right form."""
+    lines = shuffled_lines(corpora, study.seed)
+    count = steps * settings.batch_size
+    model = new_model(study, arch)
+    run = Run(
+        name="base",
+        mixture=Mixture(lines.tokens[:count], lines.lengths[:count]),
+        validation=Mixture(lines.tokens[:1], lines.lengths[:1]),
+        settings=replace(settings, checkpoints=0),
+        epochs=1,
+        seed=study.seed,
+        device=_CPU,
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        train(model, run, lambda step: None)
+    save_model(model, folder, study.vocabulary.save)
+
+
+def evaluator(folder: Path, corpora: dict[str, StoredCorpus], study: Study) -> Callable[[], object]:
+    """Load the model in ``folder`` and return a call that runs all its evaluations."""
+    return partial(evaluate, load_model(folder, "this cannot be"), corpora, study.scale)
+
+
+def answers(folder: Path, lines: Lines, max_new_tokens: int, study: Study) -> list[str]:
+    """The model's answers to ``lines`` as text."""
+    model = load_model(folder, "this cannot be")
+    given = greedy_answers(model, lines, max_new_tokens, study.scale.evaluation.batch_size)
+    return [study.vocabulary.decode(ids) for ids in given.tolist()]
+
+
+def multitask_rows(study: Study, counts: list[int]) -> NDArray[np.int64]:
+    """Which lines of the pooled ordinary test sets, ``counts`` lines each, the multi-task evaluation takes."""
+    rng = stream(study.scale.world.seed, "multitask")
+    return rng.permutation(sum(counts))[: study.scale.evaluation.multitask_lines]
+
+
+def pretraining_step(study: Study, arch: Arch, corpora: dict[str, StoredCorpus], threads: int) -> Callable[[], None]:
+    """A call that takes the next step of a pre-training run, as `dvc repro base` does."""
+    run = Run(
+        name="base",
+        mixture=pretraining_mixture(corpora),
+        validation=validation_mixture(corpora, study.tasks, "world"),
+        settings=replace(study.scale.pretraining, checkpoints=0, log_every=10**9),
+        epochs=1000,
+        seed=study.seed,
+        device=_CPU,
+        threads=threads,
+    )
+    training = Training(new_model(study, arch), run, lambda step: None)
+    take = plain_step(training)
+
+    def step() -> None:
+        rows = training.begin_step()
+        training.end_step(take([rows])[0], tokens=0)
+
+    return step

@@ -1,0 +1,83 @@
+"""One pre-training step at laptop scale, wide: one thread, torch's own two, two that share the batch; and its profile.
+
+The threads are measured twice: on the machine as it is, and beside a program that keeps one core busy.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+import ours
+from study import line_counts, load_study
+from timing import HEADINGS, Comparison, Options, number, print_table, take_turns
+
+_STEPS = 8  # a turn
+_LINES_A_TASK = 2_000
+_SHOWN = 12  # operations of the profile
+ONE, TORCH, SHARED = "one thread", "two threads of torch", "two threads that share a batch"
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Milliseconds a step of every variant, and the operations that take the most."""
+    rounds = options.turns(default=9, quick=3)
+    study = load_study("laptop")
+    study = study.with_lines(line_counts(study.scale.corpus, train=_LINES_A_TASK, test=16))
+    with tempfile.TemporaryDirectory() as folder:
+        corpora = study.write_corpora(Path(folder))
+        steps = {
+            name: ours.pretraining_step(study, study.scale.archs["wide"], corpora, threads)
+            for name, threads in ((ONE, 1), (TORCH, 1), (SHARED, 2))
+        }
+        variants = {name: _timed(step, 2 if name == TORCH else 1) for name, step in steps.items()}
+        report: dict[str, Any] = {}
+        for case, neighbour in (("as it is", False), ("one core busy", True)):
+            with _busy_core(neighbour):
+                found = Comparison(take_turns(variants, rounds, warm_up=True), reference=ONE, less_is_better=True)
+            title = f"laptop wide, ms a step, machine {case}; {_STEPS} steps a turn, rounds: {rounds}"
+            print_table(title, ["", *HEADINGS], found.rows())
+            report[case] = found.statistics()
+        report["profile"] = _profiled(steps[ONE])
+    rows = [[name, number(ms), f"{calls:.0f}"] for name, ms, calls in report["profile"]]
+    print_table("The step with one thread: the operations that take most", ["operation", "ms", "calls"], rows)
+    return report
+
+
+def _timed(step: Callable[[], None], threads: int) -> Callable[[], float]:
+    def measure() -> float:
+        torch.set_num_threads(threads)
+        started = time.perf_counter()
+        for _ in range(_STEPS):
+            step()
+        return 1e3 * (time.perf_counter() - started) / _STEPS
+
+    return measure
+
+
+@contextmanager
+def _busy_core(wanted: bool) -> Iterator[None]:
+    """Another program that never rests, if ``wanted``."""
+    program = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if wanted else None
+    try:
+        yield
+    finally:
+        if program:
+            program.kill()
+            program.wait()
+
+
+def _profiled(step: Callable[[], None]) -> list[tuple[str, float, float]]:
+    """(operation, its own ms a step, calls a step), the most expensive first."""
+    torch.set_num_threads(1)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(_STEPS):
+            step()
+    found = sorted(profiler.key_averages(), key=lambda entry: -entry.self_cpu_time_total)
+    return [(e.key, e.self_cpu_time_total / 1e3 / _STEPS, e.count / _STEPS) for e in found[:_SHOWN]]

@@ -1,0 +1,67 @@
+"""A scale of params.yaml with its cities and vocabulary, changed where a benchmark needs fewer lines."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from worldwidth import corpus, world
+from worldwidth.matrix import Corpus, Lines, Scale, load
+from worldwidth.stored_corpus import StoredCorpus
+from worldwidth.tokens import Vocabulary
+from worldwidth.world import City
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all benchmarks of one scale share."""
+
+    tasks: tuple[str, ...]
+    scale: Scale
+    seed: int
+
+    @cached_property
+    def cities(self) -> list[City]:
+        """The cities table."""
+        return world.build(self.scale.world)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The token ids of this world."""
+        return Vocabulary(self.scale.model, self.scale.world, self.cities)
+
+    def with_lines(self, lines: Corpus) -> "Study":
+        """The same study with another number of lines."""
+        return replace(self, scale=replace(self.scale, corpus=lines))
+
+    def write_corpora(self, folder: Path) -> dict[str, StoredCorpus]:
+        """Draw every task's corpus into ``folder``."""
+        for task in self.tasks:
+            corpus.save(task, corpus.generate(self.scale, task, self.cities), folder / task)
+        return {task: StoredCorpus(task, folder) for task in self.tasks}
+
+
+def load_study(scale: str, params: Path = ROOT / "params.yaml") -> Study:
+    """The scale of that name as params.yaml has it."""
+    matrix = load(params)
+    return Study(matrix.tasks, matrix.scales[scale], matrix.seed)
+
+
+def fewer_lines(lines: Corpus, divisor: int) -> Corpus:
+    """Every split ``divisor`` times smaller."""
+
+    def fewer(lines: Lines) -> Lines:
+        return Lines(
+            train=lines.train // divisor,
+            validation=max(1, lines.validation // divisor),
+            test=max(1, lines.test // divisor),
+        )
+
+    return replace(lines, world=fewer(lines.world), atlantis=fewer(lines.atlantis))
+
+
+def line_counts(lines: Corpus, train: int, test: int) -> Corpus:
+    """The same corpus settings with these many lines for both populations."""
+    both = Lines(train=train, validation=16, test=test)
+    return replace(lines, world=both, atlantis=both)
