@@ -1,0 +1,76 @@
+"""What the benchmarks report: ratios, turns, FLOPs, a shim's lines. Their timings are no test's business.
+
+pytest tests/test_benchmarks.py
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from worldwidth.matrix import Matrix
+from worldwidth.mixture import Mixture
+from worldwidth.model import Decoder
+from worldwidth.stored_corpus import Lines
+from worldwidth.training import batch_loss
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # scripts, not a package
+
+import pipeline
+import steps
+import timing
+
+
+def test_ratios_say_how_many_times_better() -> None:
+    rates = timing.Comparison({"old": [2.0, 4.0, 4.0], "new": [8.0, 8.0, 40.0]}, reference="old").statistics()
+    assert rates["new"]["ratio"] == 2.0
+    assert rates["new"]["ratio_of_rounds"] == 4.0
+    assert (rates["new"]["min"], rates["new"]["median"], rates["new"]["max"]) == (8.0, 8.0, 40.0)
+    assert rates["old"]["ratio"] == rates["old"]["ratio_of_rounds"] == 1.0
+    seconds = timing.Comparison({"old": [6.0], "new": [2.0]}, reference="old", less_is_better=True).statistics()
+    assert seconds["new"]["ratio"] == 3.0
+
+
+def test_variants_take_turns() -> None:
+    called: list[str] = []
+
+    def variant(name: str) -> Callable[[], float]:
+        def measure() -> float:
+            called.append(name)
+            return float(len(called))
+
+        return measure
+
+    values = timing.take_turns({name: variant(name) for name in "abc"}, rounds=2, warm_up=True)
+    assert called == list("abc") * 3
+    assert values == {"a": [4.0, 7.0], "b": [5.0, 8.0], "c": [6.0, 9.0]}, "the warm-up counts for nothing"
+
+
+@pytest.mark.parametrize("arch", ["narrow", "wide"])
+def test_the_flops_of_a_step_are_those_that_torch_counts(
+    arch: str, smoke: dict[str, Matrix], small: Mixture, make_decoder: Callable[..., Decoder]
+) -> None:
+    """Lines of one length, so that attention pads nothing."""
+    rows = np.flatnonzero(small.lengths == np.bincount(small.lengths).argmax())
+    model, scale = make_decoder(arch), smoke["cities"].selected
+    with FlopCounterMode(display=False) as counter:
+        batch_loss(model, small.batch(rows, "all", torch.device("cpu"))).backward()  # type: ignore[no-untyped-call]
+    lines = Lines(small.tokens[rows], small.lengths[rows])
+    vocabulary = model.config.vocab_size
+    assert steps.model_flops(scale.model, scale.archs[arch], vocabulary, lines) == counter.get_total_flops()
+
+
+def test_the_times_of_a_command_are_read_from_the_shims_line() -> None:
+    found = pipeline._parsed("stages/pretrain.py 100.5 103.75 1m2.500000s 0m0.250000s")
+    assert found.script == "stages/pretrain.py"
+    assert (found.spent.wall, found.spent.cpu) == (3.25, 62.75)
+
+
+def test_every_section_is_a_module_with_a_run() -> None:
+    bench = importlib.import_module("bench")
+    assert [name for name in bench.SECTIONS if not (Path(bench.__file__).parent / f"{name}.py").is_file()] == []
