@@ -17,6 +17,7 @@ from worldwidth.gpus import claim_gpu, visible_gpus
 from worldwidth.jobs import Job, group_stages, makefile, plan_jobs
 from worldwidth.lockfile import stage_names
 from worldwidth.matrix import Execution, Hardware, Matrix
+from worldwidth.parallel import count_workers
 
 ANY = Hardware(device="auto", precision="auto", threads=1, pretraining_threads=1)
 
@@ -113,6 +114,12 @@ def test_make_runs_the_jobs_in_order_and_a_failure_stops_what_hangs_on_it(tmp_pa
 
 
 # GPUs
+
+
+def test_a_gpu_takes_one_job_and_a_core_at_least_one() -> None:
+    assert [count_workers(jobs, ["0", "1"], 8) for jobs in (None, 1, 2, 5)] == [2, 1, 2, 2]
+    assert [count_workers(jobs, [], 2) for jobs in (None, 1, 5)] == [2, 1, 5]
+    assert count_workers(None, [], 0) == 1, "more threads a job than cores"
 
 
 def test_visible_gpus_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -219,6 +219,13 @@ def test_a_bad_number_of_jobs_is_refused(jobs: str, parallel: Repository) -> Non
     assert f"found '{jobs}'; it must be a whole number of at least 1" in refused.stderr
 
 
+@pytest.mark.parametrize("ids", ["", ",", "0,,1"])
+def test_bad_ids_of_gpus_are_refused(ids: str, parallel: Repository) -> None:
+    refused = parallel.run("worldwidth", "run", "--gpus", ids)
+    assert refused.returncode == 2
+    assert f"found '{ids}'; it must be ids with commas between them" in refused.stderr
+
+
 def test_an_unknown_stage_is_one_line(parallel: Repository) -> None:
     refused = parallel.run("worldwidth", "job", "ftwb1@9")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

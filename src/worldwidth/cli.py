@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="bring everything up to date, several stages at a time")
     run.add_argument(
-        "--jobs", type=_count, help="jobs at a time (default: one a GPU, else one for hardware.threads cores)"
+        "--jobs", type=_count, help="jobs at a time (default and most: one a GPU; without GPUs: a core each)"
     )
     run.add_argument("--gpus", type=_names, help="ids of the GPUs to use, one a job, as 0,1 (default: all visible)")
     run.set_defaults(run=_run)
@@ -100,7 +100,10 @@ def _count(text: str) -> int:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"found '{text}'; it must be ids with commas between them, as 0,1")
+    return names
 
 
 def _run(arguments: argparse.Namespace) -> None:

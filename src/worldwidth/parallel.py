@@ -30,7 +30,7 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
     """Bring every stage up to date.
 
     Args:
-        jobs: how many at a time; None for one a GPU, or else one for every ``hardware.threads`` CPU cores.
+        jobs: how many at a time; None for as many as the machine bears. Never more than one a GPU.
         gpus: ids of the GPUs to use, one a job; None for all that are visible.
 
     Raises:
@@ -41,7 +41,7 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
     if gpus is None:
         gpus = visible_gpus(matrix.selected.hardware)
     threads = matrix.selected.hardware.threads
-    workers = jobs or len(gpus) or max(1, len(os.sched_getaffinity(0)) // threads)
+    workers = count_workers(jobs, gpus, len(os.sched_getaffinity(0)) // threads)
     with _only_run():
         before = forecast()
         to_do = {answer.stage for answer in before if answer.state != UP_TO_DATE}
@@ -56,6 +56,13 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
         if code:
             raise WorldwidthError(_left_over(forecast(), code))
     print(f"all stages are up to date after {time.monotonic() - started:.0f} s")
+
+
+def count_workers(jobs: int | None, gpus: list[str], cores: int) -> int:
+    """Jobs at a time: one a GPU, or else one for every share of ``cores``; fewer if ``jobs`` says so."""
+    if gpus:
+        return min(jobs or len(gpus), len(gpus))
+    return jobs or max(1, cores)
 
 
 @contextmanager
