@@ -114,7 +114,7 @@ def _make(jobs: list[Job], workers: int, gpus: list[str], threads: int) -> int:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if stopped:
+    if stopped and code:  # with 0 all was done before the signal came, or the jobs were started to ignore it
         raise KeyboardInterrupt
     return code
 
