@@ -202,6 +202,21 @@ def test_a_killed_run_goes_on_where_it_was(start: Repository, serial: Repository
     assert_as(serial, made)
 
 
+def test_what_ran_with_other_code_is_not_recorded(start: Repository, serial: Repository, tmp_path: Path) -> None:
+    """A job loads its code once. What is edited while it runs must not be recorded as what it ran with."""
+    made = copy_of(start, tmp_path)
+    process = started(made)
+    wait_for(process, made.folder / "models" / ".base.tmp")
+    made.edit("src/worldwidth/training.py", "import csv", "import csv  # changed")
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 2, output
+    assert "worldwidth: src/worldwidth/training.py: edited while base ran, which is therefore not recorded" in output
+    assert "base" in made.changed_stages()
+    made.git("checkout", "src/worldwidth/training.py")
+    made.ok("worldwidth", "run")
+    assert_as(serial, made)
+
+
 def test_two_runs_at_once_are_refused(parallel: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", str(parallel.folder))
     folder = scratch_folder()

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from worldwidth.errors import WorldwidthError
+from worldwidth.files import sha256
 from worldwidth.forecast import CACHED, UP_TO_DATE, forecast_stage, open_repo
-from worldwidth.matrix import Matrix
+from worldwidth.lockfile import CODE
+from worldwidth.matrix import PARAMS, Matrix, load
 from worldwidth.pipeline import check_rendered
 
 _FINETUNE = "stages/finetune.py"
@@ -41,7 +43,7 @@ def run_job(matrix: Matrix, names: list[str]) -> None:
     """
     check_rendered(matrix)
     errors: list[WorldwidthError] = []
-    with open_repo(wait=True) as repo, _Record(repo, names) as record:
+    with open_repo(wait=True) as repo, _Record(repo, names, matrix) as record:
         failed: set[str] = set()
         for together in _together(record.stages):
             for stage in together:
@@ -109,11 +111,12 @@ class _Record:
     """Tells DVC of finished stages: dvc.lock, cache and run cache, as after `dvc repro`.
 
     While it is open no other DVC command touches what the stages read and write. Leaving it records
-    what is finished, also when an error or Ctrl-C ends the job.
+    what is finished, also when an error or Ctrl-C ends the job. Code and settings are loaded once a job: a stage
+    whose code or settings were edited meanwhile is not recorded, for it ran with those from before.
     """
 
-    def __init__(self, repo: Any, names: list[str]) -> None:
-        self._repo, self._names = repo, names
+    def __init__(self, repo: Any, names: list[str], matrix: Matrix) -> None:
+        self._repo, self._names, self._matrix = repo, names, matrix
         self.stages: list[_Stage] = []
         self.added: set[str] = set()
         self._finished: list[str] = []
@@ -132,6 +135,7 @@ class _Record:
             needs = frozenset(maker[path] for path in reads[stage.addressing] if path in maker)
             self.stages.append(_Stage(stage.addressing, words[script], tuple(words[script + 1 :]), needs))
         from_others = [path for paths in reads.values() for path in paths if path not in maker]
+        self._code = {dep.def_path: _digest(dep.def_path) for stage in found for dep in stage.deps if _is_code(dep)}
         self._busy = rwlock(
             self._repo.tmp_dir, self._repo.fs, " ".join(sys.argv), sorted(set(from_others)), list(maker), False
         )
@@ -157,9 +161,26 @@ class _Record:
         with self._repo.lock:
             self._repo._reset()
             stages = [stage for name in self._finished for stage in self._repo.stage.collect(name)]
+            self._finished.clear()
+            self._refuse_edited(stages)
             for stage in stages:
                 stage.save()
                 stage.commit()
             stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
-        self._finished.clear()
         self._last = time.monotonic()
+
+    def _refuse_edited(self, stages: list[Any]) -> None:
+        code = {dep.def_path for stage in stages for dep in stage.deps if _is_code(dep)}
+        edited = sorted(path for path in code if _digest(path) != self._code[path])
+        edited += [str(PARAMS)] if load() != self._matrix else []
+        if edited:
+            names = ", ".join(stage.addressing for stage in stages)
+            raise WorldwidthError(f"{edited[0]}: edited while {names} ran, which is therefore not recorded; run again")
+
+
+def _is_code(dep: Any) -> bool:
+    return Path(dep.def_path).parts[0] in CODE and not hasattr(dep, "params")
+
+
+def _digest(path: str) -> str | None:
+    return sha256(Path(path)) if Path(path).is_file() else None

@@ -14,6 +14,7 @@ from worldwidth.matrix import PARAMS, Matrix
 from worldwidth.strict_yaml import read_yaml
 
 LOCK = Path("dvc.lock")
+CODE = ("src", "stages", "templates")  # folders whose files are dependencies as code
 _COMMITTED = ("summarize", "plots")  # the stages whose outs are in git
 
 
@@ -55,7 +56,7 @@ def _differences(matrix: Matrix, stages: dict[str, Any], params: dict[str, Any])
         stage = stages[name]
         for dep in stage.get("deps", []):
             path = Path(dep["path"])
-            if path.parts[0] in ("src", "stages", "templates") and _md5(path) != dep["md5"]:
+            if path.parts[0] in CODE and _md5(path) != dep["md5"]:
                 yield f"stage {name} ran with another {path}"
         for key, value in stage.get("params", {}).get(PARAMS.name, {}).items():
             if _value_at(params, key) != value:
