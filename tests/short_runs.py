@@ -1,5 +1,6 @@
 """Training runs of a few steps, for the tests of training and of what it publishes."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -29,12 +30,13 @@ SETTINGS = Optimization(
 
 
 def run_of(mixture: Mixture, validation: Mixture | None = None, epochs: int = 1, **changes: Any) -> Run:
+    settings = replace(SETTINGS, **changes)
     return Run(
         name="base",
         mixture=mixture,
         validation=validation or Mixture(mixture.tokens[:30], mixture.lengths[:30]),
-        settings=replace(SETTINGS, **changes),
-        epochs=epochs,
+        settings=settings,
+        steps=epochs * math.ceil(len(mixture) / settings.batch_size),
         seed=42,
         device=CPU,
     )

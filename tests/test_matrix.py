@@ -189,7 +189,7 @@ def test_the_json_schema_refuses_an_unknown_and_a_missing_key(place: Place) -> N
     [
         pytest.param(("seed",), True, id="bool for int"),
         pytest.param(("seed",), -1, id="negative"),
-        pytest.param(("budget",), "tokens", id="budget"),
+        pytest.param(("budget",), "token", id="budget"),
         pytest.param(("tasks",), "distance", id="text for list"),
         pytest.param(("finetunes", "ftwb1-../x"), ["angle"], id="fine-tune name"),
         pytest.param((*SMOKE, "pretraining", "learning_rate"), 0, id="zero rate"),

@@ -224,6 +224,7 @@ def test_the_stages_pretrain_and_finetune(
     arch = replace(scale.archs["narrow"], epochs=1)
     scale = replace(scale, hardware=hardware, archs={**scale.archs, "narrow": arch})
     matrix = replace(matrix, scales={**matrix.scales, "smoke": scale})
+    stage("schedule").main(matrix)
     stage("pretrain").main(matrix)
     stage("finetune").main(matrix, "ftwb2-12")
     for name, first in (("base", None), ("ftwb2-12", "models/base")):
@@ -238,6 +239,7 @@ def test_the_stages_pretrain_and_finetune(
     assert float(initial.lm_head.weight.detach().std()) == pytest.approx(0.1, rel=0.1)
     assert initial.config.vocab_size == vocabulary_size(scale)
     before = {name: Path(name).read_bytes() for name in files(Path()) if name.startswith("models/base")}
+    stage("schedule").main(matrix)
     stage("pretrain").main(matrix)
     assert {name: Path(name).read_bytes() for name in before} == before, "the same matrix, the same bytes"
     stage("pretrain").main(replace(matrix, seed=43))

@@ -36,12 +36,27 @@ def training_lines(matrix: Matrix, name: str) -> int:
     return trained * (settings.world_lines + settings.atlantis_lines) + len(matrix.tasks) * settings.warmup_lines
 
 
-def training_epochs(matrix: Matrix, name: str) -> int:
-    """Passes over that mixture."""
-    return matrix.selected_arch.epochs if name == "base" else matrix.selected.finetuning.epochs
+def steps_per_epoch(matrix: Matrix, name: str) -> int:
+    """Batches in one pass over that mixture; the last one may be smaller."""
+    settings = matrix.selected.pretraining if name == "base" else matrix.selected.finetuning
+    return math.ceil(training_lines(matrix, name) / settings.batch_size)
 
 
 def training_steps(matrix: Matrix, name: str) -> int:
-    """Optimiser steps; the last batch of an epoch may be smaller."""
-    settings = matrix.selected.pretraining if name == "base" else matrix.selected.finetuning
-    return training_epochs(matrix, name) * math.ceil(training_lines(matrix, name) / settings.batch_size)
+    """Optimiser steps of model ``name``. The budget rules pre-training; fine-tuning is the same for every width."""
+    scale, per_epoch = matrix.selected, steps_per_epoch(matrix, name)
+    if name != "base":
+        return scale.finetuning.epochs * per_epoch
+    if matrix.budget == "epochs":
+        return matrix.selected_arch.epochs * per_epoch
+    reference, vocabulary = scale.archs[matrix.reference], vocabulary_size(scale)
+    steps = reference.epochs * per_epoch
+    if matrix.budget == "flops":  # 6 N D: the same FLOPs are D times N of the reference, divided by one's own N
+        of_reference = parameter_count(scale.model, reference, vocabulary)
+        steps = max(1, round(steps * of_reference / parameter_count(scale.model, matrix.selected_arch, vocabulary)))
+    return steps
+
+
+def training_epochs(matrix: Matrix, name: str) -> float:
+    """Passes over the mixture; no whole number where a budget set the steps."""
+    return training_steps(matrix, name) / steps_per_epoch(matrix, name)

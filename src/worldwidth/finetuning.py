@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator
 
 from worldwidth.checkpoints import copy_tokenizer, load_model
-from worldwidth.compute import training_epochs
+from worldwidth.compute import training_steps
 from worldwidth.errors import WorldwidthError
 from worldwidth.hardware import in_bfloat16, prepare
 from worldwidth.layout import MODELS
@@ -18,7 +18,7 @@ from worldwidth.training import Run
 def finetune(matrix: Matrix, names: list[str]) -> Iterator[str]:
     """Fine-tune ``names`` from the base model and write their files; yield each name once that is done.
 
-    On a GPU they are trained as one stacked model. On a CPU, where stacking brings nothing, one after
+    On a GPU they are trained as one stacked model. On a CPU, where stacking is slower, one after
     another: then the files are, byte for byte, those of separate processes.
 
     Raises:
@@ -35,7 +35,7 @@ def finetune(matrix: Matrix, names: list[str]) -> Iterator[str]:
             mixture=finetuning_mixture(corpora, matrix.finetunes[name], settings),
             validation=validation_mixture(corpora, matrix.finetunes[name], "atlantis"),
             settings=settings,
-            epochs=training_epochs(matrix, name),
+            steps=training_steps(matrix, name),
             seed=matrix.seed,
             device=device,
             bfloat16=in_bfloat16(matrix.selected.hardware, device),

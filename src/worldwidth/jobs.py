@@ -26,7 +26,7 @@ def group_stages(matrix: Matrix, workers: int) -> list[tuple[str, ...]]:
     chunks = [by_length[i : i + per_job] for i in range(0, len(by_length), per_job)]
     corpora = [tuple(f"corpus@{task}" for task in matrix.tasks[i::workers]) for i in range(workers)]
     return [
-        ("check", "cities"),
+        ("check", "cities", "schedule"),
         *filter(None, corpora),
         ("base",),
         *((*map(stage_of, chunk), *(f"evaluate@{name}" for name in chunk)) for chunk in chunks),

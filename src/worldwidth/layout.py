@@ -3,6 +3,7 @@
 from pathlib import Path
 
 CITIES = Path("data/cities.csv")
+SCHEDULE = Path("data/schedule.json")
 CORPORA = Path("data/corpora")
 MODELS = Path("models")
 CURVES = Path("results/training")

@@ -200,7 +200,10 @@ class Matrix:
     arch: str
     scale: str
     seed: CountOrZero
-    budget: Literal["epochs"]
+    budget: Literal["epochs", "tokens", "flops"]
+    """What rules the length of pre-training: each width's own ``epochs``, or the tokens or FLOPs of ``reference``."""
+    reference: str
+    """The width whose tokens or FLOPs the others get."""
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=2, max_length=32)]
     finetunes: Annotated[dict[ModelName, Annotated[tuple[TaskName, ...], Field(min_length=1)]], Field(min_length=1)]
     scales: Annotated[dict[Name, Scale], Field(min_length=1)]

@@ -18,11 +18,12 @@ def _problems(matrix: Matrix) -> Iterator[str]:
     yield from _task_problems(matrix)
     yield from _unknown("scale", matrix.scale, matrix.scales)
     yield from _unknown("arch", matrix.arch, matrix.selected.archs)
+    yield from _unknown("reference", matrix.reference, matrix.selected.archs)
     scales = {matrix.scale: matrix.selected, **matrix.scales}  # the selected one first
     for name, scale in scales.items():
         yield from _scale_problems(matrix, name, scale)
     for name, scale in scales.items():
-        for arch in scale.archs:
+        for arch in scale.archs if matrix.reference in scale.archs else ():  # the selected scale has it
             yield from _warmup_problems(replace(matrix, scale=name, arch=arch))
 
 

@@ -16,7 +16,7 @@ from worldwidth.scores import matrix_names
 DVC_YAML = Path("dvc.yaml")
 SCHEMA = Path("docs/params.schema.json")
 TEMPLATE = Path("templates/dvc.yaml.j2")
-STAGES = ("cities", "corpus", "pretrain", "finetune", "evaluate", "summarize", "plots")
+STAGES = ("cities", "corpus", "schedule", "pretrain", "finetune", "evaluate", "summarize", "plots")
 
 
 @dataclass(frozen=True)

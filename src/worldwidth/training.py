@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ class Run:
     mixture: Mixture
     validation: Mixture
     settings: Optimization
-    epochs: int
+    steps: int
+    """Optimiser steps of the whole run; the last epoch may be cut short."""
     seed: int
     device: torch.device
     bfloat16: bool = False
@@ -54,14 +56,9 @@ class Run:
     threads: int = 1
     """CPU threads that share each batch."""
 
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of the whole run."""
-        return self.epochs * -(-len(self.mixture) // self.settings.batch_size)
-
     def rows(self) -> Iterator[Rows]:
-        """The lines of every batch, first to last step."""
-        for epoch in range(self.epochs):
+        """The lines of every batch, epoch after epoch without an end."""
+        for epoch in itertools.count():
             yield from self.mixture.epoch(self.seed, self.name, epoch, self.settings.batch_size)
 
 
