@@ -1,4 +1,4 @@
-"""`worldwidth run` through the real DVC and make, on a study of 17 stages: `pytest tests/test_parallel.py`.
+"""`worldwidth run` through the real DVC and make, on a study of 18 stages: `pytest tests/test_parallel.py`.
 
 What is asked: the same files and the same dvc.lock as `dvc repro`, and nothing lost whatever happens in between.
 """
@@ -15,35 +15,8 @@ from pathlib import Path
 import pytest
 
 from repository import Repository, read_yaml_file
+from small_study import STAGES, copy_of, small_study
 from worldwidth.stage import scratch_folder
-
-STAGES = 17
-
-
-def small(folder: Path) -> Repository:
-    """Three tasks and three fine-tunes, two of them in a job."""
-    made = Repository(folder)
-    made.edit(
-        "params.yaml",
-        "tasks: [distance, trianglearea, angle, compass, inside, perimeter, crossing]",
-        "tasks: [distance, compass, inside]",
-    )
-    lines = made.read("params.yaml").splitlines(keepends=True)
-    kept = ("  ftwb1-1:", "  ftwb1-4:", "  ftwb1-5:", "  ftwb2-15:")
-    text = "".join(line for line in lines if not line.startswith("  ftwb") or line.startswith(kept))
-    (made.folder / "params.yaml").write_text(text)
-    made.edit("params.yaml", "execution: {models_per_job: 4}", "execution: {models_per_job: 2}")
-    made.ok("worldwidth", "render")
-    made.commit("a small matrix")
-    return made
-
-
-def copy_of(repository: Repository, folder: Path) -> Repository:
-    """The same study elsewhere, with a cache of its own."""
-    shutil.copytree(repository.folder, folder, dirs_exist_ok=True, symlinks=True)
-    made = Repository.__new__(Repository)
-    made.folder = folder
-    return made
 
 
 def products(repository: Repository) -> dict[str, bytes]:
@@ -56,7 +29,7 @@ def products(repository: Repository) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """The small study before any run. Copy it; do not run it."""
-    return small(tmp_path_factory.mktemp("start"))
+    return small_study(tmp_path_factory.mktemp("start"))
 
 
 @pytest.fixture(scope="module")

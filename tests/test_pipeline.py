@@ -20,7 +20,7 @@ DATA_STAGES = {"cities", "corpus@distance", "corpus@crossing"}
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """The study at smoke scale, run once and committed."""
     made = Repository(tmp_path_factory.mktemp("study"))
-    assert len(stages_run(made.ok("dvc", "repro"))) == 39
+    assert len(stages_run(made.ok("dvc", "repro"))) == 40
     made.commit("the smoke study")
     return made
 
@@ -112,7 +112,7 @@ def test_the_plan_of_a_fresh_clone(repository: Repository, tmp_path: Path) -> No
     """Tables and figures are there, corpora and models are not, and the cache is empty."""
     shell = f"git clone -q . {tmp_path}/clone && cd {tmp_path}/clone && env -u PYTHONWARNINGS worldwidth plan --json"
     states = [stage["state"] for stage in json.loads(repository.ok("bash", "-c", shell))["stages"]]
-    assert len(states) == 39
+    assert len(states) == 40
     assert set(states) == {"will run", "after"}
 
 

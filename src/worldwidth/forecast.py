@@ -130,11 +130,13 @@ def _cached_outs(repo: Any, stage: Any, produced: dict[str, Any]) -> dict[str, A
     """The outs that the run cache holds for these inputs, all of them still in the cache; else None."""
     from dvc.exceptions import DvcException
     from dvc.stage.cache import _can_hash
+    from dvc_data.hashfile.meta import Meta
 
     try:
         for dep in stage.deps:
             if dep.def_path in produced and not hasattr(dep, "params"):
                 dep.hash_info = produced[dep.def_path]
+                dep.meta = Meta()  # size and the like are of the file that lies there now
                 dep.get_hash = lambda known=dep.hash_info: known  # the file itself may not be there yet
             else:
                 dep.save()  # in memory only: nothing here writes dvc.lock

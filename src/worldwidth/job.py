@@ -50,7 +50,9 @@ def run_job(matrix: Matrix, names: list[str]) -> None:
                 if stage.needs & failed:
                     errors.append(WorldwidthError(f"{stage.name}: not run, for {min(stage.needs & failed)} failed"))
                     failed.add(stage.name)
-            to_run = [stage for stage in together if stage.name not in failed and not _settled(repo, stage.name)]
+            to_run = [
+                stage for stage in together if stage.name not in failed and not _settled(repo, stage.name, record)
+            ]
             try:
                 for name in _run(matrix, to_run):
                     record.add(name)
@@ -74,13 +76,17 @@ def _together(stages: list[_Stage]) -> Iterator[list[_Stage]]:
             yield from ([stage] for stage in group)
 
 
-def _settled(repo: Any, name: str) -> bool:
+def _settled(repo: Any, name: str, record: "_Record") -> bool:
     """Whether nothing has to run: the stage is up to date, or can be restored from the run cache, which is done."""
     with repo.lock:
         repo._reset()  # other jobs have written to dvc.lock
         state = forecast_stage(repo, name).state
+        if state == CACHED:  # as `dvc repro` does it, but that dvc.lock is written with other stages', not each time
+            (stage,) = repo.stage.collect(name)
+            stage.remove_outs()
+            repo.stage_cache.restore(stage)
     if state == CACHED:
-        repo.reproduce(name, single_item=True)
+        record.add(name)
     return state in (UP_TO_DATE, CACHED)
 
 

@@ -24,6 +24,7 @@ def stage_names(matrix: Matrix) -> list[str]:
         "check",
         "cities",
         *(f"corpus@{task}" for task in matrix.tasks),
+        "schedule",
         "base",
         *map(stage_of, matrix.finetunes),
         *(f"evaluate@{model}" for model in matrix.models),
@@ -56,20 +57,21 @@ def _differences(matrix: Matrix, stages: dict[str, Any], params: dict[str, Any])
         stage = stages[name]
         for dep in stage.get("deps", []):
             path = Path(dep["path"])
-            if path.parts[0] in CODE and _md5(path) != dep["md5"]:
+            if path.parts[0] in CODE and md5(path) != dep["md5"]:
                 yield f"stage {name} ran with another {path}"
         for key, value in stage.get("params", {}).get(PARAMS.name, {}).items():
             if _value_at(params, key) != value:
                 yield f"stage {name} ran with another value of {key}"
         if name in _COMMITTED:
             for out in stage.get("outs", []):
-                if _md5(Path(out["path"])) != out["md5"]:
+                if md5(Path(out["path"])) != out["md5"]:
                     yield f"{out['path']} is not what stage {name} wrote"
     for name in stages.keys() - set(stage_names(matrix)):
         yield f"stage {name} is no stage of dvc.yaml any more: delete its entry"
 
 
-def _md5(path: Path) -> str | None:
+def md5(path: Path) -> str | None:
+    """The hash that DVC gives a file; None when there is none."""
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else None
 
 

@@ -28,6 +28,7 @@ Positive = Annotated[float, Field(gt=0, le=1e6)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Range = tuple[Annotated[int, Field(ge=1, le=12)], Annotated[int, Field(ge=1, le=12)]]
 Threads = Annotated[int, Field(ge=1, le=1024)]
+Budget = Literal["epochs", "tokens", "flops"]
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 TaskName = Name
 ModelName = Annotated[str, Field(pattern="^ftwb[1-9]-[0-9a-z]+$")]
@@ -200,7 +201,7 @@ class Matrix:
     arch: str
     scale: str
     seed: CountOrZero
-    budget: Literal["epochs", "tokens", "flops"]
+    budget: Budget
     """What rules the length of pre-training: each width's own ``epochs``, or the tokens or FLOPs of ``reference``."""
     reference: str
     """The width whose tokens or FLOPs the others get."""

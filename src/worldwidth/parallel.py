@@ -4,7 +4,6 @@
 them in the order of DVC's own graph, and a job that fails stops only what hangs on it.
 """
 
-import fcntl
 import os
 import shlex
 import shutil
@@ -12,8 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from worldwidth.errors import WorldwidthError
@@ -21,6 +19,7 @@ from worldwidth.files import write_text
 from worldwidth.forecast import CACHED, UP_TO_DATE, Forecast, forecast, open_repo
 from worldwidth.gpus import visible_gpus
 from worldwidth.jobs import Job, group_stages, makefile, plan_jobs
+from worldwidth.locks import only_one
 from worldwidth.matrix import Matrix
 from worldwidth.pipeline import check_rendered
 from worldwidth.stage import scratch_folder
@@ -42,20 +41,26 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
         gpus = visible_gpus(matrix.selected.hardware)
     threads = matrix.selected.hardware.threads
     workers = count_workers(jobs, gpus, len(os.sched_getaffinity(0)) // threads)
-    with _only_run():
+    with only_one(run_lock(), "another `worldwidth run` is going on here: wait for it, or stop it") as lock:
         before = forecast()
         to_do = {answer.stage for answer in before if answer.state != UP_TO_DATE}
         if not to_do:
             print(f"all {len(before)} stages are up to date")
             return
+        groups = group_stages(matrix, workers)
         if {answer.state for answer in before} <= {UP_TO_DATE, CACHED}:
-            workers = 1  # nothing is computed, and restoring is DVC's work on one file
-        planned = plan_jobs(group_stages(matrix, workers), to_do, _needs())
+            groups = [tuple(stage for group in groups for stage in group)]  # restoring is DVC's work on one file
+        planned = plan_jobs(groups, to_do, _needs())
         print(f"{len(to_do)} of {len(before)} stages to do in {len(planned)} jobs, {workers} at a time", flush=True)
-        code = _make(planned, workers, gpus, threads)
+        code = _make(planned, workers, gpus, threads, lock)
         if code:
             raise WorldwidthError(_left_over(forecast(), code))
     print(f"all stages are up to date after {time.monotonic() - started:.0f} s")
+
+
+def run_lock(tree: Path = Path()) -> Path:
+    """The lock that is held while a run, or what is left of one, is going on in ``tree``."""
+    return tree / ".dvc" / "tmp" / "worldwidth" / "run.lock"
 
 
 def count_workers(jobs: int | None, gpus: list[str], cores: int) -> int:
@@ -65,19 +70,6 @@ def count_workers(jobs: int | None, gpus: list[str], cores: int) -> int:
     return jobs or max(1, cores)
 
 
-@contextmanager
-def _only_run() -> Iterator[None]:
-    """Refuse a second run in this work tree."""
-    folder = scratch_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "run.lock").open("w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise WorldwidthError("another `worldwidth run` is going on here: wait for it, or stop it") from None
-        yield
-
-
 def _needs() -> dict[str, set[str]]:
     """Stage -> the stages it reads from, from DVC's graph."""
     with open_repo() as repo, repo.lock:
@@ -85,8 +77,8 @@ def _needs() -> dict[str, set[str]]:
         return {stage.addressing: {need.addressing for need in graph.successors(stage)} for stage in graph}
 
 
-def _make(jobs: list[Job], workers: int, gpus: list[str], threads: int) -> int:
-    """Run the jobs under make; return its exit code."""
+def _make(jobs: list[Job], workers: int, gpus: list[str], threads: int, lock: int) -> int:
+    """Run the jobs under make; return its exit code. They hold ``lock`` too, for a SIGKILL here does not end them."""
     make = shutil.which("make")
     if not make:
         raise WorldwidthError("make: not found; install GNU make, or use `dvc repro`, which runs one stage at a time")
@@ -98,7 +90,9 @@ def _make(jobs: list[Job], workers: int, gpus: list[str], threads: int) -> int:
     for inherited in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # `make repro` is a make itself
         environment.pop(inherited, None)
     process = subprocess.Popen(
-        [make, "--keep-going", "--no-print-directory", "--jobs", str(workers), "--file", str(path)], env=environment
+        [make, "--keep-going", "--no-print-directory", "--jobs", str(workers), "--file", str(path)],
+        env=environment,
+        pass_fds=(lock,),
     )
     stopped = False
 
