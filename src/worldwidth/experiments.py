@@ -1,0 +1,149 @@
+"""DVC experiments as git keeps them: which there are, and what lies in them, without checking anything out.
+
+An experiment is a commit under refs/exps/ that hangs on the commit it started from. Its params, dvc.lock and
+the small tables are in that commit; per-line scores are in DVC's cache, under the hash that dvc.lock gives.
+"""
+
+import io
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from worldwidth.errors import WorldwidthError, nearest
+from worldwidth.lockfile import CODE
+from worldwidth.matrix import PARAMS, Matrix, load
+
+NAME = re.compile(r"(?P<arch>[a-z][a-z0-9_]*)-(?P<budget>epochs|tokens|flops)-s(?P<seed>\d+)")
+"""What `worldwidth widths` calls its experiments."""
+
+_REF = re.compile(r"refs/exps/(?P<two>[0-9a-f]{2})/(?P<rest>[0-9a-f]{38})/(?P<name>[^/]+)")
+_LoaderInC = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One DVC experiment."""
+
+    name: str
+    commit: str
+    baseline: str
+    """The commit it started from."""
+    time: int
+    """When it was made, in seconds since 1970."""
+
+    def text(self, path: str | Path) -> str | None:
+        """A file of the experiment's commit; None when it is not there."""
+        found = subprocess.run(
+            ["git", "show", f"{self.commit}:{Path(path).as_posix()}"], capture_output=True, text=True, check=False
+        )
+        return found.stdout if found.returncode == 0 else None
+
+    def table(self, path: Path) -> pd.DataFrame:
+        """A CSV table of the experiment's commit.
+
+        Raises:
+            WorldwidthError: it is not there, or no table.
+        """
+        text = self.text(path)
+        if not text:
+            raise WorldwidthError(f"{self.name}: has no {path}; {self._remedy}")
+        try:
+            return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+        except ValueError as error:
+            raise WorldwidthError(f"{self.name}: {path} is no table ({error}); {self._remedy}") from None
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """params.yaml as plain values."""
+        values = yaml.load(self.text(PARAMS) or "", Loader=_LoaderInC)  # a SafeLoader: builds no Python objects
+        return values if isinstance(values, dict) else {}
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        """params.yaml as the matrix.
+
+        Raises:
+            WorldwidthError: it does not fit this version of worldwidth.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / PARAMS.name
+            path.write_text(self.text(PARAMS) or "", encoding="utf-8")
+            try:
+                return load(path)
+            except WorldwidthError as error:
+                said = str(error).replace(f"{path}: ", "")
+                raise WorldwidthError(f"{self.name}: its params.yaml is of another version ({said})") from None
+
+    @cached_property
+    def _lock(self) -> dict[str, Any]:
+        values = yaml.load(self.text("dvc.lock") or "", Loader=_LoaderInC)
+        return values.get("stages", {}) if isinstance(values, dict) else {}
+
+    @cached_property
+    def outs(self) -> dict[str, str]:
+        """Output path -> its hash, from dvc.lock."""
+        return {out["path"]: out["md5"] for stage in self._lock.values() for out in stage.get("outs", [])}
+
+    def code(self, without: frozenset[str] = frozenset()) -> dict[str, str]:
+        """Source file -> its hash, of all stages but those whose name (before ``@``) is in ``without``."""
+        return {
+            dep["path"]: dep["md5"]
+            for name, stage in self._lock.items()
+            if name.split("@")[0] not in without
+            for dep in stage.get("deps", [])
+            if dep["path"].split("/")[0] in CODE
+        }
+
+    @property
+    def _remedy(self) -> str:
+        return "`make widths` makes it again"
+
+
+def git(*arguments: str, folder: Path = Path()) -> str:
+    """Run git; return what it prints, without the last line end.
+
+    Raises:
+        WorldwidthError: git failed.
+    """
+    ran = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise WorldwidthError(f"git {arguments[0]}: {(ran.stderr.strip() or 'failed').splitlines()[-1]}")
+    return ran.stdout.rstrip("\n")
+
+
+def list_experiments() -> list[Experiment]:
+    """Every experiment of this repository, whatever commit it hangs on, the newest first."""
+    lines = git("for-each-ref", "--format=%(refname) %(objectname) %(committerdate:unix)", "refs/exps").splitlines()
+    found: list[Experiment] = []
+    for line in lines:
+        reference, commit, time = line.split()
+        place = _REF.fullmatch(reference)
+        if place:  # refs/exps/ also holds DVC's own bookkeeping
+            found.append(Experiment(place["name"], commit, place["two"] + place["rest"], int(time)))
+    return sorted(found, key=lambda experiment: (-experiment.time, experiment.name))
+
+
+def find_experiments(names: list[str]) -> list[Experiment]:
+    """The newest experiment of each name.
+
+    Raises:
+        WorldwidthError: one does not exist.
+    """
+    newest: dict[str, Experiment] = {}
+    for experiment in list_experiments():
+        newest.setdefault(experiment.name, experiment)
+    for name in names:
+        if name not in newest:
+            there = ", ".join(sorted(newest)[:12]) or "none"
+            raise WorldwidthError(
+                f"experiment '{name}': not found, or removed; there are: {there}{nearest(name, newest)}; "
+                "`make widths` makes them"
+            )
+    return [newest[name] for name in dict.fromkeys(names)]
