@@ -6,7 +6,9 @@ model on Atlantis, 1 as good as it is on ordinary cities. Where b_N is no better
 is undefined, a cell is not measurable: it has no score and counts in no mean.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ LineScores = dict[str, Floats]
 """``"distance.world"`` -> per-line scores (n,), of one model."""
 
 DIFFERENCE = "difference"
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,15 +101,15 @@ def resampled_columns(study: Study, resamples: int) -> dict[str, Columns]:
         atlantis = {model: lines[f"{task}.atlantis"] for model, lines in study.scores.items()}
         world = study.scores["base"][f"{task}.world"]
         columns[task] = Columns(
-            means=_means(atlantis, resamples, f"{task}.atlantis"),
-            base_world=_means({"base": world}, resamples, f"{task}.world")["base"],
+            means=resampled_means(atlantis, resamples, f"{task}.atlantis"),
+            base_world=resampled_means({"base": world}, resamples, f"{task}.world")["base"],
             is_accuracy=study.is_accuracy[task],
         )
     return columns
 
 
-def _means(lines: dict[str, Floats], resamples: int, name: str) -> dict[str, Floats]:
-    """Mean of every model's lines: first as they are, then ``resamples`` times drawn with replacement."""
+def resampled_means(lines: dict[Key, Floats], resamples: int, name: str) -> dict[Key, Floats]:
+    """Mean of every entry's lines: first as they are, then ``resamples`` times drawn with replacement."""
     table = np.stack(list(lines.values()), axis=1)  # (n, models)
     rng, n = stream(0, "bootstrap", name), len(table)
     means = [table.mean(axis=0, keepdims=True)]

@@ -1,0 +1,212 @@
+"""Widths compared: what is averaged, paired, left out and tested. `pytest tests/test_comparison.py`."""
+
+import gc
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fake_runs import fake_run, fake_runs
+from worldwidth.comparison import Comparison, compare
+from worldwidth.comparison_tables import TABLES, markdown, plus_minus, write_tables
+from worldwidth.inference import estimate
+from worldwidth.matrix import Matrix
+from worldwidth.run_scores import RunScores, skill
+
+ARCHS = ("narrow", "base", "wide", "wider")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_objects_to_collect() -> Iterator[None]:
+    """statsmodels collects garbage at every Holm correction, which takes long with all of torch in memory."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
+def comparison(matrix: Matrix) -> Comparison:
+    some = ("narrow", "wide")
+    return compare(fake_runs(matrix, budgets=("epochs",)) + fake_runs(matrix, archs=some, budgets=("flops",)))
+
+
+def only(table: pd.DataFrame, **values: object) -> pd.Series:
+    """The one row with these values."""
+    chosen = table[np.logical_and.reduce([table[column] == value for column, value in values.items()])]
+    assert len(chosen) == 1, values
+    return chosen.iloc[0]
+
+
+def metric_by_hand(run: RunScores, matrix: str, trained: bool) -> float:
+    cells = [v[0] for (m, model, task), v in run.cells.items() if m == matrix and run.trained(model, task) == trained]
+    return float(np.mean(cells))
+
+
+def test_the_widths_stand_in_their_order(comparison: Comparison) -> None:
+    assert comparison.archs == ARCHS
+    assert comparison.budgets == ("epochs", "flops")
+    assert len(comparison.runs) == 4 * 3 + 2 * 3
+
+
+def test_a_width_is_the_mean_over_its_seeds(matrix: Matrix, comparison: Comparison) -> None:
+    runs = fake_runs(matrix, archs=ARCHS)
+    by_hand = estimate([metric_by_hand(run, "ftwb1", True) for run in runs if run.arch == "wide"])
+    row = only(comparison.widths, budget="epochs", arch="wide", metric="ftwb1_trained")
+    assert (row["n"], row["cells"]) == (3, 7)
+    assert [row["mean"], row["low"], row["high"]] == pytest.approx([by_hand.mean, by_hand.low, by_hand.high])
+
+
+def test_a_difference_is_paired_by_seed(matrix: Matrix, comparison: Comparison) -> None:
+    runs = {(run.arch, run.seed): run for run in fake_runs(matrix, archs=ARCHS)}
+    metric = {place: metric_by_hand(run, "ftwb2", False) for place, run in runs.items()}
+    by_hand = estimate([metric["wider", seed] - metric["narrow", seed] for seed in (1, 2, 3)])
+    row = only(comparison.differences, budget="epochs", arch="narrow", other="wider", metric="ftwb2_transfer")
+    assert [row["mean"], row["low"], row["high"], row["p"]] == pytest.approx(
+        [by_hand.mean, by_hand.low, by_hand.high, by_hand.p]
+    )
+    assert "task" not in comparison.differences
+
+
+def test_widths_of_different_budgets_are_not_paired(comparison: Comparison) -> None:
+    assert len(comparison.differences) == (6 + 1) * len(comparison.metrics)
+
+
+def test_only_seeds_that_both_widths_have_are_paired(matrix: Matrix) -> None:
+    runs = fake_runs(matrix, archs=("narrow", "wide"), seeds=(1, 2, 3))
+    runs += fake_runs(matrix, archs=("wide",), seeds=(4,))
+    found = compare(runs)
+    assert only(found.widths, arch="wide", metric="ftwb1_trained")["n"] == 4
+    assert only(found.differences, metric="ftwb1_trained")["n"] == 3
+
+
+def test_holm_is_over_the_pairs_and_over_the_tasks(comparison: Comparison) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    of_metric = comparison.differences.query("budget == 'epochs' and metric == 'ftwb1_trained'")
+    assert len(of_metric) == 6
+    assert list(of_metric["p_holm"]) == pytest.approx(list(multipletests(of_metric["p"], method="holm")[1]))
+    of_tasks = comparison.tasks.query(
+        "budget == 'epochs' and metric == 'skill_trained' and arch == 'narrow' and other == 'wide'"
+    )
+    assert list(of_tasks["task"]) == list(comparison.matrix.tasks)
+    assert list(of_tasks["p_holm"]) == pytest.approx(list(multipletests(of_tasks["p"], method="holm")[1]))
+
+
+def test_a_trend_is_fitted_seed_by_seed(matrix: Matrix, comparison: Comparison) -> None:
+    row = only(comparison.trends, metric="skill_trained", budget="epochs")
+    runs = fake_runs(matrix, archs=ARCHS)
+    slopes = []
+    for seed in (1, 2, 3):
+        values = [metric_by_hand(run, "skill", True) for run in runs if run.seed == seed]
+        slopes.append(np.polyfit(range(4), values, 1)[0])  # hidden_size doubles from width to width
+    assert row["slope"] == pytest.approx(np.mean(slopes))
+    assert row["archs"] == "narrow base wide wider"
+    assert set(comparison.trends["budget"]) == {"epochs"}  # two widths make no trend
+
+
+def test_a_large_effect_is_told_and_none_is_not(matrix: Matrix) -> None:
+    runs = fake_runs(matrix, archs=("narrow", "wide"), seeds=tuple(range(8)), slope=0.3)
+    assert only(compare(runs).differences, metric="ftwb1_trained")["verdict"] == "wide higher"
+    runs = fake_runs(matrix, archs=("narrow", "wide"), seeds=tuple(range(8)), slope=0.0)
+    assert only(compare(runs).differences, metric="ftwb1_transfer")["verdict"] == "no difference told"
+
+
+def test_one_seed_says_so(matrix: Matrix) -> None:
+    found = compare(fake_runs(matrix, seeds=(1,)))
+    assert set(found.differences["verdict"]) == {"not enough seeds to tell (1)"}
+    assert found.widths["low"].isna().all()
+    assert found.widths["line_se"].notna().all()
+
+
+def test_one_width_has_no_differences(matrix: Matrix, tmp_path: Path) -> None:
+    found = compare(fake_runs(matrix, archs=("wide",)))
+    assert found.differences.empty
+    assert found.trends.empty
+    assert "wide" in markdown(found)
+    (tmp_path / "differences.csv").write_text("of an earlier comparison")
+    written = {path.name for path in write_tables(found, tmp_path)}
+    assert "differences.csv" not in written
+    assert not (tmp_path / "differences.csv").exists()
+
+
+def blind(run: RunScores, model: str, task: str) -> RunScores:
+    """``run`` with one score that is not measurable."""
+    key = ("ftwb1", model, task)
+    return replace(run, cells={**run.cells, key: np.full_like(run.cells[key], np.nan)})
+
+
+def test_a_cell_that_one_width_cannot_measure_is_left_out_of_both(matrix: Matrix) -> None:
+    narrow, wide = (fake_runs(matrix, archs=(arch,)) for arch in ("narrow", "wide"))
+    wide = [blind(wide[0], "ftwb1-1", "distance"), *wide[1:]]
+    found = compare(narrow + wide)
+    assert only(found.differences, metric="ftwb1_trained")["cells"] == 6
+    assert only(found.widths, arch="narrow", metric="ftwb1_trained")["cells"] == 7
+    assert only(found.widths, arch="wide", metric="ftwb1_trained")["cells"] == 6
+    assert only(found.cells, matrix="ftwb1", arch="wide", model="ftwb1-1", task="distance")["n"] == 2
+    assert f"{wide[0].experiment.name}: 90 of 91 cells measurable" in markdown(found)
+
+
+def test_nothing_measurable_is_said(matrix: Matrix) -> None:
+    runs = fake_runs(matrix, archs=("narrow", "wide"))
+    for task, model in zip(
+        matrix.tasks, ("ftwb1-1", "ftwb1-2", "ftwb1-3", "ftwb1-4", "ftwb1-5", "ftwb1-6", "ftwb1-7"), strict=True
+    ):
+        runs = [blind(run, model, task) for run in runs]
+    found = compare(runs)
+    row = only(found.differences, metric="ftwb1_trained")
+    assert (row["n"], row["verdict"], row["cells"]) == (0, "not measurable", 0)
+    assert "n.m." in markdown(found)
+
+
+def test_a_missing_model_is_missing_and_named(matrix: Matrix) -> None:
+    runs = fake_runs(matrix, archs=("narrow", "wide"))
+    without = {key: values for key, values in runs[0].cells.items() if key[1] != "ftwb1-3"}
+    runs[0] = replace(runs[0], cells=without, missing=("ftwb1-3",))
+    found = compare(runs)
+    assert only(found.cells, matrix="ftwb1", arch="narrow", model="ftwb1-3", task="angle")["n"] == 2
+    assert f"{runs[0].experiment.name}: no results of ftwb1-3" in markdown(found)
+
+
+def test_the_text_fits_a_terminal_and_holds_the_numbers(comparison: Comparison) -> None:
+    text = markdown(comparison)
+    assert max(len(line) for line in text.splitlines() if line.startswith("|")) <= 120
+    row = only(comparison.widths, budget="epochs", arch="wider", metric="ftwb1_trained")
+    assert f"{row['mean']:.2f} ± {(row['high'] - row['low']) / 2:.2f}" in text
+
+
+def test_plus_minus() -> None:
+    row = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    assert plus_minus(row) == "0.50 ± 0.10"
+    assert plus_minus(row, sign=True) == "+0.50 ± 0.10"
+    assert plus_minus({"mean": 0.5, "low": None, "high": None}) == "0.50"
+    assert plus_minus({"mean": math.nan, "low": None, "high": None}) == "n.m."
+
+
+def test_the_tables_are_the_same_every_time(matrix: Matrix, comparison: Comparison, tmp_path: Path) -> None:
+    first = {path.name: path.read_bytes() for path in write_tables(comparison, tmp_path)}
+    assert first.keys() == {*(f"{name}.csv" for name in TABLES), "comparison.md"}
+    some = ("narrow", "wide")
+    shuffled = fake_runs(matrix, archs=some, budgets=("flops",)) + fake_runs(matrix, budgets=("epochs",))
+    again = {path.name: path.read_bytes() for path in write_tables(compare(shuffled[::-1]), tmp_path)}
+    assert again == first
+
+
+def test_skill_is_over_the_best_constant_answer() -> None:
+    assert skill(np.array([20.0, 0.0, 40.0]), 20.0, False) == pytest.approx([0.0, 1.0, -1.0])
+    assert skill(np.array([0.5, 1.0, 0.25]), 0.5, True) == pytest.approx([0.0, 1.0, -0.5])
+    assert np.isnan(skill(np.array([0.5]), 0.0, False)).all()
+    assert np.isnan(skill(np.array([1.0]), 1.0, True)).all()
+
+
+def test_compute_stands_beside_every_run(matrix: Matrix, comparison: Comparison) -> None:
+    run = fake_run(replace(matrix, arch="narrow", budget="flops", seed=1), 0.0, 0.0)
+    row = only(comparison.runs, experiment="narrow-flops-s1")
+    assert row["flops"] == run.totals["pretraining"]["flops"]
+    assert row["epochs"] > 12  # more passes than the published 12, for equal FLOPs
+    reference = only(comparison.runs, experiment="wide-flops-s1")
+    assert row["flops"] / reference["flops"] == pytest.approx(1, rel=1e-3)
