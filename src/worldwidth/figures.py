@@ -23,7 +23,7 @@ from worldwidth.scores import Cell
 from worldwidth.world import City
 
 CLIP = (0.0, 1.5)  # normalised improvement is clipped to this in the plots, never in a statistic
-_INK, _FAINT = "#1a1a1a", "#555555"
+INK, FAINT = "#1a1a1a", "#555555"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _matrix(axes: Axes, plot: MatrixPlot) -> None:
         xycoords="axes fraction",
         textcoords="offset points",
         fontsize=7,
-        color=_FAINT,
+        color=FAINT,
     )
     label = "score minus expected" if plot.is_difference else "normalised improvement"
     extend = "both" if plot.is_difference else "max"
@@ -123,13 +123,13 @@ def _cell_text(
     axes: Axes, column: int, row: int, cell: Cell | None, value: float, colors: Colormap, norm: Normalize
 ) -> str:
     """Draw the number, or hatching without one; return the colour to write in."""
-    ink = _INK
+    ink = INK
     if np.isnan(value):
         place = (column - 0.5, row - 0.5)
         axes.add_patch(Rectangle(place, 1, 1, facecolor="#f4f4f4", hatch="////", edgecolor="#b5b5b5", linewidth=0))
     else:
         red, green, blue, _ = colors(norm(value))
-        ink = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else _INK
+        ink = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else INK
         axes.text(column, row - 0.08, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=10)
     if cell is not None and cell.standard_error is not None:
         axes.text(column, row + 0.28, f"± {cell.standard_error:.2f}", ha="center", va="center", color=ink, fontsize=6.5)
@@ -144,7 +144,7 @@ def draw_training(curves: pd.DataFrame, title: str) -> Figure:
     for axes, names, subtitle in ((left, ["base"], "pre-training"), (right, fine, "fine-tuning")):
         for i, name in enumerate(names):
             curve = curves[curves["model"] == name]
-            axes.plot(curve["tokens"], curve["loss"], label=name, lw=1.3, color=_INK if name == "base" else palette(i))
+            axes.plot(curve["tokens"], curve["loss"], label=name, lw=1.3, color=INK if name == "base" else palette(i))
         axes.set(title=subtitle, xlabel="training tokens", ylabel="loss (nats a token)", xscale="log")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
@@ -168,7 +168,7 @@ def draw_world(cities: list[City], title: str) -> Figure:
             [city.y for city in chosen],
             s=size,
             marker="*" if atlantis else "o",
-            color=_INK if atlantis else palette(i),
+            color=INK if atlantis else palette(i),
             label=f"{region} ({len(chosen)})",
             linewidths=0,
         )
