@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 READY := $(VENV)/.ready
 
-.PHONY: help repro test plan render check lint format bench experiments env clean
+.PHONY: help repro widths compare test plan render check lint format bench experiments env clean
 
 ## show this help
 help:
@@ -19,6 +19,15 @@ help:
 ## run the whole study at the scale and arch of params.yaml, independent stages side by side (JOBS=1: one at a time)
 repro: $(READY)
 	worldwidth run $(if $(JOBS),--jobs $(JOBS))
+
+## run widths as DVC experiments: ARCHS="narrow wide" SEEDS="42 43 44" BUDGET="epochs flops"; what exists is skipped
+widths: $(READY)
+	worldwidth widths $(if $(ARCHS),--archs $(ARCHS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(BUDGET),--budgets $(BUDGET)) \
+		$(if $(JOBS),--jobs $(JOBS))
+
+## compare those experiments: the table here, results/comparison/* and report/index.html
+compare: $(READY)
+	worldwidth compare
 
 ## run the tests
 test: $(READY)

@@ -1,4 +1,4 @@
-"""The command line: `worldwidth render | check | plan | run | job | sample | plots`. `worldwidth -h` explains."""
+"""The command line: `worldwidth render | check | plan | run | widths | compare | ...`. `worldwidth -h` explains."""
 
 import argparse
 import signal
@@ -41,6 +41,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--gpus", type=_names, help="ids of the GPUs to use, one a job, as 0,1 (default: all visible)")
     run.set_defaults(run=_run)
+
+    widths = commands.add_parser("widths", help="run widths x seeds x budgets as DVC experiments; skips what exists")
+    widths.add_argument("--archs", nargs="+", metavar="ARCH", help="default: all of the scale")
+    widths.add_argument("--seeds", nargs="+", type=_seed, metavar="SEED", help="default: the seed of params.yaml")
+    widths.add_argument("--budgets", nargs="+", metavar="BUDGET", help="epochs, tokens, flops; default: params.yaml's")
+    widths.add_argument("--jobs", type=_count, help="as for `run`")
+    widths.set_defaults(run=_widths)
+
+    compare = commands.add_parser("compare", help="compare experiments: tables, figures, report/index.html")
+    compare.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="default: all that `widths` made")
+    compare.add_argument(
+        "--pair", nargs=2, action="append", default=[], metavar=("ARCH", "OTHER"), help="draw this difference, too"
+    )
+    compare.set_defaults(run=_compare)
 
     job = commands.add_parser("job", help="bring some stages up to date in this process, as `run` does")
     job.add_argument("stages", nargs="+", metavar="STAGE")
@@ -110,6 +124,25 @@ def _run(arguments: argparse.Namespace) -> None:
     from worldwidth.parallel import run_study
 
     run_study(load(), arguments.jobs, arguments.gpus)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"found '{text}'; it must be a whole number of at least 0")
+    return int(text)
+
+
+def _widths(arguments: argparse.Namespace) -> None:
+    from worldwidth.widths import run_widths
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # pass it on to the run that is going on
+    run_widths(load(), arguments.archs, arguments.seeds, arguments.budgets, arguments.jobs)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from worldwidth.comparing import run_compare
+
+    run_compare(load(), arguments.experiments, [(arch, other) for arch, other in arguments.pair])
 
 
 def _job(arguments: argparse.Namespace) -> None:
