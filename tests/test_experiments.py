@@ -18,6 +18,7 @@ from worldwidth.errors import WorldwidthError
 from worldwidth.experiments import Experiment, find_experiments, git, list_experiments
 from worldwidth.matrix import Matrix, load
 from worldwidth.run_scores import load_runs
+from worldwidth.widths import Variant, _present
 
 PARAMS = yaml.safe_load((PROJECT / "params.yaml").read_text())
 
@@ -187,3 +188,11 @@ def test_scores_that_are_not_in_the_cache_are_said(laboratory: Laboratory, tmp_p
         WorldwidthError, match=r"wide-epochs-s1: the base model's scores are not in DVC's cache .*`dvc pull`"
     ):
         load_runs(list_experiments(), tmp_path, 100)
+
+
+def test_an_experiment_of_another_scale_is_not_overwritten(laboratory: Laboratory) -> None:
+    laboratory.add("wide-epochs-s1", scale="laptop", seed=1)
+    with pytest.raises(
+        WorldwidthError, match="'wide-epochs-s1': there is one of scale laptop, not smoke; keep it under"
+    ):
+        _present(at_smoke(), Variant("wide", "epochs", 1), git("rev-parse", "HEAD"))

@@ -16,6 +16,9 @@ from worldwidth.pipeline import check_rendered
 
 _SAMPLE = Lines(train=1000, validation=1, test=1)
 
+LineSizes = tuple[dict[tuple[str, str], float], dict[str, int]]
+"""Mean tokens of a line by (task, population), and bytes a line on disk by task."""
+
 
 @dataclass(frozen=True)
 class StagePlan:
@@ -30,10 +33,23 @@ class StagePlan:
     bytes: int = 0
 
 
-def study_plan(matrix: Matrix) -> list[StagePlan]:
+@dataclass(frozen=True)
+class WidthPlan:
+    """What pre-training and all fine-tuning of one width cost under the budget; tokens are estimates."""
+
+    arch: str
+    parameters: int
+    epochs: float
+    steps: int
+    tokens: int
+    flops: int
+    finetuning_flops: int
+
+
+def study_plan(matrix: Matrix, lines: LineSizes) -> list[StagePlan]:
     """Every stage in the order in which it would run, with its size and DVC's answer."""
     check_rendered(matrix)
-    sizes = _stage_sizes(matrix)
+    sizes = _stage_sizes(matrix, lines)
     return [_with_sizes(answer, sizes.get(answer.stage, {})) for answer in forecast()]
 
 
@@ -41,15 +57,15 @@ def _with_sizes(answer: Forecast, sizes: dict[str, int]) -> StagePlan:
     return StagePlan(answer.stage, answer.state, answer.reason, **sizes)
 
 
-def _stage_sizes(matrix: Matrix) -> dict[str, dict[str, int]]:
+def _stage_sizes(matrix: Matrix, lines: LineSizes) -> dict[str, dict[str, int]]:
     """stage -> steps, tokens, flops, bytes of what it writes."""
     scale = matrix.selected
-    lengths, line_bytes = _line_sizes(matrix)
+    lengths, line_bytes = lines
     parameters = parameter_count(scale.model, matrix.selected_arch, vocabulary_size(scale))
     sizes: dict[str, dict[str, int]] = {}
     for task in matrix.tasks:
-        lines = {p: getattr(scale.corpus, p) for p in POPULATIONS}
-        total = {p: n.train + n.validation + n.test for p, n in lines.items()}
+        counts = {p: getattr(scale.corpus, p) for p in POPULATIONS}
+        total = {p: n.train + n.validation + n.test for p, n in counts.items()}
         sizes[f"corpus@{task}"] = {"bytes": sum(total[p] * line_bytes[task] for p in POPULATIONS)}
     for model in matrix.models:
         settings = scale.pretraining if model == "base" else scale.finetuning
@@ -63,7 +79,31 @@ def _stage_sizes(matrix: Matrix) -> dict[str, dict[str, int]]:
     return sizes
 
 
-def _line_sizes(matrix: Matrix) -> tuple[dict[tuple[str, str], float], dict[str, int]]:
+def width_plans(matrix: Matrix, lines: LineSizes) -> list[WidthPlan]:
+    """Every width of the selected scale under the selected budget."""
+    lengths, _ = lines
+    plans: list[WidthPlan] = []
+    for arch, sizes in matrix.selected.archs.items():
+        own = replace(matrix, arch=arch)
+        parameters = parameter_count(own.selected.model, sizes, vocabulary_size(own.selected))
+        tokens = {
+            model: round(_mixture_tokens(own, model, lengths) * training_epochs(own, model)) for model in own.models
+        }
+        plans.append(
+            WidthPlan(
+                arch=arch,
+                parameters=parameters,
+                epochs=training_epochs(own, "base"),
+                steps=training_steps(own, "base"),
+                tokens=tokens["base"],
+                flops=training_flops(parameters, tokens["base"]),
+                finetuning_flops=training_flops(parameters, sum(tokens[model] for model in own.finetunes)),
+            )
+        )
+    return plans
+
+
+def line_sizes(matrix: Matrix) -> LineSizes:
     """Mean tokens of a line by (task, population), and bytes a line on disk by task, from 1,000 drawn lines."""
     scale = matrix.selected
     small = replace(scale, corpus=replace(scale.corpus, world=_SAMPLE, atlantis=_SAMPLE))
@@ -97,7 +137,8 @@ def _mixture_tokens(matrix: Matrix, model: str, lengths: dict[tuple[str, str], f
 
 def print_plan(matrix: Matrix, as_json: bool) -> None:
     """Print the plan as a table or as JSON."""
-    rows, scale = study_plan(matrix), matrix.selected
+    lines, scale = line_sizes(matrix), matrix.selected
+    rows, widths = study_plan(matrix, lines), width_plans(matrix, lines)
     columns = ("steps", "tokens", "flops", "bytes")
     total = {column: sum(getattr(row, column) for row in rows) for column in columns}
     parameters = parameter_count(scale.model, matrix.selected_arch, vocabulary_size(scale))
@@ -106,13 +147,15 @@ def print_plan(matrix: Matrix, as_json: bool) -> None:
         "scale": matrix.scale,
         "seed": matrix.seed,
         "budget": matrix.budget,
+        "reference": matrix.reference,
         "parameters": parameters,
         "stages_to_run": sum(row.state == RUN for row in rows),
         "stages_undecided": sum(row.state == LATER for row in rows),
         "total": total,
     }
     if as_json:
-        print(json.dumps({**summary, "stages": [asdict(row) for row in rows]}, indent=2))
+        listed = {"widths": [asdict(width) for width in widths], "stages": [asdict(row) for row in rows]}
+        print(json.dumps({**summary, **listed}, indent=2))
         return
     print(f"arch {matrix.arch}, scale {matrix.scale}, seed {matrix.seed}, budget {matrix.budget}")
     print(f"{parameters:,} parameters\n")
@@ -128,6 +171,26 @@ def print_plan(matrix: Matrix, as_json: bool) -> None:
         "inputs may come out unchanged, or be known to the run cache)."
         "\nTokens are estimated from 1,000 drawn lines a task; FLOPs are 6 x parameters x tokens."
     )
+    _print_widths(matrix, widths)
+
+
+def _print_widths(matrix: Matrix, widths: list[WidthPlan]) -> None:
+    """What the widths cost beside each other, under the selected budget."""
+    rule = {
+        "epochs": "each width its own epochs",
+        "tokens": f"the pre-training tokens of {matrix.reference} for every width",
+        "flops": f"the pre-training FLOPs of {matrix.reference} for every width",
+    }
+    print(f"\nbudget {matrix.budget}: {rule[matrix.budget]}")
+    columns = ("arch", "parameters", "epochs", "steps", "tokens", "FLOPs", "x", "tuning FLOPs", "x")
+    print("{:<10} {:>12} {:>8} {:>9} {:>9} {:>9} {:>6} {:>13} {:>6}".format(*columns))
+    first = widths[0]
+    for width in widths:
+        print(
+            f"{width.arch:<10} {width.parameters:>12,} {width.epochs:>8.4g} {width.steps:>9,}",
+            f"{_short(width.tokens):>9} {_short(width.flops):>9} {width.flops / first.flops:>6.3g}",
+            f"{_short(width.finetuning_flops):>13} {width.finetuning_flops / first.finetuning_flops:>6.3g}",
+        )
 
 
 def _numbers(values: dict[str, Any]) -> str:

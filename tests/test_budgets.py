@@ -1,0 +1,98 @@
+"""What `budget` holds constant: steps, tokens and FLOPs of every width. `pytest tests/test_budgets.py`."""
+
+import json
+import runpy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from repository import PROJECT
+from short_runs import no_checkpoint, run_of
+from worldwidth.compute import parameter_count, training_epochs, training_steps, vocabulary_size
+from worldwidth.matrix import Budget, Matrix, load
+from worldwidth.mixture import Mixture
+from worldwidth.model import Decoder
+from worldwidth.plan import line_sizes, width_plans
+from worldwidth.training import train
+
+ARCHS = ("narrow", "base", "wide", "wider")
+
+
+def under(budget: Budget, arch: str, reference: str = "wide", scale: str = "laptop") -> Matrix:
+    return replace(load(PROJECT / "params.yaml"), budget=budget, arch=arch, reference=reference, scale=scale)
+
+
+def parameters(matrix: Matrix) -> int:
+    return parameter_count(matrix.selected.model, matrix.selected_arch, vocabulary_size(matrix.selected))
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps"),
+    [
+        ("epochs", [10_500, 5_250, 2_625, 2_625]),
+        ("tokens", [2_625, 2_625, 2_625, 2_625]),
+        ("flops", [30_330, 9_306, 2_625, 701]),  # 2,625 times 225,536 over 19,520, 63,616, 225,536, 844,288
+    ],
+)
+def test_steps_at_laptop_scale(budget: Budget, steps: list[int]) -> None:
+    assert [training_steps(under(budget, arch), "base") for arch in ARCHS] == steps
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+@pytest.mark.parametrize("reference", ARCHS)
+def test_equal_flops_are_equal_to_half_a_step(scale: str, reference: str) -> None:
+    of_reference = under("flops", reference, reference, scale)
+    target = training_steps(of_reference, "base") * parameters(of_reference)
+    for arch in ARCHS:
+        own = under("flops", arch, reference, scale)
+        assert abs(training_steps(own, "base") * parameters(own) - target) <= max(parameters(own) / 2, target * 1e-12)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_the_reference_is_the_same_in_every_arm(arch: str) -> None:
+    steps = {training_steps(under(budget, arch, reference=arch), "base") for budget in ("epochs", "tokens", "flops")}
+    assert len(steps) == 1
+
+
+def test_the_published_rule_ignores_the_reference() -> None:
+    assert {training_steps(under("epochs", "narrow", reference), "base") for reference in ARCHS} == {10_500}
+
+
+def test_the_budget_does_not_touch_fine_tuning() -> None:
+    for model in ("ftwb1-1", "ftwb2-12"):
+        assert len({training_steps(under(b, a), model) for b in ("epochs", "tokens", "flops") for a in ARCHS}) == 1
+
+
+def test_epochs_need_not_be_whole() -> None:
+    assert training_epochs(under("flops", "narrow"), "base") == pytest.approx(30_330 / 875)
+    assert training_epochs(under("epochs", "narrow"), "base") == 12
+
+
+def test_a_run_may_end_inside_an_epoch(small: Mixture, make_decoder: Callable[..., Decoder]) -> None:
+    whole = run_of(small, epochs=1)
+    more = replace(whole, steps=whole.steps + 1)
+    curve = train(make_decoder("narrow"), more, no_checkpoint)
+    assert curve[-1].step == whole.steps + 1
+    seen = int(small.lengths.sum())
+    assert seen < curve[-1].tokens < 2 * seen
+
+
+@pytest.mark.parametrize(("budget", "steps"), [("epochs", 10_500), ("flops", 30_330)])
+def test_the_stage_writes_the_steps_and_nothing_else(
+    budget: Budget, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arms that come to the same number of steps must leave the same file: pre-training hangs on it."""
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(PROJECT / "stages" / "schedule.py"))["main"](under(budget, "narrow"))
+    assert json.loads(Path("data/schedule.json").read_text()) == {"pretraining_steps": steps}
+
+
+def test_the_plan_shows_every_width_under_the_budget() -> None:
+    matrix = under("flops", "wide")
+    plans = width_plans(matrix, line_sizes(matrix))
+    assert [plan.arch for plan in plans] == list(ARCHS)
+    assert [plan.steps for plan in plans] == [30_330, 9_306, 2_625, 701]
+    assert plans[0].flops == pytest.approx(plans[2].flops, rel=1e-3)
+    assert plans[2].finetuning_flops / plans[0].finetuning_flops == pytest.approx(225_536 / 19_520)

@@ -1,0 +1,238 @@
+"""`worldwidth widths` and `compare` through the real DVC, on a study of 18 stages: `pytest tests/test_widths.py`.
+
+One repository is swept once; the tests then go on with it, in the order of this file.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from repository import PROJECT, Repository
+from small_study import STAGES, small_study
+from worldwidth import widths
+from worldwidth.errors import WorldwidthError
+from worldwidth.matrix import Matrix, load
+from worldwidth.widths import Variant, run_widths, sweep
+
+TREE = Path(".dvc") / "tmp" / "worldwidth" / "widths"
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repository, str]:
+    """The small study after a sweep of two widths, and what the sweep printed."""
+    made = small_study(tmp_path_factory.mktemp("sweep"))
+    return made, made.ok("worldwidth", "widths", "--archs", "narrow", "wide", "--seeds", "1", "--jobs", "2")
+
+
+@pytest.fixture
+def repository(swept: tuple[Repository, str]) -> Repository:
+    return swept[0]
+
+
+def experiments(repository: Repository) -> set[str]:
+    return set(repository.ok("dvc", "exp", "list", "--name-only").split())
+
+
+def params_of(repository: Repository, name: str) -> dict[str, object]:
+    (commit,) = repository.git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}").split()
+    values = yaml.safe_load(repository.git("show", f"{commit}:params.yaml"))
+    assert isinstance(values, dict)
+    return values
+
+
+def test_a_sweep_makes_named_experiments_and_leaves_the_tree_alone(swept: tuple[Repository, str]) -> None:
+    repository, output = swept
+    assert experiments(repository) == {"narrow-epochs-s1", "wide-epochs-s1"}
+    assert "2 of 2 experiments are there" in output
+    assert repository.git("status", "--porcelain") == ""
+    for arch in ("narrow", "wide"):
+        values = params_of(repository, f"{arch}-epochs-s1")
+        assert (values["arch"], values["seed"], values["budget"]) == (arch, 1, "epochs")
+
+
+def test_what_two_runs_share_is_made_once(swept: tuple[Repository, str]) -> None:
+    assert swept[1].count("cities: 60 real ones") == 1
+    assert swept[1].count("corpus of distance") == 1
+    assert re.findall(r"(\d+) of \d+ stages to do", swept[1]) == [str(STAGES), str(STAGES - 4)]
+
+
+def test_what_exists_is_skipped(repository: Repository) -> None:
+    output = repository.ok("worldwidth", "widths", "--archs", "narrow", "wide", "--seeds", "1")
+    assert "narrow-epochs-s1: there already" in output
+    assert "wide-epochs-s1: there already" in output
+    assert "stages to do" not in output
+
+
+def test_dvc_s_own_tools_take_the_names(repository: Repository) -> None:
+    assert "ftwb1.trained" in repository.ok("dvc", "metrics", "diff", "narrow-epochs-s1", "wide-epochs-s1")
+    difference = repository.ok("dvc", "exp", "diff", "narrow-epochs-s1", "wide-epochs-s1")
+    assert re.search(r"arch\s+narrow\s+wide", difference)
+    page = repository.ok("dvc", "plots", "diff", "narrow-epochs-s1", "wide-epochs-s1", "-o", "page")
+    assert "index.html" in page
+    shown = repository.read("page/index.html")
+    assert "narrow-epochs-s1" in shown
+    assert "wide-epochs-s1" in shown
+
+
+def test_the_table_of_experiments_fits_120_columns(repository: Repository) -> None:
+    (command,) = re.findall(r"^\tdvc exp show .*$", repository.read("Makefile"), re.MULTILINE)
+    table = repository.ok("env", "COLUMNS=120", "bash", "-c", command.replace("$$", "$"))
+    assert max(len(line) for line in table.splitlines()) <= 120
+    for word in ("narrow-epochs-s1", "wide-epochs-s1", "ftwb1.trained", "ftwb2.transfer", "arch"):
+        assert word in table, table
+
+
+def files_of_the_comparison(repository: Repository) -> dict[str, bytes]:
+    folders = (repository.folder / "results" / "comparison", repository.folder / "report")
+    return {path.name: path.read_bytes() for folder in folders for path in folder.iterdir()}
+
+
+def test_they_are_compared(repository: Repository) -> None:
+    output = repository.ok("worldwidth", "compare")
+    assert "compared 2 experiments" in output
+    found = files_of_the_comparison(repository)
+    assert {"comparison.md", "runs.csv", "widths.csv", "differences.csv", "scores.png", "index.html"} <= found.keys()
+    assert found["comparison.md"].decode() in output
+    assert b"not enough seeds to tell (1)" in found["differences.csv"]
+    assert b"narrow-epochs-s1" in found["index.html"]
+    repository.ok("worldwidth", "compare", "wide-epochs-s1", "narrow-epochs-s1")
+    assert files_of_the_comparison(repository) == found
+    repository.git("clean", "-qfd", "results", "report", "page")
+
+
+def test_an_arm_that_comes_to_the_same_steps_trains_nothing(repository: Repository) -> None:
+    """The reference width gets its own FLOPs: the base model of the other arm is its base model."""
+    output = repository.ok("worldwidth", "widths", "--archs", "wide", "--seeds", "1", "--budgets", "flops")
+    assert "tokens/s" not in output
+    assert "wide-flops-s1: saved" in output
+    assert "compared 3 experiments" in repository.ok("worldwidth", "compare")
+    repository.git("clean", "-qfd", "results", "report")
+
+
+def test_uncommitted_changes_are_part_of_the_runs(repository: Repository) -> None:
+    repository.edit("params.yaml", "statistics: {resamples: 200}", "statistics: {resamples: 201}")
+    output = repository.ok("worldwidth", "widths", "--archs", "wide", "--seeds", "1")
+    assert "there already" not in output
+    assert "tokens/s" not in output
+    assert "resamples: 201" in repository.read(str(TREE / "params.yaml"))
+    assert repository.git("status", "--porcelain").split() == ["M", "params.yaml"]
+    repository.git("checkout", "-q", "params.yaml")
+
+
+def started(repository: Repository, *arguments: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.Popen(
+        ["worldwidth", "widths", *arguments],
+        cwd=repository.folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_training(process: subprocess.Popen[str], repository: Repository, name: str) -> None:
+    """Until the sweep's tree has a new model ``name``."""
+    path, start = repository.folder / TREE / "models" / name / "model.safetensors", time.time()
+    while time.time() < start + 120:
+        if path.exists() and path.stat().st_mtime > start:
+            return
+        assert process.poll() is None
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never came")
+
+
+def test_a_killed_sweep_repeats_nothing(repository: Repository) -> None:
+    process = started(repository, "--archs", "narrow", "--seeds", "2")
+    wait_for_training(process, repository, "ftwb2-15")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "narrow-epochs-s2" not in experiments(repository)
+    output = repository.ok("worldwidth", "widths", "--archs", "narrow", "--seeds", "2")
+    assert "narrow-epochs-s2: saved" in output
+    assert "base: step" not in output
+    assert "ftwb1-5" in output
+    assert "narrow-epochs-s2" in experiments(repository)
+
+
+def test_what_a_killed_sweep_left_running_is_waited_for(repository: Repository) -> None:
+    """kill -9 of the command alone: its run is an orphan that goes on."""
+    process = started(repository, "--archs", "narrow", "--seeds", "3")
+    wait_for_training(process, repository, "base")
+    process.kill()
+    process.wait()
+    output = repository.ok("worldwidth", "widths", "--archs", "narrow", "--seeds", "3")
+    assert "what is left of an interrupted sweep is still at work: waiting for it" in output
+    assert "tokens/s" not in output
+    assert "narrow-epochs-s3" in experiments(repository)
+
+
+def test_a_failure_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+
+    def run(tree: Path, source: str, variant: Variant, jobs: int | None) -> str:
+        ran.append(variant.name)
+        return "base: the loss is nan at step 3" if variant.arch == "base" else ""
+
+    monkeypatch.setattr(widths, "check_rendered", lambda matrix: None)
+    monkeypatch.setattr(widths, "source_commit", lambda: "0" * 40)
+    monkeypatch.setattr(widths, "_present", lambda matrix, variant, source: variant.arch == "narrow")
+    monkeypatch.setattr(widths, "prepare_tree", lambda matrix, source: Path())
+    monkeypatch.setattr(widths, "_run", run)
+    with pytest.raises(WorldwidthError) as failed:
+        run_widths(load(PROJECT / "params.yaml"), None, [1], None, None)
+    assert ran == ["base-epochs-s1", "wide-epochs-s1", "wider-epochs-s1"]
+    assert str(failed.value).startswith("1 failed: base-epochs-s1 (base: the loss is nan at step 3). The same command")
+    assert "3 of 4 experiments are there" in capsys.readouterr().out
+
+
+def at_laptop() -> Matrix:
+    return load(PROJECT / "params.yaml")
+
+
+def test_the_order_leaves_whole_comparisons_when_cut_short() -> None:
+    found = sweep(at_laptop(), ["narrow", "wide"], [1, 2], ["epochs", "flops"])
+    assert [variant.name for variant in found[:4]] == [
+        "narrow-epochs-s1", "wide-epochs-s1", "narrow-flops-s1", "wide-flops-s1",
+    ]  # fmt: skip
+    assert len(found) == 8
+    assert len(sweep(at_laptop(), ["narrow", "narrow"], [1, 1], ["epochs"])) == 1
+
+
+def test_unknown_names_are_refused_before_anything_runs() -> None:
+    with pytest.raises(
+        WorldwidthError, match="arch 'narow': allowed: narrow, base, wide, wider; did you mean 'narrow'"
+    ):
+        sweep(at_laptop(), ["narow"], [1], ["epochs"])
+    with pytest.raises(WorldwidthError, match="budget 'flop': allowed: epochs, tokens, flops; did you mean 'flops'"):
+        sweep(at_laptop(), ["narrow"], [1], ["flop"])  # type: ignore[list-item]
+
+
+def test_a_budget_that_leaves_no_steps_is_refused_before_anything_runs() -> None:
+    matrix = replace(at_laptop(), reference="narrow")  # narrow's FLOPs are a few steps of a wide model
+    scale = matrix.selected
+    short = replace(scale, archs={**scale.archs, "narrow": replace(scale.archs["narrow"], epochs=1)})
+    matrix = replace(matrix, scales={**matrix.scales, "laptop": short})
+    with pytest.raises(
+        WorldwidthError, match=r"wider-flops-s1: scales\.laptop\.pretraining\.warmup_steps: found 50; it must"
+    ):
+        sweep(matrix, ["narrow", "wider"], [1], ["flops"])
+    assert len(sweep(matrix, ["narrow", "wider"], [1], ["tokens"])) == 2
+
+
+@pytest.mark.parametrize("seed", ["-1", "one", "1.5"])
+def test_a_bad_seed_is_one_line(repository: Repository, seed: str) -> None:
+    refused = repository.run("worldwidth", "widths", "--seeds", f"{seed}")
+    assert refused.returncode == 2
+    assert "SEED" in refused.stderr or f"found '{seed}'; it must be a whole number of at least 0" in refused.stderr
