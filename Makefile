@@ -60,9 +60,9 @@ format: $(READY)
 bench: $(READY)
 	python benchmarks/bench.py $(BENCH)
 
-## the experiments beside each other, in 120 columns (`dvc metrics diff A B` has the rest)
+## the experiments of this commit beside each other, in 120 columns (`make compare` has the rest)
 experiments: $(READY)
-	dvc exp show --no-pager --only-changed --drop 'Created|.*(_|/|cells|measurable|constant|step|tokens|flops|difference).*'
+	dvc exp show --no-pager --only-changed --drop 'Created|parameters|ftwb2.transfer|.*(_|/|cells|measurable|constant|step|tokens|flops|difference).*'
 
 ## make the virtual environment
 env: $(READY)

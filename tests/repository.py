@@ -22,7 +22,7 @@ class Repository:
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, check=True, capture_output=True, text=True
         ).stdout.split("\n")
         for name in filter(None, names):
-            if (PROJECT / name).is_file() and not name.startswith(("results/", "plots/", "dvc.lock")):
+            if (PROJECT / name).is_file() and not name.startswith(("results/", "plots/", "report/", "dvc.lock")):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(PROJECT / name, folder / name)
         self.edit("params.yaml", "scale: laptop", "scale: smoke")

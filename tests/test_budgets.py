@@ -12,6 +12,7 @@ from repository import PROJECT
 from short_runs import no_checkpoint, run_of
 from worldwidth.compute import parameter_count, training_epochs, training_steps, vocabulary_size
 from worldwidth.matrix import Budget, Matrix, load
+from worldwidth.matrix_rules import check
 from worldwidth.mixture import Mixture
 from worldwidth.model import Decoder
 from worldwidth.plan import line_sizes, width_plans
@@ -96,3 +97,15 @@ def test_the_plan_shows_every_width_under_the_budget() -> None:
     assert [plan.steps for plan in plans] == [30_330, 9_306, 2_625, 701]
     assert plans[0].flops == pytest.approx(plans[2].flops, rel=1e-3)
     assert plans[2].finetuning_flops / plans[0].finetuning_flops == pytest.approx(225_536 / 19_520)
+
+
+def test_a_budget_is_only_a_problem_for_the_width_that_is_run() -> None:
+    """With narrow's FLOPs, wider would have fewer steps than the warm-up; that is no reason to refuse narrow."""
+    matrix = under("flops", "narrow", "narrow")
+    few = replace(matrix.selected.archs["narrow"], epochs=1)
+    scale = replace(matrix.selected, archs={**matrix.selected.archs, "narrow": few})
+    matrix = replace(matrix, scales={**matrix.scales, "laptop": scale})
+    assert check(matrix) is None
+    refused = check(replace(matrix, arch="wider"))
+    assert refused is not None
+    assert "warmup_steps: found 50; it must be under the 20 steps of base with arch wider" in refused

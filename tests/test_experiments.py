@@ -185,7 +185,7 @@ def test_a_pair_of_an_unknown_width_is_refused(laboratory: Laboratory) -> None:
 def test_scores_that_are_not_in_the_cache_are_said(laboratory: Laboratory, tmp_path: Path) -> None:
     laboratory.add("wide-epochs-s1", lock=lock())
     with pytest.raises(
-        WorldwidthError, match=r"wide-epochs-s1: the base model's scores are not in DVC's cache .*`dvc pull`"
+        WorldwidthError, match=r"wide-epochs-s1: the base model's scores are not in DVC's cache .*`dvc exp pull`"
     ):
         load_runs(list_experiments(), tmp_path, 100)
 

@@ -72,7 +72,7 @@ def test_what_exists_is_skipped(repository: Repository) -> None:
 
 
 def test_dvc_s_own_tools_take_the_names(repository: Repository) -> None:
-    assert "ftwb1.trained" in repository.ok("dvc", "metrics", "diff", "narrow-epochs-s1", "wide-epochs-s1")
+    assert "pretraining.tokens" in repository.ok("dvc", "metrics", "diff", "narrow-epochs-s1", "wide-epochs-s1")
     difference = repository.ok("dvc", "exp", "diff", "narrow-epochs-s1", "wide-epochs-s1")
     assert re.search(r"arch\s+narrow\s+wide", difference)
     page = repository.ok("dvc", "plots", "diff", "narrow-epochs-s1", "wide-epochs-s1", "-o", "page")
@@ -86,7 +86,8 @@ def test_the_table_of_experiments_fits_120_columns(repository: Repository) -> No
     (command,) = re.findall(r"^\tdvc exp show .*$", repository.read("Makefile"), re.MULTILINE)
     table = repository.ok("env", "COLUMNS=120", "bash", "-c", command.replace("$$", "$"))
     assert max(len(line) for line in table.splitlines()) <= 120
-    for word in ("narrow-epochs-s1", "wide-epochs-s1", "ftwb1.trained", "ftwb2.transfer", "arch"):
+    assert "…" not in table  # nothing was cut to fit
+    for word in ("narrow-epochs-s1", "wide-epochs-s1", "ftwb1.trained", "ftwb1.transfer", "ftwb2.trained", "arch"):
         assert word in table, table
 
 

@@ -32,7 +32,8 @@ def run_compare(matrix: Matrix, names: list[str], pairs: list[tuple[str, str]]) 
     Raises:
         WorldwidthError: there are none, they cannot be compared, or a pair's width is not among them.
     """
-    experiments = find_experiments(names) if names else of_sweep(matrix)
+    chosen = find_experiments(names) if names else of_sweep(matrix)
+    experiments = sorted(chosen, key=lambda experiment: experiment.name)  # the same files in whatever order they came
     _refuse_twins(experiments)
     check_comparable(experiments)
     _check_pairs(pairs, {experiment.matrix.arch for experiment in experiments})

@@ -22,9 +22,10 @@ def _problems(matrix: Matrix) -> Iterator[str]:
     scales = {matrix.scale: matrix.selected, **matrix.scales}  # the selected one first
     for name, scale in scales.items():
         yield from _scale_problems(matrix, name, scale)
+    yield from _warmup_problems(matrix)
     for name, scale in scales.items():
-        for arch in scale.archs if matrix.reference in scale.archs else ():  # the selected scale has it
-            yield from _warmup_problems(replace(matrix, scale=name, arch=arch))
+        for arch in scale.archs:  # a budget's steps are only a problem where they are used
+            yield from _warmup_problems(replace(matrix, scale=name, arch=arch, budget="epochs"))
 
 
 def _unknown(path: str, found: str, allowed: Iterable[str]) -> Iterator[str]:

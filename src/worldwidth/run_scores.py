@@ -104,7 +104,7 @@ def _line_scores(experiment: Experiment, cache: Path) -> dict[str, LineScores]:
     if "base" not in found:
         raise WorldwidthError(
             f"{experiment.name}: the base model's scores are not in DVC's cache ({cache}); "
-            "`dvc pull` fetches them, `make widths` makes them again"
+            "`dvc exp pull` fetches them, `make widths` makes them again"
         )
     return found
 

@@ -176,7 +176,7 @@ def _run(tree: Path, source: str, variant: Variant, jobs: int | None) -> str:
     with modify_yaml(str(tree / PARAMS)) as params:  # keeps comments and layout, as `dvc exp run -S` does
         params.update(asdict(variant))
     run = ["-m", "worldwidth.cli", "run", *(["--jobs", str(jobs)] if jobs else [])]
-    save = ["-m", "dvc", "exp", "save", "--quiet", "--force", "--name", variant.name]
+    save = ["-m", "dvc", "--wait-for-lock", "exp", "save", "--force", "--name", variant.name]
     reason = _python(run, tree)
     if not reason:
         git("add", "--all", folder=tree)  # DVC saves what git knows: tables and figures too where git has none yet
