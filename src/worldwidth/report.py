@@ -36,7 +36,7 @@ def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path,
     """Write the report to ``path``.
 
     Args:
-        provenance: worldwidth_commit, params, versions, machine, seconds, time, experiments.
+        provenance: worldwidth_commit, params, versions, machine, time, experiments.
         root: the project's folder, in which the template is.
     """
     environment = Environment(
@@ -117,12 +117,10 @@ def _meanings(metrics: dict[str, Metric]) -> list[tuple[str, str]]:
 
 def _experiments(comparison: Comparison, provenance: dict[str, Any]) -> list[dict[str, str]]:
     """The experiments with what is known about each."""
-    seconds = provenance.get("seconds") or {}
     found = []
     for experiment in provenance.get("experiments", []):
         runs = records(comparison.runs, experiment=experiment["name"])
         run = runs[0] if runs else {}
-        took = seconds.get(experiment["name"])
         found.append(
             {
                 "name": str(experiment["name"]),
@@ -130,7 +128,6 @@ def _experiments(comparison: Comparison, provenance: dict[str, Any]) -> list[dic
                 "run": f"{run['arch']}, {run['budget']}, seed {run['seed']}" if run else "",
                 "cells": f"{run['cells_measurable']} of {run['cells']}" if run else "",
                 "missing": run["missing_models"].replace(" ", ", ") if run else "",
-                "minutes": "" if took is None else f"{took / 60:.1f}",
             }
         )
     return found
