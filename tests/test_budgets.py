@@ -74,6 +74,7 @@ def test_epochs_need_not_be_whole() -> None:
 def test_a_run_may_end_inside_an_epoch(small: Mixture, make_decoder: Callable[..., Decoder]) -> None:
     whole = run_of(small, epochs=1)
     more = replace(whole, steps=whole.steps + 1)
+    assert len(list(more.rows())) == whole.steps + 1
     curve = train(make_decoder("narrow"), more, no_checkpoint)
     assert curve[-1].step == whole.steps + 1
     seen = int(small.lengths.sum())

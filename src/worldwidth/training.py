@@ -57,9 +57,10 @@ class Run:
     """CPU threads that share each batch."""
 
     def rows(self) -> Iterator[Rows]:
-        """The lines of every batch, epoch after epoch without an end."""
-        for epoch in itertools.count():
-            yield from self.mixture.epoch(self.seed, self.name, epoch, self.settings.batch_size)
+        """The lines of every batch, first to last step."""
+        size, names = self.settings.batch_size, (self.seed, self.name)
+        epochs = (self.mixture.epoch(*names, epoch, size) for epoch in itertools.count())
+        yield from itertools.islice(itertools.chain.from_iterable(epochs), self.steps)
 
 
 class DivergedError(WorldwidthError):
