@@ -89,7 +89,7 @@ def test_every_dependency_is_a_file_of_the_project_or_the_output_of_one_stage(st
 
 
 def test_the_stages_of_params(matrix: Matrix, stages: Stages) -> None:
-    expected = ["check", "cities", *(f"corpus@{task}" for task in matrix.tasks), "base"]
+    expected = ["check", "cities", *(f"corpus@{task}" for task in matrix.tasks), "schedule", "base"]
     expected += [model.replace("-", "@") for model in matrix.finetunes]
     expected += [f"evaluate@{model}" for model in matrix.models] + ["summarize", "plots"]
     assert list(stages) == expected

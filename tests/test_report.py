@@ -20,7 +20,7 @@ from worldwidth.matrix import Matrix, load
 from worldwidth.report import write_report
 from worldwidth.report_colors import colors, contrast, step_class
 from worldwidth.report_conclusions import limits, told, untold
-from worldwidth.report_format import flops, number, p_value, times
+from worldwidth.report_format import MINUS, flops, number, p_value, times
 from worldwidth.report_text import answers, compute_text
 
 PROJECT = Path(__file__).parents[1]
@@ -375,7 +375,7 @@ def test_the_experiments_are_listed(one_arch: Comparison, tmp_path: Path) -> Non
 
 
 def with_verdicts(comparison: Comparison, n: int, verdicts: dict[str, str], default: str) -> Comparison:
-    """The comparison under its first budget, with other verdicts on its trends."""
+    """The comparison under its first budget, with other verdicts on its trends, and no two widths told apart."""
     trends = comparison.trends.assign(
         verdict=[verdicts.get(metric, default) for metric in comparison.trends["metric"]],
         slope=[
@@ -385,7 +385,8 @@ def with_verdicts(comparison: Comparison, n: int, verdicts: dict[str, str], defa
         high=0.05,
         n=n,
     )
-    return replace(comparison, trends=trends, budgets=("epochs",))
+    differences = comparison.differences.assign(verdict=FEW)
+    return replace(comparison, trends=trends, differences=differences, budgets=("epochs",))
 
 
 FEW, NONE = "not enough seeds to tell (3)", "no difference told"
@@ -466,3 +467,14 @@ def test_the_limits_name_the_numbers_they_are_about(study: Comparison) -> None:
     assert "Scale laptop is not the published one: 96 ordinary cities, 3 layers" in text
     published = replace(study, matrix=replace(study.matrix, scale="paper"))
     assert "not the published one" not in " ".join(limits(published))
+
+
+def test_widths_that_are_told_apart_are_said_where_the_trend_is_not_told(study: Comparison) -> None:
+    silent = with_verdicts(study, 3, {}, FEW)
+    differences = silent.differences.copy()
+    chosen = (differences["budget"] == "epochs") & (differences["metric"] == "ftwb1_trained")
+    differences.loc[chosen, "verdict"] = [f"{other} higher" for other in differences.loc[chosen, "other"]]
+    largest = differences[chosen].sort_values("mean", key=abs).iloc[-1]
+    answer = answers(replace(silent, differences=differences))[0]
+    pair = f"{largest['other']} {MINUS} {largest['arch']} is {number(largest['mean'], 2, sign=True)} in FTWB1 trained"
+    assert answer.text.startswith(f"some widths are told apart: {pair}; a straight-line trend")

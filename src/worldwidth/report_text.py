@@ -58,6 +58,9 @@ def _answer(comparison: Comparison, budget: str) -> str:
     moves = [_moves(effects, 1, "a rise"), _moves(effects, -1, "a fall")]
     rest = _reasons([effect for effect in effects if not direction(effect.verdict)])
     if not any(moves):
+        pairs = _told_pairs(comparison, budget)
+        if pairs:
+            return f"some widths are told apart: {pairs}; a straight-line trend over all widths is not told from none."
         return _untold(effects) if len(rest) == 1 else f"{'; '.join(_open(rest))}."
     return "; ".join([f"{by} comes with {listed(filter(None, moves))}", *_open(rest)]) + "."
 
@@ -83,6 +86,20 @@ def _effects(comparison: Comparison, budget: str) -> tuple[list[_Effect], str]:
     by = f"each doubling of the width {ends}" if trends else f"going {ends}"
     shown = [row for row in rows if comparison.metrics[row["metric"]].matrix not in (RETENTION, SKILL, BASE)]
     return [_effect(comparison, row) for row in shown], by
+
+
+def _told_pairs(comparison: Comparison, budget: str) -> str:
+    """How Atlantis is taken in differently by two widths: the largest difference that is told, for each metric."""
+    largest: dict[str, dict[str, Any]] = {}
+    for row in records(comparison.differences, budget=budget):
+        metric = comparison.metrics[row["metric"]]
+        if metric.matrix not in (RETENTION, SKILL, BASE) and direction(row["verdict"]):
+            known = largest.setdefault(in_prose(metric.label), row)
+            largest[in_prose(metric.label)] = max(known, row, key=lambda found: abs(float(found["mean"])))
+    return listed(
+        f"{row['other']} {MINUS} {row['arch']} is {number(row['mean'], 2, sign=True)} in {label}"
+        for label, row in largest.items()
+    )
 
 
 def _effect(comparison: Comparison, row: dict[str, Any]) -> _Effect:
