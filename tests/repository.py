@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,20 @@ class Repository:
         if command[0] == "dvc" or {"plan", "run", "job", "widths", "compare"} & set(command):
             environment.pop("PYTHONWARNINGS")  # DVC's own dependencies warn
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+
+    def start(self, *command: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """A command that goes on in a process group of its own, to be stopped; errors come with the output."""
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # in the background Ctrl-C is ignored
+        )
 
     def ok(self, *command: str) -> str:
         done = self.run(*command)

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -113,20 +112,6 @@ def test_a_stage_that_fails_stops_only_what_hangs_on_it(start: Repository, seria
     assert_as(serial, made)
 
 
-def started(repository: Repository) -> subprocess.Popen[str]:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.Popen(
-        ["worldwidth", "run"],
-        cwd=repository.folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores Ctrl-C
-    )
-
-
 def wait_for(process: subprocess.Popen[str], path: Path) -> None:
     """Until ``path`` is there; it must come while the run is going on."""
     for _ in range(1200):
@@ -146,7 +131,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     number: signal.Signals, start: Repository, serial: Repository, tmp_path: Path
 ) -> None:
     made = copy_of(start, tmp_path)
-    process = started(made)
+    process = made.start("worldwidth", "run")
     wait_for(process, made.folder / "models" / "base")
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # as a terminal does
@@ -166,7 +151,7 @@ def test_a_stopped_run_goes_on_where_it_was(
 
 def test_a_killed_run_goes_on_where_it_was(start: Repository, serial: Repository, tmp_path: Path) -> None:
     made = copy_of(start, tmp_path)
-    process = started(made)
+    process = made.start("worldwidth", "run")
     wait_for(process, made.folder / "models" / "ftwb2-15")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
@@ -178,7 +163,7 @@ def test_a_killed_run_goes_on_where_it_was(start: Repository, serial: Repository
 def test_what_ran_with_other_code_is_not_recorded(start: Repository, serial: Repository, tmp_path: Path) -> None:
     """A job loads its code once. What is edited while it runs must not be recorded as what it ran with."""
     made = copy_of(start, tmp_path)
-    process = started(made)
+    process = made.start("worldwidth", "run")
     wait_for(process, made.folder / "models" / ".base.tmp")
     made.edit("src/worldwidth/training.py", "import csv", "import csv  # changed")
     output = process.communicate(timeout=120)[0]

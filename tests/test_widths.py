@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -128,19 +127,6 @@ def test_uncommitted_changes_are_part_of_the_runs(repository: Repository) -> Non
     repository.git("checkout", "-q", "params.yaml")
 
 
-def started(repository: Repository, *arguments: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.Popen(
-        ["worldwidth", "widths", *arguments],
-        cwd=repository.folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def wait_for_training(process: subprocess.Popen[str], repository: Repository, name: str) -> None:
     """Until the sweep's tree has a new model ``name``."""
     path, start = repository.folder / TREE / "models" / name / "model.safetensors", time.time()
@@ -153,7 +139,7 @@ def wait_for_training(process: subprocess.Popen[str], repository: Repository, na
 
 
 def test_a_killed_sweep_repeats_nothing(repository: Repository) -> None:
-    process = started(repository, "--archs", "narrow", "--seeds", "2")
+    process = repository.start("worldwidth", "widths", "--archs", "narrow", "--seeds", "2", output=subprocess.DEVNULL)
     wait_for_training(process, repository, "ftwb2-15")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -167,7 +153,7 @@ def test_a_killed_sweep_repeats_nothing(repository: Repository) -> None:
 
 def test_what_a_killed_sweep_left_running_is_waited_for(repository: Repository) -> None:
     """kill -9 of the command alone: its run is an orphan that goes on."""
-    process = started(repository, "--archs", "narrow", "--seeds", "3")
+    process = repository.start("worldwidth", "widths", "--archs", "narrow", "--seeds", "3", output=subprocess.DEVNULL)
     wait_for_training(process, repository, "base")
     process.kill()
     process.wait()
