@@ -474,7 +474,7 @@ def test_four_widths_of_the_whole_study_fit_on_a_page() -> None:
 
 def test_names_of_the_files(comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison_figures, "save_figure", lambda name, draw, folder: folder / name)
-    files = draw_comparison_figures(comparison, tmp_path, [("narrow", "wide"), ("wide", "wider"), ("wide", "none")])
+    files = draw_comparison_figures(comparison, tmp_path, [("wide", "narrow"), ("wide", "wider"), ("wide", "none")])
     assert files == [
         tmp_path / name
         for name in (
@@ -494,10 +494,14 @@ def test_names_of_the_files(comparison: Comparison, tmp_path: Path, monkeypatch:
 
 def test_files(one_seed: Comparison, tmp_path: Path) -> None:
     """The same bytes every time, whatever style the caller has set."""
+    mine, earlier = tmp_path / "once" / "mine.png", tmp_path / "once" / "matrices-flops.png"
+    mine.parent.mkdir()
+    for path in (mine, earlier):  # the second is of a comparison that had another arm
+        path.touch()
     files = draw_comparison_figures(one_seed, tmp_path / "once")
     names = ["matrices-epochs", "difference-epochs-narrow-wide", "retention-epochs", "scores", "curves"]
     assert [path.name for path in files] == [f"{name}.png" for name in names]
-    assert sorted((tmp_path / "once").iterdir()) == sorted(files)
+    assert sorted((tmp_path / "once").iterdir()) == sorted([*files, mine])
     assert not any(re.search(rb"Software|tIME|date:", path.read_bytes()) for path in files)
     with plt.rc_context({"font.size": 20, "figure.dpi": 40, "lines.linewidth": 9, "text.color": "red"}):
         again = [

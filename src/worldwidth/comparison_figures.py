@@ -254,10 +254,10 @@ def _difference_caption(cells: list[Shown], seeds: pd.Series) -> list[str]:
 
 
 def draw_comparison_figures(comparison: Comparison, folder: Path, pairs: Iterable[Key] = ()) -> list[Path]:
-    """Write all figures as PNG into ``folder``.
+    """Write all figures as PNG into ``folder``; remove those of an earlier comparison that had other runs.
 
     Args:
-        pairs: widths to subtract, the narrower first, beside the narrowest and the widest of each budget.
+        pairs: two widths each, whose difference is drawn beside that of the narrowest and the widest.
     """
     drawn: dict[str, Callable[[], Figure]] = {}
     asked = list(pairs)
@@ -267,7 +267,11 @@ def draw_comparison_figures(comparison: Comparison, folder: Path, pairs: Iterabl
             drawn[f"difference-{budget}-{arch}-{other}"] = partial(draw_difference, comparison, budget, arch, other)
         drawn[f"retention-{budget}"] = partial(draw_retention, comparison, budget)
     drawn |= {"scores": partial(draw_scores, comparison), "curves": partial(draw_curves, comparison)}
-    return [save_figure(name, draw, folder) for name, draw in drawn.items()]
+    written = [save_figure(name, draw, folder) for name, draw in drawn.items()]
+    for kind in ("matrices", "difference", "retention"):
+        for path in set(folder.glob(f"{kind}-*.png")) - set(written):
+            path.unlink()
+    return written
 
 
 def _pairs(comparison: Comparison, budget: str, asked: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -276,4 +280,5 @@ def _pairs(comparison: Comparison, budget: str, asked: list[tuple[str, str]]) ->
     there = table[table["budget"] == budget][["arch", "other"]].drop_duplicates() if len(table) else table
     pairs = list(there.itertuples(index=False, name=None))
     widest = sorted(pairs, key=lambda pair: archs.index(pair[0]) - archs.index(pair[1]))
-    return list(dict.fromkeys([*widest[:1], *(pair for pair in asked if pair in pairs)]))
+    chosen = [pair for one, two in asked for pair in ((one, two), (two, one)) if pair in pairs]
+    return list(dict.fromkeys([*widest[:1], *chosen]))
