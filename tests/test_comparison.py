@@ -210,3 +210,12 @@ def test_compute_stands_beside_every_run(matrix: Matrix, comparison: Comparison)
     assert row["epochs"] > 12  # more passes than the published 12, for equal FLOPs
     reference = only(comparison.runs, experiment="wide-flops-s1")
     assert row["flops"] / reference["flops"] == pytest.approx(1, rel=1e-3)
+
+
+def test_a_run_s_metrics_are_over_the_cells_of_its_width_s_mean(matrix: Matrix) -> None:
+    """Else a figure would show single seeds whose mean is not the mean beside them."""
+    runs = fake_runs(matrix, archs=("wide",))
+    found = compare([blind(runs[0], "ftwb1-1", "distance"), *runs[1:]])
+    mean = only(found.widths, metric="ftwb1_trained")["mean"]
+    assert found.runs["ftwb1_trained"].mean() == pytest.approx(mean)
+    assert list(found.runs["cells_measurable"]) == [90, 91, 91]

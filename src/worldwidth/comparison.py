@@ -42,7 +42,8 @@ class Comparison:
     budgets: tuple[str, ...]
     metrics: dict[str, Metric]
     runs: pd.DataFrame
-    """One row a run: experiment, commit, arch, budget, seed, sizes and compute, every metric, missing models."""
+    """One row a run: experiment, commit, arch, budget, seed, sizes and compute, missing models, and every metric, over
+    the cells that are measurable in all runs of the same width and budget: those of ``widths``."""
     widths: pd.DataFrame
     """One row per budget, arch and metric: n, mean, sd, low, high, line_se over seeds."""
     cells: pd.DataFrame
@@ -102,7 +103,7 @@ def compare(runs: list[RunScores]) -> Comparison:
         archs=archs,
         budgets=budgets,
         metrics=metrics,
-        runs=pd.DataFrame([_run_row(run, metrics) for of_place in groups.values() for run in of_place]),
+        runs=pd.DataFrame(_run_rows(groups, metrics)),
         widths=pd.DataFrame(_width_rows(groups, metrics)),
         cells=pd.DataFrame(_cell_rows(groups)),
         differences=headlines.drop(columns="task", errors="ignore"),
@@ -141,7 +142,13 @@ def _mean(run: RunScores, keys: list[Key]) -> Floats:
     return mean
 
 
-def _run_row(run: RunScores, metrics: dict[str, Metric]) -> dict[str, Any]:
+def _run_rows(groups: Groups, metrics: dict[str, Metric]) -> Iterator[dict[str, Any]]:
+    for runs in groups.values():
+        keys = {name: _shared(runs, metric) for name, metric in metrics.items()}
+        yield from (_run_row(run, keys) for run in runs)
+
+
+def _run_row(run: RunScores, keys: dict[str, list[Key]]) -> dict[str, Any]:
     matrix = run.experiment.matrix
     before, after = run.totals["pretraining"], run.totals["finetuning"]
     return {
@@ -159,7 +166,7 @@ def _run_row(run: RunScores, metrics: dict[str, Metric]) -> dict[str, Any]:
         "finetuning_steps": after["step"],
         "finetuning_tokens": after["tokens"],
         "finetuning_flops": after["flops"],
-        **{name: float(_mean(run, sorted(_keys(run, metric)))[0]) for name, metric in metrics.items()},
+        **{name: float(_mean(run, chosen)[0]) for name, chosen in keys.items()},
         "cells_measurable": sum(bool(np.isfinite(v[0])) for key, v in run.cells.items() if key[0].startswith("ftwb")),
         "cells": len(matrix.finetunes) * len(matrix.tasks),
         "missing_models": " ".join(run.missing),
