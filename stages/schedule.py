@@ -1,10 +1,11 @@
 """Write how many steps pre-training takes under the budget: `dvc repro schedule`."""
 
+from worldwidth.entry import run_stage
+
 from worldwidth.compute import training_epochs, training_steps
-from worldwidth.files import write_json
+from worldwidth.files import write_sealed_json
 from worldwidth.layout import SCHEDULE
 from worldwidth.matrix import Matrix
-from worldwidth.stage import run_stage
 
 
 def main(matrix: Matrix) -> None:
@@ -13,7 +14,7 @@ def main(matrix: Matrix) -> None:
     Pre-training reads the steps and not the budget, so that budgets which come to the same share one base model.
     """
     steps = training_steps(matrix, "base")
-    write_json(SCHEDULE, {"pretraining_steps": steps})
+    write_sealed_json(SCHEDULE, {"pretraining_steps": steps})
     print(f"schedule: {steps:,} steps of pre-training, {training_epochs(matrix, 'base'):.4g} epochs")
 
 

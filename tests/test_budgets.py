@@ -1,6 +1,5 @@
 """What `budget` holds constant: steps, tokens and FLOPs of every width. `pytest tests/test_budgets.py`."""
 
-import json
 import runpy
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +10,7 @@ import pytest
 from repository import PROJECT
 from short_runs import no_checkpoint, run_of
 from worldwidth.compute import parameter_count, training_epochs, training_steps, vocabulary_size
+from worldwidth.files import read_json
 from worldwidth.matrix import Budget, Matrix, load
 from worldwidth.matrix_rules import check
 from worldwidth.mixture import Mixture
@@ -88,7 +88,7 @@ def test_the_stage_writes_the_steps_and_nothing_else(
     """Arms that come to the same number of steps must leave the same file: pre-training hangs on it."""
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(PROJECT / "stages" / "schedule.py"))["main"](under(budget, "narrow"))
-    assert json.loads(Path("data/schedule.json").read_text()) == {"pretraining_steps": steps}
+    assert read_json(Path("data/schedule.json"), "") == {"pretraining_steps": steps}
 
 
 def test_the_plan_shows_every_width_under_the_budget() -> None:

@@ -4,7 +4,8 @@ pytest tests/test_damaged_results.py
 """
 
 import gc
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 
 from fake_study import arrays, compute
-from worldwidth import results
+from worldwidth import recorded, results
 from worldwidth.errors import WorldwidthError
+from worldwidth.files import read_json, write_sealed_json
 from worldwidth.layout import CURVES, EVALUATIONS, MATRICES, SCORES
 from worldwidth.matrix import Matrix, load
 
@@ -140,3 +142,69 @@ def test_a_damaged_table_of_cells(matrix: Matrix, study: Path, damage: Callable[
         assert callable(damage)
         damage(MATRICES)
     refused(results.read_cells, MATRICES, "summarize")
+
+
+def with_one_wrong_bit(path: Path) -> Iterator[None]:
+    """The file with one wrong bit, again and again elsewhere."""
+    whole = path.read_bytes()
+    for at in range(0, len(whole), max(1, len(whole) // 500)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
+        yield
+    path.write_bytes(whole)
+
+
+def test_one_wrong_bit_never_gives_other_scores(study: Path) -> None:
+    """The CRC of zip sees to that; what it does not cover are dates and the like."""
+    path, found_out = SCORES / "ftwb1-3.npz", 0
+    wanted = arrays(path)
+    lines = {key: values.size for key, values in wanted.items()}
+    for _ in with_one_wrong_bit(path):
+        try:
+            found = results.load_scores("ftwb1-3", lines)
+        except WorldwidthError:
+            found_out += 1
+        else:
+            assert all((found[key] == wanted[key]).all() for key in wanted)
+    gc.collect()
+    assert found_out > 300
+
+
+def test_one_wrong_bit_never_gives_another_evaluation(matrix: Matrix, study: Path) -> None:
+    path, found_out = EVALUATIONS / "base.json", 0
+    write_sealed_json(path, read_json(path, ""))
+    wanted = results.load_evaluation("base", matrix.tasks)
+    for _ in with_one_wrong_bit(path):
+        try:
+            assert results.load_evaluation("base", matrix.tasks) == wanted, "a space has become another"
+        except WorldwidthError:
+            found_out += 1
+    assert found_out > 300
+
+
+def test_an_evaluation_of_more_tasks_is_refused(matrix: Matrix, study: Path) -> None:
+    fewer = replace(matrix, tasks=matrix.tasks[:-1])
+    refused(lambda: results.evaluation_table(fewer), EVALUATIONS / "base.json", "evaluate@base")
+
+
+def test_statistics_and_scores_of_two_evaluations_are_refused(matrix: Matrix, study: Path) -> None:
+    path = EVALUATIONS / "ftwb1-3.json"
+    path.write_bytes((EVALUATIONS / "ftwb1-4.json").read_bytes())
+    refused(lambda: compute(matrix), path, "evaluate@ftwb1-3")
+
+
+def test_a_table_is_compared_with_dvc_lock_while_dvc_runs_a_stage(
+    matrix: Matrix, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One wrong digit in a curve: no rule of the table is broken."""
+    path = CURVES / "ftwb1-4.csv"
+    digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    Path("dvc.lock").write_text(f"stages:\n  ftwb1@4:\n    outs:\n    - path: {path}\n      md5: {digest}\n")
+    path.write_text(path.read_text().replace("1.25", "1.24"))
+    recorded.recorded.cache_clear()
+    results.load_curve("ftwb1-4")  # outside of `dvc repro` dvc.lock may be older than the files
+    monkeypatch.setenv("DVC_STAGE", "summarize")
+    refused(lambda: results.load_curve("ftwb1-4"), path, "ftwb1@4")
+    path.write_text(path.read_text().replace("1.24", "1.25"))
+    results.load_curve("ftwb1-4")
+    results.load_curve("ftwb1-3")  # not recorded yet
+    recorded.recorded.cache_clear()

@@ -3,7 +3,6 @@
 pytest tests/test_evaluation.py
 """
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from worldwidth.decoding import greedy_answers
 from worldwidth.errors import WorldwidthError
 from worldwidth.evaluation import LineScores, evaluate, save_evaluation, score_answers, summarize
+from worldwidth.files import read_json
 from worldwidth.hardware import prepare
 from worldwidth.layout import POPULATIONS
 from worldwidth.matrix import Hardware, Matrix, Scale
@@ -324,7 +324,7 @@ def test_an_evaluation_on_disk(reports: list[Report], tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     report, scores = reports[0]
     save_evaluation("ftwb2-12", report, scores)
-    assert json.loads(Path("results/evaluations/ftwb2-12.json").read_text()) == report
+    assert read_json(Path("results/evaluations/ftwb2-12.json"), "") == report
     with np.load("results/scores/ftwb2-12.npz") as stored:
         assert stored.files == list(scores)
         for name in stored.files:

@@ -1,30 +1,37 @@
 """Model folders that plain transformers loads: config.json, model.safetensors, tokenizer files."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from worldwidth.errors import WorldwidthError
-from worldwidth.files import read_json, write_json
+from worldwidth.files import OR_DOCTOR, naming, read_json, sha256, write_json
 from worldwidth.model import Decoder, DecoderConfig
+from worldwidth.tensors import load_tensors, save_tensors
 from worldwidth.tokens import BOS, EOS, PAD
 
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 _MAX_POSITIONS = 128  # the longest line has 57 tokens; rotary embeddings need no table
 
 
 def save_model(model: Decoder, folder: Path, save_tokenizer: Callable[[Path], None]) -> None:
-    """Write ``model`` into ``folder`` in transformers' Qwen2 format (32-bit weights)."""
+    """Write ``model`` into ``folder`` in transformers' Qwen2 format (32-bit weights).
+
+    The metadata of the weights hold the SHA-256 of the other files, so that no wrong bit in the folder goes unnoticed.
+
+    Raises:
+        OSError: the folder could not be written, as when the disk is full; the error names it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(_to_transformers(model), folder / "model.safetensors", metadata={"format": "pt"})
-    write_json(folder / "config.json", _transformers_config(model.config))
-    save_tokenizer(folder)
+    with naming(folder):
+        write_json(folder / CONFIG, _transformers_config(model.config))
+        save_tokenizer(folder)
+        beside = {name: sha256(folder / name) for name in (CONFIG, *TOKENIZER_FILES) if (folder / name).is_file()}
+        save_tensors(_to_transformers(model), folder / WEIGHTS, {"format": "pt", **beside})
 
 
 def copy_tokenizer(source: Path) -> Callable[[Path], None]:
@@ -32,28 +39,56 @@ def copy_tokenizer(source: Path) -> Callable[[Path], None]:
 
     def copy(folder: Path) -> None:
         for name in TOKENIZER_FILES:
-            shutil.copyfile(source / name, folder / name)
+            (folder / name).write_bytes((source / name).read_bytes())
 
     return copy
 
 
-def load_model(folder: Path, remedy: str) -> Decoder:
+def load_model(folder: Path, remedy: str, expected: DecoderConfig | None = None) -> Decoder:
     """Read a model folder back into a :class:`Decoder` on the CPU.
 
+    A folder that plain transformers wrote holds no digests, and is taken as it is.
+
+    Args:
+        remedy: what to do if it cannot be read, as "run `dvc repro base`".
+        expected: the settings that the model must have, where they are known.
+
     Raises:
-        WorldwidthError: a file is missing or damaged, or the weights are those of another width.
+        WorldwidthError: a file is missing or damaged, or the model is of another kind than ``expected``.
     """
-    values = read_json(folder / "config.json", remedy)
+    values = read_json(folder / CONFIG, remedy)
     try:
         config = DecoderConfig(**{key: values[key] for key in DecoderConfig.__dataclass_fields__})
+        _refuse_other(folder, config, expected, remedy)
+        tensors, metadata = load_tensors(folder / WEIGHTS)
+        _refuse_damaged(folder, metadata, remedy)
         model = Decoder(config)
-        _from_transformers(model, load_file(folder / "model.safetensors"))
+        _from_transformers(model, tensors)
     except FileNotFoundError:
-        raise WorldwidthError(f"{folder / 'model.safetensors'}: not found; {remedy}") from None
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise WorldwidthError(f"{folder / WEIGHTS}: not found; {remedy}") from None
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         reason = str(error).splitlines()[0]
-        raise WorldwidthError(f"{folder}: not a whole model of this kind ({reason}); {remedy}") from None
+        raise WorldwidthError(f"{folder}: not a whole model of this kind ({reason}); {remedy}{OR_DOCTOR}") from None
     return model
+
+
+def _refuse_other(folder: Path, config: DecoderConfig, expected: DecoderConfig | None, remedy: str) -> None:
+    """Refuse a model that is sound, but of another width or scale."""
+    for name, value in asdict(expected).items() if expected else ():
+        found = getattr(config, name)
+        if found != value:
+            raise WorldwidthError(f"{folder}: its {name} is {found}, where params.yaml says {value}; {remedy}")
+
+
+def _refuse_damaged(folder: Path, metadata: dict[str, str], remedy: str) -> None:
+    """Compare the files beside the weights with the digests that the weights were saved with."""
+    for name in (CONFIG, *TOKENIZER_FILES):
+        if name in metadata:
+            if not (folder / name).is_file():
+                raise WorldwidthError(f"{folder / name}: not found; {remedy}")
+            if sha256(folder / name) != metadata[name]:
+                found = "not the file that was saved with the weights"
+                raise WorldwidthError(f"{folder / name}: {found}; {remedy}{OR_DOCTOR}")
 
 
 def _transformers_config(config: DecoderConfig) -> dict[str, object]:

@@ -1,11 +1,12 @@
 """Making a task's corpus: draw its queries, encode them as token ids, write them once."""
 
+import io
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from worldwidth.files import replacing_folder, sha256, write_json
+from worldwidth.files import replacing_folder, sha256, write_sealed_json
 from worldwidth.layout import POPULATIONS
 from worldwidth.matrix import Scale
 from worldwidth.queries import PIECE, Queries, draw_splits
@@ -101,13 +102,17 @@ def best_constants(task: Task, queries: Queries) -> dict[str, str]:
 
 
 def save(name: str, corpus: dict[str, tuple[Queries, Lines]], folder: Path) -> None:
-    """Write the corpus and its manifest; the folder appears only once it is whole."""
+    """Write the corpus and its manifest; the folder appears only once it is whole.
+
+    Raises:
+        OSError: it could not be written, as when the disk is full.
+    """
     task = load_task(name)
     with replacing_folder(folder) as temporary:
         for split, (queries, lines) in corpus.items():
-            np.save(temporary / f"{split}.tokens.npy", lines.tokens)
-            np.save(temporary / f"{split}.lengths.npy", lines.lengths)
-            np.save(temporary / f"{split}.cities.npy", queries.cities.astype(np.int16))
+            _save_array(lines.tokens, temporary / f"{split}.tokens.npy")
+            _save_array(lines.lengths, temporary / f"{split}.lengths.npy")
+            _save_array(queries.cities.astype(np.int16), temporary / f"{split}.cities.npy")
         manifest = {
             "task": name,
             "lines": {split: len(lines) for split, (_, lines) in corpus.items()},
@@ -117,4 +122,11 @@ def save(name: str, corpus: dict[str, tuple[Queries, Lines]], folder: Path) -> N
             },
             "sha256": {path.name: sha256(path) for path in sorted(temporary.glob("*.npy"))},
         }
-        write_json(temporary / "manifest.json", manifest)
+        write_sealed_json(temporary / "manifest.json", manifest)
+
+
+def _save_array(array: Ids, path: Path) -> None:
+    """What np.save writes. By itself, on a full disk, it may leave a cut-off file without an error."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    path.write_bytes(buffer.getbuffer())

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from worldwidth.checkpoints import load_model
 from worldwidth.decoding import greedy_answers, true_answers
-from worldwidth.files import replacing, write_json
+from worldwidth.files import replacing, write_sealed_json
 from worldwidth.hardware import prepare
 from worldwidth.layout import EVALUATIONS, MODELS, POPULATIONS, SCORES, stage_of
 from worldwidth.matrix import Matrix, Scale
-from worldwidth.model import Decoder
+from worldwidth.model import Decoder, DecoderConfig
 from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.streams import stream
 from worldwidth.tasks import Task, load_task
@@ -150,9 +150,14 @@ def _multitask(scores: dict[str, LineScores], scale: Scale) -> dict[str, Any]:
 
 
 def evaluate_and_save(matrix: Matrix, name: str, corpora: dict[str, StoredCorpus]) -> None:
-    """Read models/NAME, evaluate it in float32 and write its two files."""
+    """Read models/NAME, evaluate it in float32 and write its two files.
+
+    Raises:
+        WorldwidthError: the model or a corpus is missing, damaged, or of another width or scale.
+    """
     device = prepare(matrix.selected.hardware)
-    model = load_model(MODELS / name, f"run `dvc repro {stage_of(name)}`").to(device)
+    expected = DecoderConfig.of(matrix.selected, matrix.selected_arch)
+    model = load_model(MODELS / name, f"run `dvc repro {stage_of(name)}`", expected).to(device)
     report, scores = evaluate(model, corpora, matrix.selected)
     save_evaluation(name, report, scores)
     print(f"{name}: exact answers in {report['multitask']['exact_match']:.1%} of the multi-task lines")
@@ -162,4 +167,4 @@ def save_evaluation(name: str, report: dict[str, Any], scores: dict[str, Floats]
     """Write results/evaluations/NAME.json and the per-line scores, results/scores/NAME.npz."""
     with replacing(SCORES / f"{name}.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **cast(Any, scores))
-    write_json(EVALUATIONS / f"{name}.json", report)
+    write_sealed_json(EVALUATIONS / f"{name}.json", report)

@@ -1,6 +1,8 @@
 """The study's tables: read what the stages left per model, write the four small files that live in git."""
 
 import io
+import math
+import struct
 import zipfile
 import zlib
 from dataclasses import asdict, fields
@@ -11,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from worldwidth.errors import WorldwidthError
-from worldwidth.files import read_json, write_text
+from worldwidth.files import OR_DOCTOR, read_json, write_text
 from worldwidth.layout import CURVES, EVALUATIONS, MATRICES, POPULATIONS, SCORES, stage_of
 from worldwidth.matrix import Matrix
+from worldwidth.recorded import refuse_unrecorded
 from worldwidth.scores import (
     DIFFERENCE,
     Cell,
@@ -24,6 +27,9 @@ from worldwidth.scores import (
     resampled_columns,
 )
 from worldwidth.tasks import load_task
+
+UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, KeyError, struct.error, zipfile.BadZipFile, zlib.error)
+"""What numpy and zipfile raise over damaged archives; RuntimeError when a bit says that it is encrypted."""
 
 CURVE_COLUMNS = ["step", "tokens", "flops", "loss", "learning_rate", "validation_loss"]
 
@@ -37,11 +43,11 @@ def load_evaluation(model: str, tasks: tuple[str, ...]) -> dict[str, Any]:
     path, remedy = EVALUATIONS / f"{model}.json", f"run `dvc repro evaluate@{model}`"
     report = read_json(path, remedy)
     try:
-        complete = all("mean" in report[task][population] for task in tasks for population in POPULATIONS)
-        complete = complete and "exact_match" in report["multitask"]
+        whole = all(isinstance(report[task][p]["mean"], float) for task in tasks for p in POPULATIONS)
+        whole = whole and "exact_match" in report["multitask"] and report.keys() == {*tasks, "multitask"}
     except (KeyError, TypeError):
-        complete = False
-    if not complete:
+        whole = False
+    if not whole:
         raise WorldwidthError(f"{path}: not the evaluations of {', '.join(tasks)}; {remedy}")
     assert isinstance(report, dict)
     return report
@@ -59,8 +65,8 @@ def load_scores(model: str, lines: dict[str, int]) -> LineScores:
             scores = {key: archive[key] for key in archive.files}
     except FileNotFoundError:
         raise WorldwidthError(f"{path}: not found; {remedy}") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise WorldwidthError(f"{path}: not readable ({error}); {remedy}") from None
+    except UNREADABLE as error:
+        raise WorldwidthError(f"{path}: not readable ({error}); {remedy}{OR_DOCTOR}") from None
     found = {key: values.size for key, values in scores.items()}
     if found != lines:
         raise WorldwidthError(f"{path}: not the test lines that the base model was scored on; {remedy}")
@@ -86,8 +92,13 @@ def read_table(path: Path, columns: list[str], remedy: str) -> pd.DataFrame:
 
 
 def load_curve(model: str) -> pd.DataFrame:
-    """The training curve of one model, all columns numbers."""
+    """The training curve of one model, all columns numbers.
+
+    Raises:
+        WorldwidthError: it is missing, damaged, or not such a table.
+    """
     path, remedy = CURVES / f"{model}.csv", f"run `dvc repro {stage_of(model)}`"
+    refuse_unrecorded(path, remedy)
     table = read_table(path, CURVE_COLUMNS, remedy)
     if not all(map(pd.api.types.is_numeric_dtype, table.dtypes)) or table["flops"].isna().any():
         raise WorldwidthError(f"{path}: holds text where a number belongs; {remedy}")
@@ -95,16 +106,34 @@ def load_curve(model: str) -> pd.DataFrame:
 
 
 def load_study(matrix: Matrix, models: tuple[str, ...]) -> Study:
-    """Read what the matrices need of ``models``, the base model among them."""
+    """Read what the matrices need of ``models``, the base model among them.
+
+    Raises:
+        WorldwidthError: a file is missing, damaged, of other tasks or test lines, or of another evaluation.
+    """
     base = load_evaluation("base", matrix.tasks)
     lines = {f"{task}.{p}": base[task][p]["n"] for task in matrix.tasks for p in POPULATIONS}
+    scores = {model: load_scores(model, lines) for model in models}
+    for model in models:
+        _refuse_unlike(model, load_evaluation(model, matrix.tasks), scores[model])
     return Study(
         tasks=matrix.tasks,
         finetunes=matrix.finetunes,
-        scores={model: load_scores(model, lines) for model in models},
+        scores=scores,
         constants={task: base[task]["atlantis"]["constant_mean"] for task in matrix.tasks},
         is_accuracy={task: bool(load_task(task).labels) for task in matrix.tasks},
     )
+
+
+def _refuse_unlike(model: str, report: dict[str, Any], scores: LineScores) -> None:
+    """Refuse statistics and per-line scores that are not of one evaluation, as after half a `git checkout`."""
+    for key, values in scores.items():
+        task, population = key.split(".")
+        if not math.isclose(report[task][population]["mean"], values.mean(), rel_tol=1e-6):
+            raise WorldwidthError(
+                f"{EVALUATIONS / model}.json: its {key} is not that of {SCORES / model}.npz; "
+                f"run `dvc repro evaluate@{model}`"
+            )
 
 
 def compute_matrices(study: Study, resamples: int) -> tuple[list[Cell], dict[str, Any]]:

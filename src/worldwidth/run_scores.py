@@ -6,8 +6,6 @@ the base model on Atlantis); ``skill``, fine-tuned models on Atlantis on a scale
 (0 = the best constant answer, 1 = no error); and ``base``, the base model's skill on ordinary cities.
 """
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import pandas as pd
 from worldwidth.errors import WorldwidthError
 from worldwidth.experiments import Experiment
 from worldwidth.layout import EVALUATION_TABLE, POPULATIONS, SCORES, TRAINING_TABLE
+from worldwidth.results import UNREADABLE
 from worldwidth.scores import Columns, Floats, LineScores, Study, matrix_cells, resampled_means
 from worldwidth.tasks import load_task
 
@@ -99,7 +98,7 @@ def _line_scores(experiment: Experiment, cache: Path) -> dict[str, LineScores]:
         try:
             with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
                 found[model] = {name: archive[name] for name in names}
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        except UNREADABLE:
             continue  # the model is missing, and is shown as that
     if "base" not in found:
         raise WorldwidthError(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldwidth.errors import WorldwidthError
-from worldwidth.files import read_json, sha256
+from worldwidth.files import OR_DOCTOR, read_json, sha256
 from worldwidth.layout import CORPORA
 
 Ids = NDArray[Any]  # uint8 or uint16, by the size of the vocabulary
@@ -73,6 +73,10 @@ class StoredCorpus:
         except (FileNotFoundError, KeyError):
             raise WorldwidthError(f"{path}: not found; {self._remedy}") from None
         if not intact:
-            raise WorldwidthError(f"{path}: its bytes do not match manifest.json (damaged file); {self._remedy}")
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            found = "its bytes do not match manifest.json (damaged file)"
+            raise WorldwidthError(f"{path}: {found}; {self._remedy}{OR_DOCTOR}")
+        try:
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise WorldwidthError(f"{path}: not a whole array ({error}); {self._remedy}") from None
         return array

@@ -12,6 +12,7 @@ from worldwidth.errors import WorldwidthError
 from worldwidth.files import write_text
 from worldwidth.layout import CITIES
 from worldwidth.matrix import World
+from worldwidth.recorded import refuse_unrecorded
 from worldwidth.regions import ATLANTIS, ATLANTIS_COUNTRY, REGION_OF
 from worldwidth.streams import stream
 from worldwidth.tasks import Integers
@@ -193,8 +194,9 @@ def load(world: World, path: Path = CITIES) -> list[City]:
     """Read the table that :func:`save` wrote for ``world``.
 
     Raises:
-        WorldwidthError: the file is missing, cut off, not such a table, or that of another world.
+        WorldwidthError: the file is missing, damaged, not such a table, or that of another world.
     """
+    refuse_unrecorded(path, _REMEDY)
     try:
         text = path.read_text(encoding="utf-8")
         header, *rows = csv.reader(io.StringIO(text))
