@@ -1,10 +1,11 @@
 """Refuse a broken params.yaml or a stale dvc.yaml before anything runs: `dvc repro check`."""
 
+from worldwidth.entry import run_stage
+
 from pathlib import Path
 
 from worldwidth.files import write_text
 from worldwidth.matrix import Matrix
-from worldwidth.stage import run_stage
 
 
 def main(matrix: Matrix, fingerprint: str) -> None:

@@ -1,9 +1,10 @@
 """Write the cities table: `dvc repro cities`."""
 
+from worldwidth.entry import run_stage
+
 from worldwidth import world
 from worldwidth.layout import CITIES
 from worldwidth.matrix import Matrix
-from worldwidth.stage import run_stage
 
 
 def main(matrix: Matrix) -> None:

@@ -1,9 +1,10 @@
 """Draw and encode the corpus of one task: `dvc repro corpus@distance`."""
 
+from worldwidth.entry import run_stage
+
 from worldwidth import corpus, world
 from worldwidth.layout import CORPORA
 from worldwidth.matrix import Matrix
-from worldwidth.stage import run_stage
 
 
 def main(matrix: Matrix, task: str) -> None:

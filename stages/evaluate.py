@@ -1,8 +1,10 @@
 """Evaluate one model on all test sets in one process: `dvc repro evaluate@base`, `dvc repro evaluate@ftwb2-12`."""
 
+from worldwidth.entry import run_stage
+
 from worldwidth.evaluation import evaluate_and_save
 from worldwidth.matrix import Matrix
-from worldwidth.stage import known_model, run_stage
+from worldwidth.stage import known_model
 from worldwidth.stored_corpus import StoredCorpus
 
 

@@ -1,8 +1,10 @@
 """Fine-tune the base model on Atlantis data: `dvc repro ftwb1@1`, `dvc repro ftwb2@12`."""
 
+from worldwidth.entry import run_stage
+
 from worldwidth.finetuning import finetune
 from worldwidth.matrix import Matrix
-from worldwidth.stage import known_model, run_stage
+from worldwidth.stage import known_model
 
 
 def main(matrix: Matrix, name: str) -> None:

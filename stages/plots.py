@@ -1,10 +1,11 @@
 """Draw the figures: `dvc repro plots`."""
 
+from worldwidth.entry import run_stage
+
 from worldwidth import results, world
 from worldwidth.files import read_json
 from worldwidth.layout import PLOTS, SUMMARY, TRAINING_TABLE
 from worldwidth.matrix import Matrix
-from worldwidth.stage import run_stage
 from worldwidth.study_plots import draw_setting, draw_study
 
 

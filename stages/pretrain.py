@@ -1,8 +1,11 @@
 """Train the base model from scratch on ordinary cities: `dvc repro base`."""
 
+from worldwidth.entry import run_stage
+
 import torch
 
 from worldwidth import world
+from worldwidth.errors import WorldwidthError
 from worldwidth.files import read_json
 from worldwidth.hardware import in_bfloat16, prepare
 from worldwidth.layout import SCHEDULE
@@ -10,7 +13,6 @@ from worldwidth.matrix import Matrix
 from worldwidth.mixture import pretraining_mixture, validation_mixture
 from worldwidth.model import Decoder, DecoderConfig
 from worldwidth.publish import train_and_publish
-from worldwidth.stage import run_stage
 from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.streams import torch_seed
 from worldwidth.tokens import Vocabulary
@@ -30,13 +32,22 @@ def main(matrix: Matrix) -> None:
         mixture=pretraining_mixture(corpora),
         validation=validation_mixture(corpora, matrix.tasks, "world"),
         settings=scale.pretraining,
-        steps=read_json(SCHEDULE, "run `dvc repro schedule`")["pretraining_steps"],
+        steps=_scheduled_steps(),
         seed=matrix.seed,
         device=device,
         bfloat16=in_bfloat16(scale.hardware, device),
         threads=scale.hardware.pretraining_threads,
     )
-    train_and_publish(model, run, vocabulary.save)
+    train_and_publish(model, run, vocabulary.save, scale.execution.resume_seconds)
+
+
+def _scheduled_steps() -> int:
+    """The steps that data/schedule.json says."""
+    remedy = "run `dvc repro schedule`"
+    match read_json(SCHEDULE, remedy):
+        case {"pretraining_steps": int(steps)} if steps > 0:
+            return steps
+    raise WorldwidthError(f"{SCHEDULE}: no number of pretraining_steps; {remedy}")
 
 
 if __name__ == "__main__":

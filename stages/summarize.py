@@ -1,10 +1,11 @@
 """Matrices and headline statistics from all evaluations: `dvc repro summarize`."""
 
+from worldwidth.entry import run_stage
+
 from worldwidth import results
 from worldwidth.files import write_json
 from worldwidth.layout import EVALUATION_TABLE, MATRICES, SUMMARY, TRAINING_TABLE
 from worldwidth.matrix import Matrix
-from worldwidth.stage import run_stage
 
 
 def main(matrix: Matrix) -> None:

@@ -20,7 +20,7 @@ def small_study(folder: Path) -> Repository:
     kept = ("  ftwb1-1:", "  ftwb1-4:", "  ftwb1-5:", "  ftwb2-15:")
     text = "".join(line for line in lines if not line.startswith("  ftwb") or line.startswith(kept))
     (made.folder / "params.yaml").write_text(text)
-    made.edit("params.yaml", "execution: {models_per_job: 4}", "execution: {models_per_job: 2}")
+    made.edit("params.yaml", "models_per_job: 4", "models_per_job: 2")
     made.ok("worldwidth", "render")
     made.commit("a small matrix")
     return made

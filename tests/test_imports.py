@@ -106,13 +106,14 @@ def test_no_import_escapes_the_closure() -> None:
 
 LISTING = """
 import importlib, json, runpy, sys, types
-plumbing = types.ModuleType("worldwidth.stage")  # in its place: what only it imports is not a stage's own
-plumbing.run_stage = plumbing.known_model = plumbing.scratch_folder = plumbing.exit_codes = None
+# in the place of plumbing: what only it imports is not a stage's own
+fakes = {name: types.ModuleType(f"worldwidth.{name}") for name in ("entry", "stage")}
+fakes["entry"].run_stage = fakes["stage"].known_model = fakes["stage"].scratch_folder = None
 loaded = {}
 for script in sys.argv[1].split(","):
     for name in [name for name in sys.modules if name.split(".")[0] == "worldwidth"]:
         del sys.modules[name]
-    sys.modules["worldwidth.stage"] = plumbing
+    sys.modules.update({fake.__name__: fake for fake in fakes.values()})
     runpy.run_path(f"stages/{script}.py", run_name="stage")
     before = set(sys.modules)
     if script in ("corpus", "evaluate", "summarize"):
@@ -122,7 +123,7 @@ for script in sys.argv[1].split(","):
             load(task)
     loaded[script] = sorted(
         module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "worldwidth"
-        and module is not plumbing
+        and module not in fakes.values()
     )
 print(json.dumps(loaded))
 """

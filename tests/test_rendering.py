@@ -3,6 +3,8 @@
 pytest tests/test_rendering.py
 """
 
+from worldwidth.entry import run_stage
+
 import copy
 import json
 import os
@@ -25,7 +27,6 @@ from worldwidth import cli, imports
 from worldwidth.errors import WorldwidthError
 from worldwidth.matrix import Matrix, json_schema, load
 from worldwidth.pipeline import check_rendered, render, rendered_files, write_rendered
-from worldwidth.stage import run_stage
 
 ROOT = Path(__file__).parents[1]
 

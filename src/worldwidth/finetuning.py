@@ -10,6 +10,7 @@ from worldwidth.hardware import in_bfloat16, prepare
 from worldwidth.layout import MODELS
 from worldwidth.matrix import Matrix
 from worldwidth.mixture import finetuning_mixture, validation_mixture
+from worldwidth.model import DecoderConfig
 from worldwidth.publish import train_and_publish_together
 from worldwidth.stored_corpus import StoredCorpus
 from worldwidth.training import Run
@@ -24,9 +25,10 @@ def finetune(matrix: Matrix, names: list[str]) -> Iterator[str]:
     Raises:
         WorldwidthError, OSError: a run diverged or could not be written; raised when the others are done.
     """
-    settings = matrix.selected.finetuning
+    settings, resume_seconds = matrix.selected.finetuning, matrix.selected.execution.resume_seconds
     device = prepare(matrix.selected.hardware)
-    base = load_model(MODELS / "base", "run `dvc repro base`")
+    expected = DecoderConfig.of(matrix.selected, matrix.selected_arch)
+    base = load_model(MODELS / "base", "run `dvc repro base`", expected)
     corpora = {task: StoredCorpus(task) for task in matrix.tasks}
 
     def run(name: str) -> Run:
@@ -46,7 +48,7 @@ def finetune(matrix: Matrix, names: list[str]) -> Iterator[str]:
     for group in [names] if device.type == "cuda" else [[name] for name in names]:
         pairs = [(copy.deepcopy(base), run(name)) for name in group]
         try:
-            yield from train_and_publish_together(pairs, copy_tokenizer(MODELS / "base"))
+            yield from train_and_publish_together(pairs, copy_tokenizer(MODELS / "base"), resume_seconds)
         except (WorldwidthError, OSError) as error:
             errors.append(error)
     if errors:

@@ -15,8 +15,11 @@ SOURCE = Path("src")
 # Values from params.yaml reach a stage as DVC params, so reading and checking them need not count.
 PLUMBING = frozenset(
     f"{PACKAGE}.{module}"
-    for module in ("errors", "imports", "matrix", "matrix_rules", "pipeline", "progress", "stage", "strict_yaml")
-) | {PACKAGE}
+    for module in (
+        "entry", "errors", "imports", "locks", "matrix", "matrix_rules", "pipeline", "progress", "recorded", "stage",
+        "stopping", "strict_yaml",
+    )
+) | {PACKAGE}  # fmt: skip
 
 
 def code_closure(script: Path, root: Path = Path()) -> list[str]:

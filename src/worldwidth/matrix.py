@@ -16,9 +16,10 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from worldwidth.errors import WorldwidthError, nearest
-from worldwidth.strict_yaml import read_yaml
+from worldwidth.strict_yaml import excerpt, read_yaml
 
 PARAMS = Path("params.yaml")
+_LARGEST = 2**20  # characters: a hundred times the file with its three scales
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -29,9 +30,9 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 Range = tuple[Annotated[int, Field(ge=1, le=12)], Annotated[int, Field(ge=1, le=12)]]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Budget = Literal["epochs", "tokens", "flops"]
-Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,31}$")]  # part of names of files, stages and git refs
 TaskName = Name
-ModelName = Annotated[str, Field(pattern="^ftwb[1-9]-[0-9a-z]+$")]
+ModelName = Annotated[str, Field(pattern="^ftwb[1-9]-[0-9a-z]{1,32}$")]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -50,7 +51,7 @@ class World:
     """Which cities there are and where they lie on the flat plane."""
 
     source: Annotated[str, Field(min_length=1)]
-    """``geonames`` (the packaged list) or the path of a GeoNames CSV export."""
+    """``geonames`` (the packaged list) or the path of a GeoNames CSV export in the project's folder."""
     cities: Annotated[int, Field(ge=10, le=30_000)]
     """How many of the most populous cities are taken."""
     min_population: CountOrZero
@@ -172,10 +173,13 @@ class Hardware:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Execution:
-    """How `worldwidth run` spreads the stages over this machine: not tracked, for it changes no result."""
+    """How the stages are run on this machine: not tracked, for it changes no result."""
 
     models_per_job: Count
     """Fine-tuned models that one job trains and evaluates: in one process, and on a GPU as one stacked model."""
+    resume_seconds: Annotated[float, Field(ge=0, le=86_400)] = 10
+    """Seconds between two savings of a training run's state, from which it goes on after a kill. More where saving
+    would take over a hundredth of the time."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -185,7 +189,7 @@ class Scale:
     world: World
     corpus: Corpus
     model: Model
-    archs: Annotated[dict[Name, Arch], Field(min_length=1)]
+    archs: Annotated[dict[Name, Arch], Field(min_length=1, max_length=64)]
     pretraining: Optimization
     finetuning: Finetuning
     evaluation: Evaluation
@@ -207,7 +211,7 @@ class Matrix:
     """The width whose tokens or FLOPs the others get."""
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=2, max_length=32)]
     finetunes: Annotated[dict[ModelName, Annotated[tuple[TaskName, ...], Field(min_length=1)]], Field(min_length=1)]
-    scales: Annotated[dict[Name, Scale], Field(min_length=1)]
+    scales: Annotated[dict[Name, Scale], Field(min_length=1, max_length=64)]
 
     @property
     def selected(self) -> Scale:
@@ -233,17 +237,15 @@ def load(path: Path = PARAMS) -> Matrix:
     """
     from worldwidth.matrix_rules import check  # the rules that span several keys
 
-    values = read_yaml(path)
+    values = read_yaml(path, _LARGEST)
     if not isinstance(values, dict):
-        found = "nothing" if values is None else json.dumps(values, default=str)[:60]
+        found = "nothing" if values is None else excerpt(json.dumps(values, ensure_ascii=False))
         raise WorldwidthError(f"{path}: the top level: found {found}; it must be a mapping")
     try:
         # JSON is the only form in which pydantic is strict and still takes a list for a tuple.
-        matrix = TypeAdapter(Matrix).validate_json(json.dumps(values, default=str))
+        matrix = TypeAdapter(Matrix).validate_json(json.dumps(values))
     except ValidationError as error:
         raise WorldwidthError(f"{path}: {_describe(error)}") from None
-    except (ValueError, RecursionError) as error:
-        raise WorldwidthError(f"{path}: holds a value that cannot be read ({error})") from None
     problem = check(matrix)
     if problem:
         raise WorldwidthError(f"{path}: {problem}")
@@ -275,11 +277,10 @@ def _describe(errors: ValidationError) -> str:
     found_errors: list[Any] = list(errors.errors())
     error = next((e for e in found_errors if e["type"] == "unexpected_keyword_argument"), found_errors[0])
     kind, location = error["type"], [str(part) for part in error["loc"] if part != "[key]"]
-    path = ".".join(location) or "the top level"
+    path = ".".join(map(excerpt, location)) or "the top level"
     if kind == "json_invalid":
         return "holds text that is not valid Unicode"
-    found = json.dumps(error["input"], ensure_ascii=False)
-    found = found if len(found) <= 60 else found[:57] + "..."
+    found = excerpt(json.dumps(error["input"], ensure_ascii=False))
     if kind == "unexpected_keyword_argument":
         allowed = _keys_at(location[:-1])
         return f"{path}: unknown key; allowed here: {', '.join(allowed)}{nearest(location[-1], allowed)}"

@@ -8,13 +8,14 @@ a template that is named but not there, and a clone in which this has not run ye
     python -m worldwidth.offline_plots      # `make env` does it; again after deleting the template
 """
 
+from worldwidth.entry import exit_codes
+
 from pathlib import Path
 
 import vl_convert
 
 from worldwidth.errors import WorldwidthError
 from worldwidth.files import write_text
-from worldwidth.stage import exit_codes
 
 TEMPLATE = Path("plots") / "offline.html"  # below .dvc, from where DVC reads the path
 _MAJOR = "5"  # of the Vega-Lite that DVC's chart templates and those in templates/plots are written in

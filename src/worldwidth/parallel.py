@@ -23,6 +23,7 @@ from worldwidth.locks import only_one
 from worldwidth.matrix import Matrix
 from worldwidth.pipeline import check_rendered
 from worldwidth.stage import scratch_folder
+from worldwidth.stopping import AGAIN, INTERRUPTED, Stopped
 
 
 def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
@@ -94,22 +95,22 @@ def _make(jobs: list[Job], workers: int, gpus: list[str], threads: int, lock: in
         env=environment,
         pass_fds=(lock,),
     )
-    stopped = False
+    stopped = 0
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         nonlocal stopped
-        stopped = True
-        if number == signal.SIGTERM:  # a terminal sends Ctrl-C to make and its jobs by itself
-            process.send_signal(number)
+        stopped = INTERRUPTED if number == signal.SIGINT else AGAIN
+        if number != signal.SIGINT:  # a terminal sends Ctrl-C to make and its jobs by itself
+            process.terminate()  # make passes SIGTERM on, and has another use for SIGUSR1
 
-    handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     try:
         code = process.wait()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
     if stopped and code:  # with 0 all was done before the signal came, or the jobs were started to ignore it
-        raise KeyboardInterrupt
+        raise Stopped(stopped, "what is finished is recorded, and a training under way is saved")
     return code
 
 

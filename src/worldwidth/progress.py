@@ -12,10 +12,14 @@ _SECONDS_BETWEEN_LINES = 15.0
 class Progress:
     """Shows step, loss, tokens a second and the time left."""
 
-    def __init__(self, name: str, steps: int) -> None:
+    def __init__(self, name: str, steps: int, done: int = 0, tokens: int = 0) -> None:
+        """``done`` steps with ``tokens`` tokens were done before, in a process that was stopped."""
         self.name, self.steps = name, steps
+        self._done, self._tokens = done, tokens
         self._started = self._last_line = time.monotonic()
-        self._bar = tqdm(total=steps, desc=name, unit="step", file=sys.stdout) if sys.stdout.isatty() else None
+        self._bar = (
+            tqdm(total=steps, initial=done, desc=name, unit="step", file=sys.stdout) if sys.stdout.isatty() else None
+        )
 
     def __enter__(self) -> "Progress":
         return self
@@ -23,12 +27,13 @@ class Progress:
     def update(self, step: int, tokens: int, loss: float) -> None:
         """Show that ``step`` steps are done."""
         now = time.monotonic()
-        speed = tokens / max(now - self._started, 1e-9)
+        seconds = max(now - self._started, 1e-9)
+        speed = (tokens - self._tokens) / seconds
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
             self._bar.update(step - self._bar.n)
         elif now - self._last_line >= _SECONDS_BETWEEN_LINES or step == self.steps:
-            left = (now - self._started) / step * (self.steps - step)
+            left = seconds / max(step - self._done, 1) * (self.steps - step)
             done = f"{self.name}: step {step:,} of {self.steps:,}"
             print(f"{done}, loss {loss:.3f}, {speed:,.0f} tokens/s, {left:.0f} s left", flush=True)
             self._last_line = now

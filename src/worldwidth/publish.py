@@ -2,86 +2,93 @@
 
 import platform
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from worldwidth.checkpoints import save_model
 from worldwidth.files import replacing_folder, write_json
 from worldwidth.layout import CURVES, MODELS, TIMINGS
 from worldwidth.model import Decoder
+from worldwidth.resume import SavedRun, Saving
 from worldwidth.stage import scratch_folder
+from worldwidth.tensors import save_tensors
 from worldwidth.training import DivergedError, Run, Training, train_together, write_curve
 
 SaveTokenizer = Callable[[Path], None]
 
 
-def train_and_publish(model: Decoder, run: Run, save_tokenizer: SaveTokenizer) -> None:
+def train_and_publish(model: Decoder, run: Run, save_tokenizer: SaveTokenizer, resume_seconds: float) -> None:
     """Train ``model`` and write models/NAME (with steps/STEP inside), the curve and the timing.
 
     Raises:
-        DivergedError: see :func:`train_and_publish_together`.
+        DivergedError, Stopped: see :func:`train_and_publish_together`.
     """
-    for _ in train_and_publish_together([(model, run)], save_tokenizer):
+    for _ in train_and_publish_together([(model, run)], save_tokenizer, resume_seconds):
         pass
 
 
-def train_and_publish_together(pairs: list[tuple[Decoder, Run]], save_tokenizer: SaveTokenizer) -> Iterator[str]:
+def train_and_publish_together(
+    pairs: list[tuple[Decoder, Run]], save_tokenizer: SaveTokenizer, resume_seconds: float
+) -> Iterator[str]:
     """Train models side by side; write the files of each, and yield its name, as soon as its run has ended.
 
-    A model folder appears only when its run is complete. A run that diverges leaves its checkpoints,
-    weights and curve in the scratch folder, and its error says where. A timing is no output: seconds differ from
-    run to run, and results must not.
+    A run that was stopped before goes on from its saved state, and saves it every ``resume_seconds``. A model folder
+    appears only when its run is complete. A run that diverges leaves its checkpoints, weights and curve in the
+    scratch folder, and its error says where. A timing is no output: seconds differ from run to run, and results
+    must not.
 
     Raises:
         DivergedError: a run diverged; raised when the others are done.
+        Stopped: the process was asked to stop; the states are saved.
     """
-    started, errors = time.perf_counter(), list[DivergedError]()
-    with ExitStack() as all_folders:
-        folders: dict[str, Path] = {}
-        closing: dict[str, ExitStack] = {}
-        trainings: list[Training] = []
-        for model, run in pairs:
-            closing[run.name] = all_folders.enter_context(ExitStack())
-            folders[run.name] = closing[run.name].enter_context(replacing_folder(MODELS / run.name))
-            save_checkpoint = partial(_save_checkpoint, model, folders[run.name], save_tokenizer)
-            trainings.append(Training(model, run, save_checkpoint))
-        for training in train_together(trainings):
-            name = training.run.name
-            try:
-                with closing[name]:  # leaving it publishes the folder, or removes it if there was an error
-                    _finish(training, folders[name], save_tokenizer)
-            except DivergedError as error:
-                errors.append(error)
-                continue
-            write_curve(training.curve, CURVES / f"{name}.csv")
-            _write_timing(training, time.perf_counter() - started, len(pairs))
-            yield name
+    errors = list[DivergedError]()
+    with ExitStack() as held:
+        saved_runs = {run.name: held.enter_context(SavedRun(model, run)) for model, run in pairs}
+        saving = Saving(saved_runs, resume_seconds)
+        trainings = [_training(model, run, saved_runs[run.name], save_tokenizer) for model, run in pairs]
+        for training in train_together(trainings, saving):
+            name, saved = training.run.name, saved_runs[training.run.name]
+            if training.error:
+                errors.append(_keep_remains(training, training.error, saved))
+            else:
+                _publish(training, saved, save_tokenizer)
+                _write_timing(training, saved.seconds + saving.elapsed, len(pairs))
+            saved.remove()
+            if not training.error:
+                yield name
     if errors:
         raise errors[0]
 
 
-def _save_checkpoint(model: Decoder, folder: Path, save_tokenizer: SaveTokenizer, step: int) -> None:
-    save_model(model, folder / "steps" / str(step), save_tokenizer)
+def _training(model: Decoder, run: Run, saved: SavedRun, save_tokenizer: SaveTokenizer) -> Training:
+    def save_checkpoint(step: int) -> None:
+        saved.add_checkpoint(step, lambda folder: save_model(model, folder, save_tokenizer))
+
+    return Training(model, run, save_checkpoint, saved.load())
 
 
-def _finish(training: Training, folder: Path, save_tokenizer: SaveTokenizer) -> None:
-    """Complete the folder, or move what a diverged run has left to where it can be looked at."""
-    if not training.error:
+def _publish(training: Training, saved: SavedRun, save_tokenizer: SaveTokenizer) -> None:
+    """Write the run's outs; the model folder appears once it is whole."""
+    name = training.run.name
+    with replacing_folder(MODELS / name) as folder:
+        saved.publish_checkpoints(folder / "steps")
         save_model(training.model, folder, save_tokenizer)
-        return
-    error, remains = training.error, scratch_folder() / "diverged" / training.run.name
+    write_curve(training.curve, CURVES / f"{name}.csv")
+
+
+def _keep_remains(training: Training, error: DivergedError, saved: SavedRun) -> DivergedError:
+    """Move what a diverged run has left to where it can be looked at; return the error that says where."""
+    remains = scratch_folder() / "diverged" / training.run.name
     shutil.rmtree(remains, ignore_errors=True)
-    shutil.copytree(folder, remains)  # the checkpoints from before
+    remains.mkdir(parents=True)
+    saved.publish_checkpoints(remains / "steps")
     write_curve(error.curve, remains / "curve.csv")
     weights = {name: weight.cpu().contiguous() for name, weight in training.model.state_dict().items()}
-    save_file(weights, remains / "weights.safetensors")
-    raise DivergedError(f"{error} (checkpoints, weights and curve: {remains})", error.curve) from None
+    save_tensors(weights, remains / "weights.safetensors", {})
+    return DivergedError(f"{error} (checkpoints, weights and curve: {remains})", error.curve)
 
 
 def _write_timing(training: Training, seconds: float, together: int) -> None:

@@ -1,11 +1,15 @@
 """Training, top to bottom: one loop for pre-training and fine-tuning, one run or several, on a CPU or a GPU."""
 
+from __future__ import annotations
+
 import csv
 import io
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +27,9 @@ from worldwidth.packing import IGNORED, Batch
 from worldwidth.progress import Progress
 from worldwidth.resident import Rows
 from worldwidth.steps import plain_step, resident_step
+
+if TYPE_CHECKING:
+    from worldwidth.resume import Saving
 
 _ADVICE = "; try a lower learning_rate"
 
@@ -63,6 +70,21 @@ class Run:
         yield from itertools.islice(itertools.chain.from_iterable(epochs), self.steps)
 
 
+@dataclass(frozen=True)
+class State:
+    """All that a run under way needs to go on as if it had never stopped.
+
+    There is no state of random numbers: the order of the lines is drawn from a stream named by seed, model and
+    epoch, and nothing else in training is drawn.
+    """
+
+    step: int
+    tokens: int
+    curve: list[CurvePoint]
+    tensors: dict[str, Tensor]
+    """On the CPU: weights, what the optimisers remember, and the losses since the curve's last row."""
+
+
 class DivergedError(WorldwidthError):
     """The loss is no finite number. ``curve`` holds the rows up to there."""
 
@@ -74,18 +96,50 @@ class DivergedError(WorldwidthError):
 class Training:
     """One run under way: its model, optimisers, position and curve."""
 
-    def __init__(self, model: Decoder, run: Run, save_checkpoint: Callable[[int], None]) -> None:
-        """``save_checkpoint`` is called with the step number at step 0 and at the log-spaced checkpoints."""
+    def __init__(
+        self, model: Decoder, run: Run, save_checkpoint: Callable[[int], None], state: State | None = None
+    ) -> None:
+        """Start the run, or go on from ``state``.
+
+        ``save_checkpoint`` is called with the step number at step 0 and at the log-spaced checkpoints.
+        """
         self.model, self.run = model.to(run.device).train(), run
         self.step, self.tokens, self.rate = 0, 0, 0.0
         self.curve: list[CurvePoint] = []
         self.error: DivergedError | None = None
         self._optimizers = build_optimizers(model, run.settings)
-        self._rows = run.rows()
         self._losses: list[Tensor] = []  # read when a row is written, not every step: reading makes a GPU wait
         self._save_checkpoint = save_checkpoint
         self._checkpoints = checkpoint_steps(run.steps, run.settings.checkpoints)
-        save_checkpoint(0)
+        if state is None:
+            save_checkpoint(0)
+        else:
+            self._restore(state)
+        self._rows = itertools.islice(run.rows(), self.step, None)
+
+    def state(self) -> State:
+        """What it takes to go on from here; between two steps only. The tensors may be the run's own: do not change."""
+        tensors = {f"weight.{name}": weight for name, weight in self.model.state_dict().items()}
+        for number, optimizer in enumerate(self._optimizers):
+            for index, values in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer.{number}.{index}.{name}": value for name, value in values.items()}
+        if self._losses:
+            tensors["losses"] = torch.stack(self._losses)
+        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        return State(self.step, self.tokens, list(self.curve), on_cpu)
+
+    def _restore(self, state: State) -> None:
+        self.step, self.tokens, self.curve = state.step, state.tokens, list(state.curve)
+        tensors = {name: tensor.to(self.run.device, copy=True) for name, tensor in state.tensors.items()}
+        self._losses = list(tensors.pop("losses", torch.empty(0)).unbind())
+        weights = {name: tensors.pop(name) for name in list(tensors) if name.startswith("weight.")}
+        self.model.load_state_dict({name.removeprefix("weight."): weight for name, weight in weights.items()})
+        remembered: list[dict[int, dict[str, Tensor]]] = [{} for _ in self._optimizers]
+        for name, tensor in tensors.items():
+            _, number, index, kind = name.split(".")
+            remembered[int(number)].setdefault(int(index), {})[kind] = tensor
+        for optimizer, values in zip(self._optimizers, remembered, strict=True):
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": values})
 
     @property
     def ended(self) -> bool:
@@ -146,30 +200,45 @@ def train(model: Decoder, run: Run, save_checkpoint: Callable[[int], None]) -> l
     return training.curve
 
 
-def train_together(trainings: list[Training]) -> Iterator[Training]:
+def train_together(trainings: list[Training], saving: Saving | None = None) -> Iterator[Training]:
     """Take the runs' steps side by side; yield each run when it has ended, finished or with its ``error``.
 
     Several runs are one stacked model (stack.py): same shapes, device and batch size. One that is done
-    or diverges leaves the stack, and the others go on.
+    or diverges leaves the stack, and the others go on. With ``saving`` their states are saved now and then.
+
+    Raises:
+        Stopped: the process was asked to stop; with ``saving`` only, which has saved the states.
     """
     name = trainings[0].run.name + (f" and {len(trainings) - 1} more" if len(trainings) > 1 else "")
-    with Progress(name, max(training.run.steps for training in trainings)) as progress:
+    steps = max(training.run.steps for training in trainings)
+    with Progress(name, steps, trainings[0].step, sum(training.tokens for training in trainings)) as progress:
         under_way = trainings
         while under_way:
-            on_gpu = under_way[0].run.device.type == "cuda"
-            step = resident_step(under_way) if on_gpu or len(under_way) > 1 else plain_step(under_way[0])
-            while not any(training.ended for training in under_way):
-                rows = [training.begin_step() for training in under_way]
-                for training, mine, loss in zip(under_way, rows, step(rows), strict=True):
-                    try:
-                        training.end_step(loss, int(training.run.mixture.lengths[mine].sum(dtype=np.int64)))
-                    except DivergedError as error:
-                        training.error = error
-                first = under_way[0]
-                if first.curve and first.curve[-1].step == first.step:
-                    progress.update(first.step, sum(training.tokens for training in trainings), first.curve[-1].loss)
+            with saving or nullcontext():
+                _train_until_one_ends(under_way, trainings, saving, progress)
             yield from (training for training in under_way if training.ended)
             under_way = [training for training in under_way if not training.ended]
+
+
+def _train_until_one_ends(
+    under_way: list[Training], all_runs: list[Training], saving: Saving | None, progress: Progress
+) -> None:
+    if any(training.ended for training in under_way):  # it was saved after its last step
+        return
+    on_gpu = under_way[0].run.device.type == "cuda"
+    step = resident_step(under_way) if on_gpu or len(under_way) > 1 else plain_step(under_way[0])
+    while not any(training.ended for training in under_way):
+        rows = [training.begin_step() for training in under_way]
+        for training, mine, loss in zip(under_way, rows, step(rows), strict=True):
+            try:
+                training.end_step(loss, int(training.run.mixture.lengths[mine].sum(dtype=np.int64)))
+            except DivergedError as error:
+                training.error = error
+        first = under_way[0]
+        if first.curve and first.curve[-1].step == first.step:
+            progress.update(first.step, sum(training.tokens for training in all_runs), first.curve[-1].loss)
+        if saving:
+            saving.after_step(under_way)
 
 
 def batch_loss(model: Decoder, batch: Batch) -> Tensor:

@@ -26,6 +26,7 @@ from worldwidth.matrix_rules import check
 from worldwidth.parallel import run_lock
 from worldwidth.pipeline import DVC_YAML, check_rendered
 from worldwidth.stage import scratch_folder
+from worldwidth.stopping import AGAIN, INTERRUPTED, Stopped
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,6 @@ def _python(arguments: list[str], tree: Path) -> str:
         except KeyboardInterrupt:
             process.terminate()
             raise
-    if process.returncode == 130:
-        raise KeyboardInterrupt
+    if process.returncode in (AGAIN, INTERRUPTED):
+        raise Stopped(process.returncode, "what is finished is kept, and a training under way is saved")
     return (last.removeprefix("worldwidth: ") or f"exit code {process.returncode}") if process.returncode else ""

@@ -1,0 +1,126 @@
+"""Being asked to stop: Ctrl-C, SIGTERM and SIGUSR1 end a command with one line and an exit code, not with a traceback.
+
+Batch systems send SIGTERM, or SIGUSR1 if so told, some time before they end a job.
+"""
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+AGAIN = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run me again
+INTERRUPTED = 130  # 128 + SIGINT, as of a shell
+_TO_STOP = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was asked to stop. ``code`` is its exit code, the text says what is left."""
+
+    def __init__(self, code: int, message: str = "nothing half-written is left") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def say_stopped(error: KeyboardInterrupt) -> int:
+    """Print the line that ends a stopped command; return its exit code."""
+    stopped = error if isinstance(error, Stopped) else Stopped(INTERRUPTED)
+    again = "; run the same command again" if stopped.code == AGAIN else ""
+    print(f"worldwidth: stopped; {stopped}{again}", file=sys.stderr)
+    return stopped.code
+
+
+def install() -> None:
+    """From here on a request to stop raises :class:`Stopped`, and none outside a ``with`` shows a traceback.
+
+    For commands only, as the first thing they do: a Ctrl-C may come while torch is being imported.
+    """
+    sys.excepthook = _last_words
+    if threading.current_thread() is threading.main_thread():  # elsewhere Python sets no handlers
+        for number in (signal.SIGINT, *_TO_STOP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # a shell starts background jobs with Ctrl-C ignored
+                signal.signal(number, _raise_stopped)
+
+
+def raise_again() -> None:
+    """Stop now if a request to stop was lost: code in C swallows it while numpy is being imported.
+
+    Raises:
+        Stopped: there was one.
+    """
+    if _requested:
+        raise _requested[0]
+
+
+_requested: list[Stopped] = []
+
+
+def _raise_stopped(number: int, frame: FrameType | None) -> NoReturn:
+    _requested.append(Stopped(_code(number)))
+    raise _requested[-1]
+
+
+def _code(number: int) -> int:
+    return INTERRUPTED if number == signal.SIGINT else AGAIN
+
+
+def _last_words(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What Python does with an error that nobody caught; only two of them are for people."""
+    if isinstance(error, KeyboardInterrupt):
+        code = say_stopped(error)
+    elif isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("worldwidth"):
+        package = error.name.split(".")[0]
+        print(
+            f"worldwidth: the Python package '{package}' is not installed in {sys.prefix}; run `make env` and use "
+            "the programs of .venv/bin",
+            file=sys.stderr,
+        )
+        code = 2
+    else:
+        sys.__excepthook__(kind, error, trace)
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the only way from here to an exit code; every `with` and `finally` has been left already
+
+
+class StopRequest:
+    """Inside its ``with`` a request to stop is only noted, so that work in progress can be saved first.
+
+    A second Ctrl-C stops at once.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._parent = os.getppid()
+        self._handlers: dict[signal.Signals, signal.Handlers] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, *_TO_STOP):
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, self._note)  # type: ignore[assignment]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+        if self._number and error[0] is None:  # it came after the last look
+            raise Stopped(self.code)
+
+    @property
+    def code(self) -> int:
+        """The exit code asked for; 0 as long as nobody has asked.
+
+        A stage whose DVC was killed is asked to stop, too: the next `dvc repro` would start it a second time.
+        """
+        if self._number:
+            return _code(self._number)
+        return AGAIN if "DVC_ROOT" in os.environ and os.getppid() != self._parent else 0
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._number == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._number = number

@@ -1,0 +1,179 @@
+"""Training stages killed under the real DVC, in the work tree, in temporary and in queued experiments.
+
+pytest tests/test_killed.py
+"""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from repository import Repository, stages_run
+from small_study import copy_of, small_study
+
+GOES_ON = re.compile(r"base: goes on after step ([\d,]+) of 1,140")
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """The small study with a pre-training of some ten seconds, up to there. Copy it; do not run it."""
+    made = small_study(tmp_path_factory.mktemp("start"))
+    made.edit("params.yaml", "arch: wide ", "arch: narrow ")
+    made.edit("params.yaml", "num_attention_heads: 2, epochs: 4}", "num_attention_heads: 2, epochs: 60}")
+    made.edit("params.yaml", "models_per_job: 2, resume_seconds: 10", "models_per_job: 2, resume_seconds: 0")
+    made.ok("dvc", "repro", "corpus", "schedule")
+    made.commit("a long pre-training")
+    return made
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(start: Repository, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    made = copy_of(start, tmp_path_factory.mktemp("uninterrupted"))
+    made.ok("dvc", "repro", "base")
+    return outs(made.folder)
+
+
+def outs(folder: Path) -> dict[str, bytes]:
+    """Weights, checkpoints and curve of the base model."""
+    files = [path for path in (folder / "models" / "base").rglob("*") if path.is_file()]
+    files.append(folder / "results" / "training" / "base.csv")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def kill_in_training(made: Repository, number: int, *command: str) -> str:
+    """Start ``command``, send ``number`` to all its processes once the base model's state has been saved anew."""
+    before = state_times(made)
+    process = made.start(*command)
+    for _ in range(1800):
+        if state_times(made) != before:
+            break
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    os.killpg(process.pid, number)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0, output
+    return output
+
+
+def state_times(made: Repository) -> list[int]:
+    states = made.folder.glob(".dvc/tmp/worldwidth/resume/base-*/state.safetensors")
+    return [path.stat().st_mtime_ns for path in states]
+
+
+def steps_before(output: str) -> list[int]:
+    return [int(found.replace(",", "")) for found in GOES_ON.findall(output)]
+
+
+def no_state(made: Repository) -> bool:
+    return list(made.folder.glob(".dvc/tmp/worldwidth/resume/*")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_dvc_repro(number: int, start: Repository, uninterrupted: dict[str, bytes], tmp_path: Path) -> None:
+    made = copy_of(start, tmp_path)
+    output = kill_in_training(made, number, "dvc", "repro", "base")
+    if number == signal.SIGTERM:
+        assert re.search(r"worldwidth: stopped; base is saved after step [\d,]+ of 1,140; run the same command", output)
+    if number == signal.SIGINT:
+        assert re.search(r"worldwidth: stopped; base is saved after step [\d,]+ of 1,140\n", output)
+    assert "Traceback" not in output
+    assert not (made.folder / "models" / "base").exists()
+    if number == signal.SIGKILL:
+        output += kill_in_training(made, number, "dvc", "repro", "base")
+    last = made.ok("dvc", "repro", "base")
+    assert stages_run(last) == ["base"]
+    goes_on_after = steps_before(output + last)
+    assert len(goes_on_after) == (2 if number == signal.SIGKILL else 1)
+    assert goes_on_after == sorted(set(goes_on_after))
+    assert outs(made.folder) == uninterrupted
+    assert no_state(made)
+    assert "base" not in made.changed_stages()
+
+
+def test_dvc_alone_is_killed(start: Repository, uninterrupted: dict[str, bytes], tmp_path: Path) -> None:
+    """The stage outlives its DVC. It must end by itself, and not train beside the one of the next `dvc repro`."""
+    made = copy_of(start, tmp_path)
+    before = state_times(made)
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        process = made.start("dvc", "repro", "base", output=file.fileno())
+    while state_times(made) == before:
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    output = made.ok("dvc", "repro", "base")
+    assert "base is saved after step" in log.read_text()
+    assert len(steps_before(output)) == 1
+    assert outs(made.folder) == uninterrupted
+
+
+def test_worldwidth_run(start: Repository, uninterrupted: dict[str, bytes], tmp_path: Path) -> None:
+    made = copy_of(start, tmp_path)
+    kill_in_training(made, signal.SIGKILL, "worldwidth", "run")
+    process = made.start("worldwidth", "run")
+    before = state_times(made)
+    while state_times(made) == before:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGUSR1)  # to `worldwidth run` alone, as a batch system can be told to
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 75, output
+    assert "worldwidth: stopped; base is saved after step" in output
+    assert "run the same command again" in output
+    assert len(steps_before(output)) == 1
+    output = made.ok("worldwidth", "run")
+    assert len(steps_before(output)) == 1
+    assert outs(made.folder) == uninterrupted
+    assert no_state(made)
+    assert made.changed_stages() == set()
+
+
+def temporary(made: Repository) -> str:
+    """Run a temporary experiment, which is killed; run it again."""
+    kill_in_training(made, signal.SIGKILL, "dvc", "exp", "run", "--temp", "--name", "first", "base")
+    return made.ok("dvc", "exp", "run", "--temp", "--name", "again", "base")
+
+
+def queued(made: Repository) -> str:
+    """The same through DVC's queue, whose worker is killed."""
+    made.ok("dvc", "exp", "run", "--queue", "--name", "first", "base")
+    before = state_times(made)
+    start_worker(made)
+    wait_until(lambda: state_times(made) != before)
+    made.ok("dvc", "queue", "kill", "--force", "first")
+    made.ok("dvc", "queue", "stop", "--kill")
+    made.ok("dvc", "exp", "run", "--queue", "--name", "again", "base")
+    start_worker(made)
+    wait_until(lambda: "again" in made.ok("dvc", "exp", "list", "--name-only"))
+    return made.ok("dvc", "queue", "logs", "again")
+
+
+def start_worker(made: Repository) -> None:
+    """The worker inherits the output, and a pipe would have to be waited for until it ends."""
+    made.start("dvc", "queue", "start", "-j", "1", output=subprocess.DEVNULL).wait()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("run", [temporary, queued], ids=["temp", "queue"])
+def test_an_experiment_in_another_folder(
+    run: Callable[[Repository], str], start: Repository, uninterrupted: dict[str, bytes], tmp_path: Path
+) -> None:
+    """It runs in a folder that is new every time: the state lies in the repository that it came from."""
+    made = copy_of(start, tmp_path)
+    output = run(made)
+    assert len(steps_before(output)) == 1, output
+    assert stages_run(made.ok("dvc", "repro", "base")) == []
+    assert outs(made.folder) == uninterrupted
+    assert no_state(made)
