@@ -7,12 +7,14 @@ Broken files are made from a parsed copy of the real one, or from its text.
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from params_file import AT_EVERY_LEVEL, MISSING, PLACES, SMOKE, TEXT, VALUES, Place, edited, written
+from dvc_yaml import parsed
+from params_file import AT_EVERY_LEVEL, MISSING, PARAMS, PLACES, SMOKE, TEXT, VALUES, Place, edited, written
 from worldwidth.errors import WorldwidthError
 from worldwidth.matrix import load
 
@@ -84,6 +86,8 @@ BAD_VALUES = [
     case("odd head size", (*ARCHS, "wide", "num_attention_heads"), WIDE["hidden_size"], "num_attention_heads: found"),
     case("no archs", ARCHS, {}, "scales.smoke.archs: found {}; it must"),
     case("no scales", ("scales",), {}, "scales"),
+    case("long arch name", (*ARCHS, "x" * 33), WIDE, "scales.smoke.archs.xxx", "not a valid name"),
+    case("long fine-tune name", ("finetunes", "ftwb1-" + "x" * 33), ["angle"], "finetunes.ftwb1-xxx", "not a valid"),
     case("arch name", (*ARCHS, "../x"), WIDE, "scales.smoke.archs.../x: not a valid name"),
     case("scale name", ("scales", "a/b"), VALUES["scales"]["smoke"], "scales.a/b: not a valid name"),
     case("unknown task", ("tasks", 6), "crosing", "tasks.6: found 'crosing'", "did you mean 'crossing'?"),
@@ -131,6 +135,52 @@ def test_a_bad_value_is_named_with_its_place(values: dict[str, Any], expected: t
     assert not re.search("must be (String|Tuple|Dictionary) should", said), "two sentences run into each other"
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("x\n      - /etc/passwd.csv", "x\n    cmd: id #.csv", "${arch}.csv", "x: y.csv", "a;id.csv", "a b.csv"),
+        *(
+            "../x.csv",
+            "data/../../x.csv",
+            "/tmp/x.csv",
+            "~/x.csv",
+            "./x.csv",
+            ".git/x.csv",
+            "data/.dvc/x.csv",
+            "-x.csv",
+        ),
+        *("a//b.csv", "x.csv\n", "x.csv/", ".csv", "C:\\x.csv", "https://example.org/x.csv", "städte.csv", "x.CSV"),
+        pytest.param("x" * 300 + ".csv", id="long"),
+    ],
+)
+def test_a_source_that_is_no_plain_file_of_the_project_is_refused(source: str, tmp_path: Path) -> None:
+    said = complaint(written(tmp_path, edited(((*WORLD, "source"), source))))
+    assert said.startswith("scales.smoke.world.source: found '")
+    assert "allowed: geonames, or a .csv file below the project's folder" in said
+
+
+@pytest.mark.parametrize("source", ["data/cities.csv", "Data/Cities.csv", "data/corpora/x.csv", "results/matrices.csv"])
+def test_a_source_that_the_pipeline_writes_is_refused(source: str, tmp_path: Path) -> None:
+    said = complaint(written(tmp_path, edited(((*WORLD, "source"), source))))
+    assert said.startswith(f"scales.smoke.world.source: found '{source}'; the pipeline writes there itself")
+
+
+@pytest.mark.parametrize("source", ["cities.csv", "data/sources/my_list-2.0.csv", "Lists/A.csv", "1.csv", "true.csv"])
+def test_a_plain_file_is_a_dependency_of_the_cities_stage(source: str, tmp_path: Path) -> None:
+    matrix = load(written(tmp_path, edited(((*WORLD, "source"), source))))
+    assert parsed(matrix)["stages"]["cities"]["deps"][:2] == ["data/checked.txt", source]
+
+
+def test_text_in_dvc_yaml_is_text_whatever_it_holds() -> None:
+    """The rules keep such a source out; were one to come through, it would still be one text in a list."""
+    matrix = load(PARAMS)
+    evil = 'x\n  evil:\n    cmd: id\n#"\\.csv'
+    smoke = replace(matrix.scales["smoke"], world=replace(matrix.scales["smoke"].world, source=evil))
+    stages = parsed(replace(matrix, scales={"smoke": smoke}, scale="smoke"))["stages"]
+    assert stages.keys() == parsed(matrix)["stages"].keys()
+    assert evil in stages["cities"]["deps"]
+
+
 def with_seed(text: str) -> str:
     """The text of params.yaml with another seed line."""
     assert TEXT.count("\nseed: 42 ") == 1
@@ -156,10 +206,27 @@ LINE = with_seed("@@").splitlines().index(next(line for line in with_seed("@@").
         pytest.param(with_seed("seed: *other"), f"line {LINE}: not valid YAML", id="an unknown alias"),
         pytest.param(TEXT + "---\na: 1\n", "not valid YAML", id="two documents"),
         pytest.param(TEXT + "\x01", "not valid YAML", id="a control character"),
-        pytest.param("[" * 5_000, "not valid YAML", id="too deep"),
+        pytest.param("[" * 5_000, "line 1: nested too deep; at most", id="too deep"),
+        pytest.param("- " * 200_000, "line 1: nested too deep", id="so deep that a parser in C crashes"),
         pytest.param(with_seed("seed: " + "9" * 5_000), "", id="a number of 5,000 digits"),
         pytest.param(with_seed("seed: 2020-01-01"), "seed", id="a date"),
-        pytest.param(with_seed("seed: !!binary aGVsbG8="), "seed", id="bytes"),
+        pytest.param(
+            with_seed("seed: !!binary aGVsbG8="), "seed: found b'hello', which YAML reads as bytes", id="bytes"
+        ),
+        pytest.param(with_seed("seed: !!set {a}"), "seed: found {'a'}, which YAML reads as set", id="a set"),
+        pytest.param(with_seed("seed: !!bool x"), "not valid YAML: 'x'", id="a tag that does not fit"),
+        pytest.param(
+            with_seed("seed: 0x" + "f" * 5_000), "seed: found a number of 20,000 bits", id="a huge hexadecimal"
+        ),
+        pytest.param(with_seed("2020-01-01: 1\nseed: 42"), "a key that YAML reads as date", id="a date as key"),
+        pytest.param(with_seed("[1, 2]: 1\nseed: 42"), "a key that YAML reads as tuple", id="a list as key"),
+        pytest.param(with_seed("? {a: 1}\n: 1\nseed: 42"), "found unhashable key", id="a mapping as key"),
+        pytest.param(
+            TEXT.replace("      wide:", "      true:", 1), "smoke.archs: a key that YAML reads as bool", id="yes"
+        ),
+        pytest.param(TEXT.replace("  smoke:", "  null:", 1), "scales: a key that YAML reads as NoneType", id="null"),
+        pytest.param(with_seed('"\\e[31m\\u202e": 1\nseed: 42'), "\\x1b[31m\\u202e: unknown key", id="terminal codes"),
+        pytest.param(TEXT.replace("arch: wide ", 'arch: "\\e[31m" ', 1), "arch: found '\\x1b[31m'", id="and as value"),
         pytest.param(TEXT.replace("tasks: [", "tasks: &t [*t, ", 1), "Circular reference", id="a list within itself"),
         pytest.param(TEXT.encode() + b"\xff", "UTF-8", id="not UTF-8"),
         pytest.param(TEXT.replace("arch: wide ", 'arch: "\\ud800" ', 1), "Unicode", id="half a character"),

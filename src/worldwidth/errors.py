@@ -8,7 +8,8 @@ class WorldwidthError(Exception):
     """Bad input or a missing file, said in one line that names what was found and what is allowed."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message.replace("\r", "\\r").replace("\n", "\\n"))  # what was found may hold line ends
+        # what was found may hold line ends, or what steers a terminal
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from worldwidth.errors import WorldwidthError, nearest
-from worldwidth.lockfile import CODE
+from worldwidth.lockfile import CODE, LOCK
 from worldwidth.matrix import PARAMS, Matrix, load
+from worldwidth.strict_yaml import parse_yaml
 
 NAME = re.compile(r"(?P<arch>[a-z][a-z0-9_]*)-(?P<budget>epochs|tokens|flops)-s(?P<seed>\d+)")
 """What `worldwidth widths` calls its experiments."""
 
 _REF = re.compile(r"refs/exps/(?P<two>[0-9a-f]{2})/(?P<rest>[0-9a-f]{38})/(?P<name>[^/]+)")
-_LoaderInC = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_HASH = re.compile(r"[0-9a-z]+(\.dir)?")
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,18 @@ class Experiment:
     """When it was made, in seconds since 1970."""
 
     def text(self, path: str | Path) -> str | None:
-        """A file of the experiment's commit; None when it is not there."""
+        """A file of the experiment's commit; None when it is not there.
+
+        Raises:
+            WorldwidthError: it is not UTF-8.
+        """
         found = subprocess.run(
-            ["git", "show", f"{self.commit}:{Path(path).as_posix()}"], capture_output=True, text=True, check=False
+            ["git", "show", f"{self.commit}:{Path(path).as_posix()}"], capture_output=True, check=False
         )
-        return found.stdout if found.returncode == 0 else None
+        try:
+            return found.stdout.decode("utf-8") if found.returncode == 0 else None
+        except UnicodeDecodeError as error:
+            raise WorldwidthError(f"{self.name}: its {path} is not UTF-8 text ({error}); {self._remedy}") from None
 
     def table(self, path: Path) -> pd.DataFrame:
         """A CSV table of the experiment's commit.
@@ -61,8 +68,12 @@ class Experiment:
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        """params.yaml as plain values."""
-        values = yaml.load(self.text(PARAMS) or "", Loader=_LoaderInC)  # a SafeLoader: builds no Python objects
+        """params.yaml as plain values.
+
+        Raises:
+            WorldwidthError: it is not YAML.
+        """
+        values = parse_yaml(self.text(PARAMS) or "", f"{self.name}: its {PARAMS}")
         return values if isinstance(values, dict) else {}
 
     @cached_property
@@ -82,23 +93,39 @@ class Experiment:
                 raise WorldwidthError(f"{self.name}: its params.yaml is of another version ({said})") from None
 
     @cached_property
-    def _lock(self) -> dict[str, Any]:
-        values = yaml.load(self.text("dvc.lock") or "", Loader=_LoaderInC)
-        return values.get("stages", {}) if isinstance(values, dict) else {}
+    def _lock(self) -> dict[str, dict[str, dict[str, str]]]:
+        """dvc.lock: stage -> ``deps`` and ``outs`` -> path -> hash.
+
+        Raises:
+            WorldwidthError: it is not as DVC writes it. A hash names a file of the cache, so it must be one.
+        """
+        values = parse_yaml(self.text(LOCK) or "", f"{self.name}: its {LOCK}") or {"stages": {}}
+        try:
+            stages = {
+                name: {kind: {file["path"]: file["md5"] for file in stage.get(kind, [])} for kind in ("deps", "outs")}
+                for name, stage in values["stages"].items()
+            }
+            files = [file for stage in stages.values() for kind in stage.values() for file in kind.items()]
+            sound = all(isinstance(path, str) and _HASH.fullmatch(digest) for path, digest in files)
+        except (KeyError, TypeError, AttributeError):
+            sound = False
+        if not sound:
+            raise WorldwidthError(f"{self.name}: its {LOCK} is not a lock file that DVC wrote; {self._remedy}")
+        return stages
 
     @cached_property
     def outs(self) -> dict[str, str]:
         """Output path -> its hash, from dvc.lock."""
-        return {out["path"]: out["md5"] for stage in self._lock.values() for out in stage.get("outs", [])}
+        return {path: digest for stage in self._lock.values() for path, digest in stage["outs"].items()}
 
     def code(self, without: frozenset[str] = frozenset()) -> dict[str, str]:
         """Source file -> its hash, of all stages but those whose name (before ``@``) is in ``without``."""
         return {
-            dep["path"]: dep["md5"]
+            path: digest
             for name, stage in self._lock.items()
             if name.split("@")[0] not in without
-            for dep in stage.get("deps", [])
-            if dep["path"].split("/")[0] in CODE
+            for path, digest in stage["deps"].items()
+            if path.split("/")[0] in CODE
         }
 
     @property

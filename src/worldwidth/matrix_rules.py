@@ -1,12 +1,18 @@
 """The rules of params.yaml that span several keys. Each returns the first problem as one line, or None."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from worldwidth import tasks
 from worldwidth.compute import training_steps
 from worldwidth.errors import nearest
+from worldwidth.layout import CITIES, CORPORA, CURVES, MODELS, PARTIAL, PLOTS, TIMINGS
 from worldwidth.matrix import Matrix, Scale
+from worldwidth.strict_yaml import excerpt
+
+_CSV_FILE = re.compile(r"(?=.{1,200}$)([A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\.csv")
+_WRITTEN = tuple(f"{path.as_posix()}/" for path in (CITIES, CORPORA, MODELS, CURVES.parent, PLOTS, PARTIAL, TIMINGS))
 
 
 def check(matrix: Matrix) -> str | None:
@@ -31,7 +37,7 @@ def _problems(matrix: Matrix) -> Iterator[str]:
 def _unknown(path: str, found: str, allowed: Iterable[str]) -> Iterator[str]:
     names = list(allowed)
     if found not in names:
-        yield f"{path}: found '{found}'; allowed: {', '.join(names)}{nearest(found, names)}"
+        yield f"{path}: found '{excerpt(found)}'; allowed: {', '.join(names)}{nearest(found, names)}"
 
 
 def _task_problems(matrix: Matrix) -> Iterator[str]:
@@ -63,9 +69,7 @@ def _scale_problems(matrix: Matrix, name: str, scale: Scale) -> Iterator[str]:
             f"{path}.world.id_digits: {world.id_digits} digits give {ids} ids for {total} cities "
             "(cities + atlantis.cities); allowed: more digits or fewer cities"
         )
-    if world.source != "geonames" and not world.source.endswith(".csv"):
-        hint = nearest(world.source, ["geonames"])
-        yield f"{path}.world.source: found '{world.source}'; allowed: geonames, or the path of a .csv file{hint}"
+    yield from _source_problems(f"{path}.world.source", world.source)
     most = world.cities // 2
     for key, (low, high), least in (("hull_cities", corpus.hull_cities, 3), ("tour_cities", corpus.tour_cities, 2)):
         if not least <= low <= high <= most:
@@ -94,6 +98,17 @@ def _scale_problems(matrix: Matrix, name: str, scale: Scale) -> Iterator[str]:
                 f"{path}.archs.{key}.num_attention_heads: found {heads}; hidden_size {width} must be a multiple of "
                 "twice the heads (rotary embeddings turn pairs of channels)"
             )
+
+
+def _source_problems(path: str, source: str) -> Iterator[str]:
+    """It is written into dvc.yaml and copied between work trees: it must stay in the project's folder."""
+    if source != "geonames" and not _CSV_FILE.fullmatch(source):
+        yield (
+            f"{path}: found '{excerpt(source)}'; allowed: geonames, or a .csv file below the project's folder, of "
+            f"letters a to z, digits, _ - . and / only, no part beginning with . or -{nearest(source, ['geonames'])}"
+        )
+    if f"{source.lower()}/".startswith(_WRITTEN):  # small letters: some disks know no others
+        yield f"{path}: found '{excerpt(source)}'; the pipeline writes there itself: keep your own list elsewhere"
 
 
 def _warmup_problems(matrix: Matrix) -> Iterator[str]:

@@ -51,7 +51,7 @@ def render(matrix: Matrix, root: Path = Path()) -> str:
             for stage, files in code.items()
         },
         "task_files": task_files(matrix.tasks),
-        "sources": sorted({s.world.source for s in matrix.scales.values() if s.world.source != "geonames"}),
+        "sources": sorted({json.dumps(s.world.source) for s in matrix.scales.values() if s.world.source != "geonames"}),
     }
     structure = json.dumps([matrix.tasks, list(matrix.finetunes.items()), context["code"], context["sources"]])
     environment = Environment(

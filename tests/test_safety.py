@@ -1,0 +1,390 @@
+"""Nothing that is read can run: no code in files, no names in shell commands, no markup in the report.
+
+    pytest tests/test_safety.py
+
+What params.yaml may hold is in test_matrix_errors.py and test_params_properties.py.
+"""
+
+import ast
+import copy
+import json
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from safetensors.torch import load_file, save_file
+
+from dvc_yaml import ROOT
+from fake_runs import fake_runs
+from test_report import PROVENANCE, Page, page_of
+from worldwidth import results
+from worldwidth.checkpoints import load_model, save_model
+from worldwidth.comparison import compare
+from worldwidth.errors import WorldwidthError
+from worldwidth.experiments import Experiment
+from worldwidth.figures import draw_world
+from worldwidth.files import sha256
+from worldwidth.layout import SCORES
+from worldwidth.matrix import Matrix, load
+from worldwidth.model import Decoder
+from worldwidth.report_charts import inline_svg
+from worldwidth.stored_corpus import StoredCorpus
+from worldwidth.world import City
+
+# --- the code
+
+RUNS_WHAT_IT_READS = {
+    *("pickle", "cPickle", "_pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle", "torch.load", "torch.hub"),
+    *(
+        "eval",
+        "exec",
+        "compile",
+        "__import__",
+        "os.system",
+        "os.popen",
+        "subprocess.getoutput",
+        "subprocess.getstatusoutput",
+    ),
+    *("yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load", "pandas.read_pickle"),
+}
+
+
+def dangers(source: str) -> Iterator[str]:
+    """What in Python source would run what it reads, by its full name however it was imported."""
+    tree = ast.parse(source)
+    full: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            full |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            full |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+
+    def name_of(node: ast.AST) -> str:
+        if isinstance(node, ast.Attribute):
+            return f"{name_of(node.value)}.{node.attr}"
+        return full.get(node.id, node.id) if isinstance(node, ast.Name) else "?"
+
+    for name in full.values():
+        if {name, name.split(".")[0]} & RUNS_WHAT_IT_READS:
+            yield name
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = name_of(node.func)
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        constants = {key: value.value for key, value in given.items() if isinstance(value, ast.Constant)}
+        if name in RUNS_WHAT_IT_READS:
+            yield name
+        if (
+            name.startswith("subprocess.")
+            and ("shell" in given or None in given)
+            and constants.get("shell") is not False
+        ):
+            yield f"{name} with a shell"
+        if (
+            name in ("numpy.load", "numpy.lib.npyio.NpzFile", "numpy.memmap")
+            and constants.get("allow_pickle") is not False
+        ):
+            yield f"{name} with pickles"
+        if constants.get("trust_remote_code", "trust_remote_code" in given) is not False:
+            yield f"{name} with code from elsewhere"
+        if name == "ruamel.yaml.YAML" and constants.get("typ") != "safe":
+            yield f"{name} that is not safe"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from pickle import loads as read",
+        "import torch as t\nt.load(p)",
+        "from torch import load\nload(p)",
+        "import numpy as np\nnp.load(p)",
+        "import numpy as np\nnp.load(p, allow_pickle=True)",
+        "import numpy as np\nnp.lib.npyio.NpzFile(p, allow_pickle=yes)",
+        "import yaml\nyaml.load(text, yaml.Loader)",
+        "from ruamel.yaml import YAML\nYAML().load(text)",
+        "from ruamel.yaml import YAML\nYAML(typ='unsafe').load(text)",
+        "import subprocess as s\ns.run(c, shell=True)",
+        "from subprocess import run\nrun(c, shell=shell)",
+        "import subprocess\nsubprocess.run(c, **options)",
+        "import os\nos.system(c)",
+        "from os import popen\npopen(c)",
+        "eval(text)",
+        "def f():\n    exec(text)",
+        "__import__(name)",
+        "AutoModel.from_pretrained(p, trust_remote_code=True)",
+    ],
+)
+def test_the_search_finds(source: str) -> None:
+    assert list(dangers(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import re\nre.compile('x')",
+        "model.eval()",
+        "import yaml\nyaml.safe_load(text)",
+        "import numpy as np\nnp.load(p, allow_pickle=False)",
+        "from ruamel.yaml import YAML\nYAML(typ='safe').load(text)",
+        "import subprocess\nsubprocess.run(['git', 'show'], shell=False)",
+        "import subprocess\nsubprocess.run(['git', 'show'])",
+    ],
+)
+def test_the_search_leaves_alone(source: str) -> None:
+    assert list(dangers(source)) == []
+
+
+FILES = sorted(path.relative_to(ROOT) for folder in ("src", "stages") for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_no_code_runs_what_it_reads(path: Path) -> None:
+    assert list(dangers((ROOT / path).read_text(encoding="utf-8"))) == []
+
+
+# --- model folders
+
+
+class Touch:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    """A file that is there if any of the traps was sprung."""
+    return tmp_path / "marker"
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, marker: Path, make_decoder: Callable[..., Decoder]) -> Path:
+    """A model folder as others might send it: sound weights, and code in every place that could take some."""
+    folder = tmp_path / "model"
+    save_model(make_decoder("narrow"), folder, lambda _: None)
+    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"auto_map": {"AutoModelForCausalLM": "modeling_evil.Evil"}, "trust_remote_code": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    template = "{{ cycler.__init__.__globals__.os.system('touch " + str(marker) + "') }}"
+    tokenizer = {"auto_map": {"AutoTokenizer": ["modeling_evil.Evil", None]}, "chat_template": template}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    for name in ("modeling_evil.py", "__init__.py", "config.py", "torch.py", "sitecustomize.py"):
+        (folder / name).write_text(f"open({str(marker)!r}, 'w').close()\n")
+    for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt"):
+        (folder / name).write_bytes(pickle.dumps(Touch(marker)))
+    return folder
+
+
+def test_the_trap_works(hostile: Path, marker: Path) -> None:
+    assert not marker.exists()
+    pickle.loads((hostile / "pytorch_model.bin").read_bytes())
+    assert marker.exists()
+
+
+def test_a_hostile_model_folder_runs_nothing(
+    hostile: Path, marker: Path, make_decoder: Callable[..., Decoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(hostile)
+    model = load_model(hostile, "make it again")
+    assert not marker.exists()
+    assert torch.equal(model.embed.weight, make_decoder("narrow").embed.weight)
+
+
+@pytest.mark.parametrize("weights", ["pickle", "none"])
+def test_weights_in_a_pickle_are_no_weights(hostile: Path, marker: Path, weights: str) -> None:
+    (hostile / "model.safetensors").unlink()
+    if weights == "pickle":
+        shutil.copy(hostile / "pytorch_model.bin", hostile / "model.safetensors")
+    with pytest.raises(WorldwidthError, match="make it again") as caught:
+        load_model(hostile, "make it again")
+    assert str(caught.value).isprintable()
+    assert not marker.exists()
+
+
+# --- arrays
+
+
+def test_a_corpus_of_objects_is_refused(
+    smoke_folders: dict[str, Path], tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "distance"
+    shutil.copytree(smoke_folders["cities"] / "distance", folder)
+    path = folder / "world-test.tokens.npy"
+    np.save(path, np.array([Touch(marker)], dtype=object), allow_pickle=True)
+    corpus = StoredCorpus("distance", tmp_path)
+    monkeypatch.setitem(corpus.manifest["sha256"], path.name, sha256(path))  # as whoever plants it would write there
+    with pytest.raises(WorldwidthError, match=r"run `dvc repro corpus@distance`") as caught:
+        corpus.lines("world", "test")
+    assert str(caught.value).isprintable()
+    assert not marker.exists()
+
+
+@pytest.mark.usefixtures("study")
+def test_scores_of_objects_are_refused(marker: Path) -> None:
+    path = SCORES / "base.npz"
+    with np.load(path, allow_pickle=False) as archive:
+        scores = dict(archive)
+    lines = {name: values.size for name, values in scores.items()}
+    trap = np.array([Touch(marker)], dtype=object)
+    np.savez(path, allow_pickle=True, **dict.fromkeys(scores, trap))
+    with pytest.raises(WorldwidthError, match=r"run `dvc repro evaluate@base`") as caught:
+        results.load_scores("base", lines)
+    assert str(caught.value).isprintable()
+    assert not marker.exists()
+
+
+# --- other commits
+
+
+def experiment_of(monkeypatch: pytest.MonkeyPatch, text: str) -> Experiment:
+    """An experiment whose commit has ``text`` in every file."""
+    monkeypatch.setattr(Experiment, "text", lambda self, path: text)
+    return Experiment("wide-epochs-s1", "f" * 40, "b" * 40, 1_700_000_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param("a: !!python/object/apply:os.system [id]", "not valid YAML", id="a Python tag"),
+        pytest.param("- " * 100_000, "nested too deep", id="what overflows the parser's stack"),
+        pytest.param("a: 1\na: 2\n", "stands twice", id="a key twice"),
+        pytest.param("a: [", "not valid YAML", id="no YAML"),
+        pytest.param("a: 2020-01-01", "which YAML reads as date", id="a date"),
+    ],
+)
+def test_broken_yaml_of_an_experiment_is_one_line(monkeypatch: pytest.MonkeyPatch, text: str, reason: str) -> None:
+    experiment = experiment_of(monkeypatch, text)
+    reads: list[Callable[[], Any]] = [lambda: experiment.params, lambda: experiment.outs, experiment.code]
+    for read in reads:
+        with pytest.raises(WorldwidthError, match=reason) as caught:
+            read()
+        assert str(caught.value).startswith("wide-epochs-s1: its ")
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stages: [a]",
+        "stages: {a: {outs: [{path: x, md5: ../../../etc/passwd}]}}",
+        "stages: {a: {outs: [{path: x, md5: ..}]}}",
+        "stages: {a: {outs: [{path: x, md5: 7}]}}",
+        "stages: {a: {outs: [{path: [x], md5: abc}]}}",
+        "stages: {a: {outs: [{path: x}]}}",
+        "stages: {a: {outs: 7}}",
+        "stages: {a: 7}",
+        "[stages]",
+        "other: {}",
+    ],
+)
+def test_a_lock_file_that_dvc_did_not_write_is_one_line(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    with pytest.raises(WorldwidthError, match="is not a lock file that DVC wrote") as caught:
+        _ = experiment_of(monkeypatch, text).outs
+    assert str(caught.value).isprintable()
+
+
+# --- the report and the figures
+
+HOSTILE = '<script>alert("1")</script>&amp;\'"><img src=x onerror=alert(1)>{{ 7*7 }}{% raw %}${x}$x^2$'
+
+
+def unchecked(settings: Any, **changes: Any) -> Any:
+    """Like ``dataclasses.replace`` without the checks of names, which keep such names out long before the report."""
+    changed = copy.copy(settings)
+    vars(changed).update(changes)
+    return changed
+
+
+@pytest.fixture
+def matrix(monkeypatch: pytest.MonkeyPatch) -> Matrix:
+    """Two widths, with markup wherever a name can stand."""
+    monkeypatch.setattr("fake_runs.replace", unchecked)
+    matrix = load(ROOT / "params.yaml")
+    scale = matrix.selected
+    scale = unchecked(
+        scale,
+        archs={HOSTILE: scale.archs["narrow"], "wide": scale.archs["wide"]},
+        world=unchecked(scale.world, source=HOSTILE),
+    )
+    named = unchecked(matrix, arch=HOSTILE, scale=HOSTILE, scales={HOSTILE: scale}, tasks=("distance", "compass"))
+    found: Matrix = unchecked(named, finetunes={f"ftwb1-{HOSTILE}": ("distance",), "ftwb1-4": ("compass",)})
+    return found
+
+
+def test_markup_is_no_name(matrix: Matrix) -> None:
+    with pytest.raises(ValueError, match="should match pattern"):
+        replace(matrix)
+
+
+def test_markup_reaches_the_report_as_text(matrix: Matrix, tmp_path: Path) -> None:
+    comparison = compare(fake_runs(matrix, archs=(HOSTILE, "wide"), seeds=(1, 2)))
+    page = page_of(
+        comparison,
+        tmp_path,
+        params=HOSTILE,
+        machine=HOSTILE,
+        time=HOSTILE,
+        worldwidth_commit=HOSTILE,
+        versions={HOSTILE: HOSTILE},
+        experiments=[{"name": HOSTILE, "commit": HOSTILE}, *PROVENANCE["experiments"]],
+    )
+    assert_only_text(page)
+    assert page.html.count("&lt;script&gt;") >= 20
+    assert page.text.count(HOSTILE) >= 10
+    assert page.table("The widths: all that differs between them by construction").row(HOSTILE)
+
+
+def assert_only_text(page: Page) -> None:
+    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    assert not [name for _, found in page.tags for name in found if name.startswith("on")]
+    assert "<script" not in page.html.lower()
+    assert "{{ 7*7 }}" in page.text, "Jinja does not read what was filled in"
+
+
+def test_markup_in_a_chart_is_text(tmp_path: Path) -> None:
+    text = '<script>alert("1")</script>&'
+    figure, axes = plt.subplots()
+    axes.set_title(text)
+    axes.plot([1, 2], label='"><img src=x>')
+    axes.legend()
+    page = Page(f"<p>{inline_svg(figure, 'chart', text + chr(34))}</p>")
+    plt.close(figure)
+    assert text in page.text
+    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    assert page.attributes("aria-label") == [text + '"']
+
+
+def test_names_of_cities_are_not_drawn(tmp_path: Path) -> None:
+    """A name such as $\\frac$ would stop matplotlib."""
+    cities = [
+        City(
+            geonameid=i,
+            name="$\\frac$ <script>",
+            country_code="$\\x$",
+            region=region,
+            population=1,
+            x=i,
+            y=i,
+            city_id=i,
+            is_atlantis=region == "Atlantis",
+        )
+        for i, region in enumerate(["Other", "Atlantis"])
+    ]
+    figure = draw_world(cities, "The world")
+    figure.savefig(tmp_path / "world.png")
+    plt.close(figure)
+    assert (tmp_path / "world.png").stat().st_size > 0
