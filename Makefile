@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 READY := $(VENV)/.ready
 
-.PHONY: help repro widths compare test plan render check lint format bench experiments env clean
+.PHONY: help repro widths compare test plan render check doctor lint format bench experiments env clean
 
 ## show this help
 help:
@@ -44,6 +44,10 @@ render: $(READY)
 ## does dvc.yaml match params.yaml, and dvc.lock this code and these results?
 check: $(READY)
 	worldwidth check --lock
+
+## what is wrong with this project on this machine, and the commands that mend it; works without the environment, too
+doctor:
+	@PYTHONPATH=src $$(test -x $(BIN)/python && echo python || echo $(PYTHON)) -m worldwidth.doctor
 
 ## lint, format check and types
 lint: $(READY)

@@ -1,12 +1,15 @@
 """The command line: `worldwidth render | check | plan | run | widths | compare | ...`. `worldwidth -h` explains."""
 
+from worldwidth.entry import exit_codes
+
 import argparse
-import signal
 import sys
+from typing import TYPE_CHECKING
 
 from worldwidth.errors import WorldwidthError
-from worldwidth.matrix import load
-from worldwidth.stage import exit_codes
+
+if TYPE_CHECKING:
+    from worldwidth.matrix import Matrix
 
 
 def main() -> None:
@@ -34,6 +37,10 @@ def _parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="stages, steps, tokens, FLOPs and disk; what will run and why")
     plan.add_argument("--json", action="store_true", help="the same as JSON")
     plan.set_defaults(run=_plan)
+
+    doctor = commands.add_parser("doctor", help="what is wrong here, and the command that mends it; changes nothing")
+    doctor.add_argument("--json", action="store_true", help="the same as JSON")
+    doctor.set_defaults(run=_doctor)
 
     run = commands.add_parser("run", help="bring everything up to date, several stages at a time")
     run.add_argument(
@@ -75,10 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _matrix() -> "Matrix":
+    from worldwidth.matrix import load
+
+    return load()
+
+
 def _render(arguments: argparse.Namespace) -> None:
     from worldwidth.pipeline import stale_files, write_rendered
 
-    matrix = load()
+    matrix = _matrix()
     if arguments.check:
         stale = ", ".join(map(str, stale_files(matrix)))
         if stale:
@@ -93,7 +106,7 @@ def _check(arguments: argparse.Namespace) -> None:
     from worldwidth.lockfile import check_lock
     from worldwidth.pipeline import check_rendered
 
-    matrix = load()
+    matrix = _matrix()
     check_rendered(matrix)
     print("params.yaml is sound, and dvc.yaml is its rendering")
     if arguments.lock:
@@ -104,7 +117,13 @@ def _check(arguments: argparse.Namespace) -> None:
 def _plan(arguments: argparse.Namespace) -> None:
     from worldwidth.plan import print_plan
 
-    print_plan(load(), as_json=arguments.json)
+    print_plan(_matrix(), as_json=arguments.json)
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from worldwidth.doctor.examination import run_doctor
+
+    run_doctor(as_json=arguments.json)
 
 
 def _count(text: str) -> int:
@@ -123,7 +142,7 @@ def _names(text: str) -> list[str]:
 def _run(arguments: argparse.Namespace) -> None:
     from worldwidth.parallel import run_study
 
-    run_study(load(), arguments.jobs, arguments.gpus)
+    run_study(_matrix(), arguments.jobs, arguments.gpus)
 
 
 def _seed(text: str) -> int:
@@ -135,23 +154,21 @@ def _seed(text: str) -> int:
 def _widths(arguments: argparse.Namespace) -> None:
     from worldwidth.widths import run_widths
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # pass it on to the run that is going on
-    run_widths(load(), arguments.archs, arguments.seeds, arguments.budgets, arguments.jobs)
+    run_widths(_matrix(), arguments.archs, arguments.seeds, arguments.budgets, arguments.jobs)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
     from worldwidth.comparing import run_compare
 
-    run_compare(load(), arguments.experiments, [(arch, other) for arch, other in arguments.pair])
+    run_compare(_matrix(), arguments.experiments, [(arch, other) for arch, other in arguments.pair])
 
 
 def _job(arguments: argparse.Namespace) -> None:
     from worldwidth.gpus import claim_gpu
     from worldwidth.job import run_job
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as after Ctrl-C: what is finished is recorded
     claimed = claim_gpu(arguments.gpus) if arguments.gpus else None
-    run_job(load(), arguments.stages)
+    run_job(_matrix(), arguments.stages)
     if claimed:
         claimed.close()
 
@@ -159,13 +176,13 @@ def _job(arguments: argparse.Namespace) -> None:
 def _sample(arguments: argparse.Namespace) -> None:
     from worldwidth.sample import print_sample
 
-    print_sample(load(), arguments.task, arguments.population, arguments.split, arguments.n, as_json=arguments.json)
+    print_sample(_matrix(), arguments.task, arguments.population, arguments.split, arguments.n, as_json=arguments.json)
 
 
 def _plots(arguments: argparse.Namespace) -> None:
     from worldwidth.partial import draw_partial
 
-    draw_partial(load())
+    draw_partial(_matrix())
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class WidthPlan:
 def study_plan(matrix: Matrix, lines: LineSizes) -> list[StagePlan]:
     """Every stage in the order in which it would run, with its size and DVC's answer."""
     check_rendered(matrix)
-    sizes = _stage_sizes(matrix, lines)
+    sizes = stage_sizes(matrix, lines)
     return [_with_sizes(answer, sizes.get(answer.stage, {})) for answer in forecast()]
 
 
@@ -57,7 +57,7 @@ def _with_sizes(answer: Forecast, sizes: dict[str, int]) -> StagePlan:
     return StagePlan(answer.stage, answer.state, answer.reason, **sizes)
 
 
-def _stage_sizes(matrix: Matrix, lines: LineSizes) -> dict[str, dict[str, int]]:
+def stage_sizes(matrix: Matrix, lines: LineSizes) -> dict[str, dict[str, int]]:
     """stage -> steps, tokens, flops, bytes of what it writes."""
     scale = matrix.selected
     lengths, line_bytes = lines
