@@ -1,0 +1,74 @@
+"""What the tests of faults share: a finished small study, its stage scripts run by themselves, and code injected."""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from repository import Repository
+from small_study import small_study
+
+FOLDERS = ("data", "models", "results", "plots")
+
+
+@lru_cache(maxsize=1)
+def finished_study(folder: Path) -> Repository:
+    """The small study below ``folder``, run by `worldwidth run` and committed, once. Copy it; do not change it."""
+    (folder / "finished").mkdir()
+    made = small_study(folder / "finished")
+    made.ok("worldwidth", "run")
+    made.commit("the study")
+    return made
+
+
+def products(repository: Repository) -> dict[str, bytes]:
+    """Every file that the stages have written, half-written ones included; DVC's own .gitignore left out."""
+    files = [path for folder in FOLDERS for path in (repository.folder / folder).rglob("*") if path.is_file()]
+    wanted = [path for path in files if path.name != ".gitignore"]
+    return {path.relative_to(repository.folder).as_posix(): path.read_bytes() for path in wanted}
+
+
+def run_stage(
+    repository: Repository, *words: str, file_size: int | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """`python stages/...` as dvc.yaml has it; ``file_size`` is the most bytes that a file may get."""
+
+    def limit() -> None:
+        if file_size is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+
+    return subprocess.run(
+        [sys.executable, f"stages/{words[0]}.py", *words[1:]],
+        cwd=repository.folder,
+        env=os.environ | {"PYTHONPATH": "src", "PYTHONWARNINGS": "error", **environment},
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+    )
+
+
+def inject(repository: Repository, code: str) -> None:
+    """Let every Python process of the stages run ``code`` before anything else."""
+    (repository.folder / "src" / "sitecustomize.py").write_text(code)
+
+
+def heal(repository: Repository) -> None:
+    """Take back what :func:`inject` did."""
+    (repository.folder / "src" / "sitecustomize.py").unlink()
+
+
+def change(path: Path, edit: Callable[[bytes], bytes]) -> None:
+    """Other bytes in a file, which may be write-protected and linked to DVC's cache."""
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(edit(content))
+
+
+def flip(path: Path, at: int | None = None) -> None:
+    """One wrong bit; in the middle if not told where."""
+    whole = path.read_bytes()
+    place = len(whole) // 2 if at is None else at
+    change(path, lambda content: content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
