@@ -519,6 +519,15 @@ def test_processes_that_dvc_remembers(repository: Repository) -> None:
         runner.kill()
         foreign.communicate()
         runner.communicate()
+    zombie = repository.start("true", output=subprocess.DEVNULL)
+    remember(zombie)
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    assert "blocked by" in repository.run("dvc", "repro", "base").stderr
+    finding = found(check_dvc, "DVC's locks")
+    assert "(dead, but not reaped)" in finding.found
+    mend(repository, finding)
+    assert faults(check_dvc) == []
+    zombie.wait()
     Path(".dvc/tmp/rwlock").write_text("{")
     finding = found(check_dvc, "DVC's locks")
     assert finding.state == "problem"

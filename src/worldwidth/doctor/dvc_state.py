@@ -95,6 +95,8 @@ def _command_line(pid: int) -> str:
 
     try:
         return " ".join(psutil.Process(pid).cmdline()) or "?"
+    except psutil.ZombieProcess:  # in a container whose first process reaps none it stays one, and DVC thinks it lives
+        return "dead, but not reaped"
     except psutil.NoSuchProcess:
         return ""
     except psutil.AccessDenied:
