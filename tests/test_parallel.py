@@ -126,17 +126,21 @@ def temporary_files(repository: Repository) -> list[Path]:
     return [path for folder in ("data", "models", "results") for path in (repository.folder / folder).rglob(".*.tmp")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("number", "to_all"),
+    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM to all"],
+)
 def test_a_stopped_run_goes_on_where_it_was(
-    number: signal.Signals, start: Repository, serial: Repository, tmp_path: Path
+    number: signal.Signals, to_all: bool, start: Repository, serial: Repository, tmp_path: Path
 ) -> None:
     made = copy_of(start, tmp_path)
     process = made.start("worldwidth", "run")
     wait_for(process, made.folder / "models" / "base")
-    if number == signal.SIGINT:
-        os.killpg(process.pid, number)  # as a terminal does
+    if to_all:
+        os.killpg(process.pid, number)  # as a terminal and many batch systems do
     else:
-        process.send_signal(number)  # as a batch system does
+        process.send_signal(number)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == (130 if number == signal.SIGINT else 75), output
     assert "Traceback" not in output

@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 import threading
+import time
 from types import FrameType, TracebackType
-from typing import NoReturn
 
 AGAIN = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run me again
 INTERRUPTED = 130  # 128 + SIGINT, as of a shell
 _TO_STOP = (signal.SIGTERM, signal.SIGUSR1)
+_REPEATED_WITHIN = 10.0  # seconds
 
 
 class Stopped(KeyboardInterrupt):
@@ -49,16 +50,27 @@ def raise_again() -> None:
     Raises:
         Stopped: there was one.
     """
-    if _requested:
-        raise _requested[0]
+    if _requests:
+        raise Stopped(_code(_requests[-1][0]))
 
 
-_requested: list[Stopped] = []
+_requests: list[tuple[int, float]] = []
+"""Signal and time, in seconds of a clock that only goes forward, of every request heard."""
 
 
-def _raise_stopped(number: int, frame: FrameType | None) -> NoReturn:
-    _requested.append(Stopped(_code(number)))
-    raise _requested[-1]
+def _raise_stopped(number: int, frame: FrameType | None) -> None:
+    if not _is_repeated(number):
+        raise Stopped(_code(number))
+
+
+def _is_repeated(number: int) -> bool:
+    """Whether this is one request heard twice: a batch system tells all processes, and make passes it on to its jobs.
+
+    What is under way then is the tidying up, which must not be stopped. A second Ctrl-C is a request of its own.
+    """
+    now = time.monotonic()
+    _requests.append((number, now))
+    return number != signal.SIGINT and any(now - before < _REPEATED_WITHIN for _, before in _requests[:-1])
 
 
 def _code(number: int) -> int:
@@ -123,4 +135,5 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._number == number == signal.SIGINT:
             raise KeyboardInterrupt
+        _requests.append((number, time.monotonic()))
         self._number = number

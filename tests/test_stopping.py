@@ -1,0 +1,87 @@
+"""Requests to stop: heard once, lost, repeated. pytest tests/test_stopping.py"""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """if True:
+    from worldwidth.entry import exit_codes
+
+    import sys, time
+    with exit_codes():
+        try:
+            print("begun", flush=True)
+            time.sleep(60)
+        finally:
+            print("tidying up", flush=True)
+            time.sleep(1)
+            print("tidy", flush=True)
+"""
+
+
+def signalled(*numbers: signal.Signals) -> tuple[int, str, str]:
+    """Exit code, output and errors of the program after one signal and, while it tidies up, the others."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    seen = process.stdout.readline()
+    for i, number in enumerate(numbers, start=1):
+        process.send_signal(number)
+        if i < len(numbers):
+            seen += process.stdout.readline()
+            time.sleep(0.2)
+    output, errors = process.communicate(timeout=30)
+    return process.returncode, seen + output, errors
+
+
+AGAIN = "worldwidth: stopped; nothing half-written is left; run the same command again\n"
+WHOLE = "begun\ntidying up\ntidy\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_request_passed_on_twice_does_not_stop_the_tidying_up(number: signal.Signals) -> None:
+    """To all processes of a job at once, and once more by make."""
+    assert signalled(number) == (75, WHOLE, AGAIN)
+    assert signalled(number, signal.SIGTERM) == (75, WHOLE, AGAIN)
+
+
+def test_a_second_ctrl_c_does() -> None:
+    line = "worldwidth: stopped; nothing half-written is left\n"
+    assert signalled(signal.SIGINT) == (130, WHOLE, line)
+    assert signalled(signal.SIGINT, signal.SIGINT) == (130, "begun\ntidying up\n", line)
+
+
+def test_a_command_in_the_background_of_a_shell_does_not_hear_ctrl_c() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.terminate()
+    assert process.wait(10) == 75
+    process.stdout.close()
+
+
+def test_importing_the_package_changes_no_handler(tmp_path: Path) -> None:
+    """Only commands do: a notebook that trains keeps its own."""
+    program = (
+        "import signal, sys, worldwidth.training, worldwidth.publish as p\n"
+        "print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, sys.excepthook is sys.__excepthook__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "True True\n", done.stderr
