@@ -23,6 +23,23 @@ PROGRAM = """if True:
 """
 
 
+DELETING = """if True:
+    from worldwidth.entry import exit_codes
+
+    import time
+
+    class Slow:
+        def __del__(self):
+            print("begun", flush=True)
+            time.sleep(1)
+
+    with exit_codes():
+        slow = Slow()
+        del slow
+        time.sleep(60)
+"""
+
+
 def signalled(*numbers: signal.Signals) -> tuple[int, str, str]:
     """Exit code, output and errors of the program after one signal and, while it tidies up, the others."""
     process = subprocess.Popen(
@@ -75,6 +92,25 @@ def test_a_command_in_the_background_of_a_shell_does_not_hear_ctrl_c() -> None:
     process.terminate()
     assert process.wait(10) == 75
     process.stdout.close()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_request_while_an_object_is_being_deleted_is_not_lost(number: signal.Signals, code: int) -> None:
+    """Python ignores what is raised there."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", DELETING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(number)
+    errors = process.communicate(timeout=30)[1]
+    assert process.returncode == code
+    assert errors.startswith("worldwidth: stopped; nothing half-written is left")
+    assert errors.count("\n") == 1
 
 
 def test_importing_the_package_changes_no_handler(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import NoReturn
 
 AGAIN = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run me again
 INTERRUPTED = 130  # 128 + SIGINT, as of a shell
@@ -38,10 +40,12 @@ def install() -> None:
     For commands only, as the first thing they do: a Ctrl-C may come while torch is being imported.
     """
     sys.excepthook = _last_words
+    sys.unraisablehook = _not_losing(sys.unraisablehook)
     if threading.current_thread() is threading.main_thread():  # elsewhere Python sets no handlers
         for number in (signal.SIGINT, *_TO_STOP):
             if signal.getsignal(number) != signal.SIG_IGN:  # a shell starts background jobs with Ctrl-C ignored
                 signal.signal(number, _raise_stopped)
+        signal.signal(signal.SIGALRM, _raise_lost)
 
 
 def raise_again() -> None:
@@ -61,6 +65,22 @@ _requests: list[tuple[int, float]] = []
 def _raise_stopped(number: int, frame: FrameType | None) -> None:
     if not _is_repeated(number):
         raise Stopped(_code(number))
+
+
+def _not_losing(hook: Callable[["sys.UnraisableHookArgs"], object]) -> Callable[["sys.UnraisableHookArgs"], object]:
+    """``hook``, but a request to stop, which Python drops while an object is being deleted, is raised just after."""
+
+    def not_lost(found: "sys.UnraisableHookArgs") -> None:
+        if isinstance(found.exc_value, KeyboardInterrupt) and _requests:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        else:
+            hook(found)
+
+    return not_lost
+
+
+def _raise_lost(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped(_code(_requests[-1][0]))
 
 
 def _is_repeated(number: int) -> bool:
