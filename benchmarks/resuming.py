@@ -1,10 +1,11 @@
 """What it costs to be able to go on after a kill: time and disk of the saved states, and training with and without."""
 
+import io
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -60,7 +61,8 @@ def _state(study: Study, scale: str, arch: str, rounds: int) -> dict[str, float]
         hashes.append(_seconds(lambda: identity(training.model, training.run)))
         with SavedRun(training.model, training.run) as saved:
             saves.append(_seconds(lambda saved=saved: saved.save(training, 0.0)))  # type: ignore[misc]
-            reads.append(_seconds(saved.load))
+            with redirect_stdout(io.StringIO()):  # it says where it goes on
+                reads.append(_seconds(saved.load))
             size = (saved.folder / STATE).stat().st_size
             saved.remove()
     between = max(between, 100 * median(saves))

@@ -112,6 +112,31 @@ def test_a_stage_that_fails_stops_only_what_hangs_on_it(start: Repository, seria
     assert_as(serial, made)
 
 
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.7])
+def test_a_lock_file_that_was_cut_off_is_made_again(part: float, finished: Repository, serial: Repository) -> None:
+    """DVC writes it in place: a kill may come then."""
+    path = finished.folder / "dvc.lock"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))].rsplit(b"\n", 1)[0] + b"\n    outs:\n    - pa" * bool(part))
+    refused = finished.run("dvc", "repro")
+    assert refused.returncode == 255
+    assert "dvc.lock" in refused.stderr
+    output = finished.ok("worldwidth", "run")
+    assert "dvc.lock was cut off, as by a kill while DVC wrote it" in output
+    assert ": step " not in output
+    assert_as(serial, finished)
+
+
+def test_a_lock_file_with_a_conflict_is_left_alone(finished: Repository) -> None:
+    conflict = "<<<<<<< HEAD\nschema: '2.0'\n=======\n>>>>>>> other\n"
+    (finished.folder / "dvc.lock").unlink()
+    (finished.folder / "dvc.lock").write_text(conflict)
+    refused = finished.run("worldwidth", "run")
+    assert refused.returncode == 2
+    assert refused.stderr == "worldwidth: dvc.lock: holds conflict markers; `worldwidth doctor` says what to do\n"
+    assert finished.read("dvc.lock") == conflict
+
+
 def wait_for(process: subprocess.Popen[str], path: Path) -> None:
     """Until ``path`` is there; it must come while the run is going on."""
     for _ in range(1200):
