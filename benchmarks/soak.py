@@ -50,7 +50,7 @@ class Life:
     life: int
     command: str
     signal: str
-    """Empty for one that ended by itself: at the end, or at once with 255 when DVC could not read its dvc.lock."""
+    """Empty for one that ended by itself: at the end, or at once with 255 over what DVC had half written."""
     seconds: float
     """From the start to the signal, or to the end."""
     exit_code: int
@@ -135,8 +135,9 @@ def _until_done(soak: Soak, tree: Path, moments: random.Random) -> Iterator[Life
         assert "Traceback" not in output, output
         exit_code = process.returncode
         yield Life(soak.name, number_of_life, " ".join(command), used, took, exit_code, resumed, done)
-        cut_off = "dvc.lock" in output  # a kill while DVC wrote it: `dvc repro` stops, `worldwidth run` makes it again
-        if exit_code and not used and not cut_off:
+        # a kill while DVC wrote dvc.lock or its run cache: `dvc repro` stops, `worldwidth run` mends that
+        half_written = "dvc.lock" in output or "not 'NoneType'" in output
+        if exit_code and not used and not half_written:
             raise SystemExit(f"it ended by itself with {exit_code}:\n{output}")
 
 

@@ -127,6 +127,19 @@ def test_a_lock_file_that_was_cut_off_is_made_again(part: float, finished: Repos
     assert_as(serial, finished)
 
 
+def test_an_empty_folder_in_the_run_cache_is_no_hindrance(finished: Repository, serial: Repository) -> None:
+    """DVC makes the folder of an entry, then the file: a kill between the two makes it fail for ever."""
+    (finished.folder / "dvc.lock").unlink()
+    entries = list((finished.folder / ".dvc" / "cache" / "runs").glob("*/*/*"))
+    for entry in entries:
+        entry.unlink()
+    refused = finished.run("dvc", "repro")
+    assert refused.returncode == 255
+    assert "not 'NoneType'" in refused.stderr
+    finished.ok("worldwidth", "run")
+    assert_as(serial, finished)
+
+
 def test_a_lock_file_with_a_conflict_is_left_alone(finished: Repository) -> None:
     conflict = "<<<<<<< HEAD\nschema: '2.0'\n=======\n>>>>>>> other\n"
     (finished.folder / "dvc.lock").unlink()

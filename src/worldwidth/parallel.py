@@ -44,6 +44,7 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
     threads = matrix.selected.hardware.threads
     workers = count_workers(jobs, gpus, len(os.sched_getaffinity(0)) // threads)
     with only_one(run_lock(), "another `worldwidth run` is going on here: wait for it, or stop it") as lock:
+        _tidy_run_cache()
         before = _forecast_of_a_whole_lock()
         to_do = {answer.stage for answer in before if answer.state != UP_TO_DATE}
         if not to_do:
@@ -58,6 +59,14 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
         if code:
             raise WorldwidthError(_left_over(forecast(), code))
     print(f"all stages are up to date after {time.monotonic() - started:.0f} s")
+
+
+def _tidy_run_cache() -> None:
+    """Remove empty folders of DVC's run cache: a kill between folder and file leaves one, over which DVC fails."""
+    with open_repo() as repo:
+        for folder in Path(repo.stage_cache.cache_dir).glob("*/*"):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _forecast_of_a_whole_lock() -> list[Forecast]:
