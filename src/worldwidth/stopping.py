@@ -54,9 +54,12 @@ def raise_again() -> None:
     Raises:
         Stopped: there was one.
     """
-    if _requests:
-        raise Stopped(_code(_requests[-1][0]))
+    if _raised:
+        raise Stopped(_code(_raised[-1]))
 
+
+_raised: list[int] = []
+"""Signals that have raised :class:`Stopped`, whatever became of it."""
 
 _requests: list[tuple[int, float]] = []
 """Signal and time, in seconds of a clock that only goes forward, of every request heard."""
@@ -64,6 +67,7 @@ _requests: list[tuple[int, float]] = []
 
 def _raise_stopped(number: int, frame: FrameType | None) -> None:
     if not _is_repeated(number):
+        _raised.append(number)
         raise Stopped(_code(number))
 
 
