@@ -35,11 +35,7 @@ def one_after_another(path: Path, message: str) -> Iterator[None]:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                print(message, flush=True)
-                fcntl.flock(file, fcntl.LOCK_EX)
+            _wait_for(file, message)
             if _is_at(file, path):
                 yield
                 return
@@ -69,8 +65,13 @@ def wait_until_free(path: Path, message: str) -> None:
     """Return once nobody holds the lock at ``path``; print ``message`` if that takes waiting."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            print(message, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
+        _wait_for(file, message)
+
+
+def _wait_for(file: IO[str], message: str) -> None:
+    """Lock the open ``file``; print ``message`` if that takes waiting."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        print(message, flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
