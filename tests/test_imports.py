@@ -107,8 +107,9 @@ def test_no_import_escapes_the_closure() -> None:
 LISTING = """
 import importlib, json, runpy, sys, types
 # in the place of plumbing: what only it imports is not a stage's own
-fakes = {name: types.ModuleType(f"worldwidth.{name}") for name in ("entry", "stage")}
-fakes["entry"].run_stage = fakes["stage"].known_model = fakes["stage"].scratch_folder = None
+fakes = {name: types.ModuleType(f"worldwidth.{name}") for name in ("entry", "recorded", "stage")}
+fakes["entry"].run_stage = fakes["recorded"].refuse_unrecorded = None
+fakes["stage"].known_model = fakes["stage"].scratch_folder = None
 loaded = {}
 for script in sys.argv[1].split(","):
     for name in [name for name in sys.modules if name.split(".")[0] == "worldwidth"]:

@@ -3,16 +3,14 @@
 DVC trusts a write-protected object of its cache unseen, and links it into the work tree.
 """
 
-import hashlib
 import os
 from functools import cache
 from pathlib import Path
 
 from worldwidth.errors import WorldwidthError
 from worldwidth.files import OR_DOCTOR
+from worldwidth.lockfile import LOCK, md5
 from worldwidth.strict_yaml import read_yaml
-
-_LOCK = Path("dvc.lock")
 
 
 def refuse_unrecorded(path: Path, remedy: str) -> None:
@@ -24,12 +22,12 @@ def refuse_unrecorded(path: Path, remedy: str) -> None:
     if "DVC_STAGE" not in os.environ or not path.is_file():
         return
     wanted = recorded().get(path.as_posix())
-    if wanted and wanted != hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest():
-        raise WorldwidthError(f"{path}: not what its stage wrote, says {_LOCK} (damaged file); {remedy}{OR_DOCTOR}")
+    if wanted and wanted != md5(path):
+        raise WorldwidthError(f"{path}: not what its stage wrote, says {LOCK} (damaged file); {remedy}{OR_DOCTOR}")
 
 
 @cache
 def recorded() -> dict[str, str]:
     """Path -> MD5 of every out. What the stages before have written stands in the file when a stage starts."""
-    stages = read_yaml(_LOCK)["stages"].values() if _LOCK.is_file() else ()
+    stages = read_yaml(LOCK)["stages"].values() if LOCK.is_file() else ()
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
