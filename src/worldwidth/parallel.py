@@ -18,8 +18,8 @@ from worldwidth.errors import WorldwidthError
 from worldwidth.files import write_text
 from worldwidth.forecast import CACHED, UP_TO_DATE, Forecast, forecast, open_repo
 from worldwidth.gpus import visible_gpus
+from worldwidth.half_written import forecast_of_a_whole_lock, remove_empty_entries
 from worldwidth.jobs import Job, group_stages, makefile, plan_jobs
-from worldwidth.lockfile import LOCK
 from worldwidth.locks import only_one
 from worldwidth.matrix import Matrix
 from worldwidth.pipeline import check_rendered
@@ -44,8 +44,8 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
     threads = matrix.selected.hardware.threads
     workers = count_workers(jobs, gpus, len(os.sched_getaffinity(0)) // threads)
     with only_one(run_lock(), "another `worldwidth run` is going on here: wait for it, or stop it") as lock:
-        _tidy_run_cache()
-        before = _forecast_of_a_whole_lock()
+        remove_empty_entries()
+        before = forecast_of_a_whole_lock()
         to_do = {answer.stage for answer in before if answer.state != UP_TO_DATE}
         if not to_do:
             print(f"all {len(before)} stages are up to date")
@@ -59,35 +59,6 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
         if code:
             raise WorldwidthError(_left_over(forecast(), code))
     print(f"all stages are up to date after {time.monotonic() - started:.0f} s")
-
-
-def _tidy_run_cache() -> None:
-    """Remove empty folders of DVC's run cache: a kill between folder and file leaves one, over which DVC fails."""
-    with open_repo() as repo:
-        for folder in Path(repo.stage_cache.cache_dir).glob("*/*"):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-
-
-def _forecast_of_a_whole_lock() -> list[Forecast]:
-    """What DVC would do. A dvc.lock that DVC cannot read is set aside: all it recorded is in the run cache as well.
-
-    DVC writes the file in place, so a kill at that moment leaves half of it.
-
-    Raises:
-        WorldwidthError: DVC cannot read something else, or dvc.lock holds a merge that somebody has to settle.
-    """
-    try:
-        return forecast()
-    except WorldwidthError as error:
-        if LOCK.name not in str(error):
-            raise
-        if "<<<<<<<" in LOCK.read_text(encoding="utf-8", errors="replace"):
-            raise WorldwidthError(f"{LOCK}: holds conflict markers; `worldwidth doctor` says what to do") from None
-    aside = scratch_folder() / f"{LOCK.name}.broken"
-    shutil.move(LOCK, aside)
-    print(f"{LOCK} was cut off, as by a kill while DVC wrote it; it lies in {aside}, and is made again", flush=True)
-    return forecast()
 
 
 def run_lock(tree: Path = Path()) -> Path:

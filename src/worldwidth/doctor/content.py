@@ -11,12 +11,11 @@ from typing import TypeVar
 from worldwidth.doctor.disk import cache_settings
 from worldwidth.doctor.finding import AGAIN, Finding, listed, one_line, quoted, shown
 from worldwidth.doctor.inventory import Inventory, Out, take_inventory
-from worldwidth.doctor.repository import lock_problem
-from worldwidth.layout import EVALUATION_TABLE, MATRICES, PLOTS, SUMMARY, TRAINING_TABLE
+from worldwidth.doctor.repository import TABLES, lock_problem
+from worldwidth.layout import PLOTS
 
 _LOCK = Path("dvc.lock")
 _Name = TypeVar("_Name", str, Path)
-_TABLES = (SUMMARY, MATRICES, EVALUATION_TABLE, TRAINING_TABLE)
 
 
 def check_content() -> Iterator[Finding]:
@@ -53,7 +52,7 @@ def recorded_outs() -> list[Out]:
         Out(stage, Path(out["path"]), out["md5"])
         for stage, entry in read_yaml(_LOCK)["stages"].items()
         for out in entry.get("outs", [])
-        if Path(out["path"]) not in _TABLES and Path(out["path"]).parent != PLOTS
+        if Path(out["path"]) not in TABLES and Path(out["path"]).parent != PLOTS
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from worldwidth.doctor.disk import config_problems
+from worldwidth.doctor.disk import cache_settings, config_problems
 from worldwidth.doctor.finding import Finding, listed, one_line, quoted, rebuild, shown, size
 from worldwidth.errors import WorldwidthError
 from worldwidth.layout import CORPORA, CURVES, MODELS, PLOTS
@@ -101,6 +101,18 @@ def _command_line(pid: int) -> str:
         return ""
     except psutil.AccessDenied:
         return "of another user"
+
+
+def check_run_cache() -> Iterator[Finding]:
+    """Entries of the run cache that a kill has left without their file: DVC fails over each."""
+    from worldwidth.half_written import empty_entries
+
+    runs = cache_settings()[0] / "runs"
+    if empty := empty_entries(runs):
+        found = f"{len(empty)} entries without a file, left by a kill: `dvc repro` fails over one with a TypeError"
+        yield Finding("run cache", "problem", found, f"rmdir {quoted(*empty)}")
+    else:
+        yield Finding("run cache", "ok", "no entry is half written")
 
 
 def check_leftovers() -> Iterator[Finding]:

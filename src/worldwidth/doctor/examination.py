@@ -10,7 +10,7 @@ from typing import get_args
 
 from worldwidth.doctor.content import check_content
 from worldwidth.doctor.disk import check_folders, check_links, check_offline_plots, check_space
-from worldwidth.doctor.dvc_state import check_dvc, check_leftovers, check_saved_states
+from worldwidth.doctor.dvc_state import check_dvc, check_leftovers, check_run_cache, check_saved_states
 from worldwidth.doctor.environment import check_hardware, check_packages, check_programs, check_python
 from worldwidth.doctor.finding import Check, Finding, State, guarded
 from worldwidth.doctor.repository import check_git, check_lock_file, check_params, check_pipeline
@@ -37,7 +37,12 @@ CHECKS: dict[str, dict[str, Check]] = {
         "dvc.yaml": check_pipeline,
         "dvc.lock": check_lock_file,
     },
-    "DVC": {"DVC": check_dvc, "leftovers": check_leftovers, "saved states": check_saved_states},
+    "DVC": {
+        "DVC": check_dvc,
+        "run cache": check_run_cache,
+        "leftovers": check_leftovers,
+        "saved states": check_saved_states,
+    },
     "content": {"content": check_content},
 }
 """Area -> what is checked -> the check. Earlier findings may be the cause of later ones."""

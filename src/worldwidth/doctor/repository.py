@@ -10,7 +10,6 @@ from worldwidth.errors import WorldwidthError
 from worldwidth.layout import EVALUATION_TABLE, MATRICES, SUMMARY, TRAINING_TABLE
 
 _PARAMS, _DVC_YAML, _LOCK = Path("params.yaml"), Path("dvc.yaml"), Path("dvc.lock")
-_MARKER = re.compile(r"^(<{7}|>{7}|\|{7}) ", re.MULTILINE)
 _UNDER_WAY = {  # in git's folder -> what is going on, and how it is given up
     "MERGE_HEAD": ("merge", "git merge --abort"),
     "rebase-merge": ("rebase", "git rebase --abort"),
@@ -20,7 +19,8 @@ _UNDER_WAY = {  # in git's folder -> what is going on, and how it is given up
     "BISECT_LOG": ("bisect", "git bisect reset"),
 }
 _SOURCES = ("src", "stages", "templates")
-_TABLES = (SUMMARY, MATRICES, EVALUATION_TABLE, TRAINING_TABLE)
+TABLES = (SUMMARY, MATRICES, EVALUATION_TABLE, TRAINING_TABLE)
+"""What the stages write that is in git, figures aside."""
 
 
 def check_git() -> Iterator[Finding]:
@@ -64,7 +64,7 @@ def _ignored() -> Finding:
     """Files that a clone needs and git was told to leave out."""
     code = [path for folder in _SOURCES for path in Path(folder).rglob("*") if path.is_file()]
     needed = [path for path in code if path.suffix in (".py", ".j2", ".json", ".css")]
-    needed += [path for path in (_PARAMS, _DVC_YAML, _LOCK, *_TABLES) if path.exists()]
+    needed += [path for path in (_PARAMS, _DVC_YAML, _LOCK, *TABLES) if path.exists()]
     _, said = _git("check-ignore", "--", *map(str, needed))
     ignored = said.splitlines()
     if not ignored:
@@ -161,7 +161,7 @@ def _lock_from() -> str:
 
     status, said = _git("show", f"HEAD:{_LOCK}")
     try:
-        committed = not status and not _MARKER.search(said) and isinstance(parse_yaml(said, "")["stages"], dict)
+        committed = not status and isinstance(parse_yaml(said, "")["stages"], dict)
     except (WorldwidthError, KeyError, TypeError):
         committed = False
     remove = f"rm -rf {_LOCK} && "
@@ -169,8 +169,10 @@ def _lock_from() -> str:
 
 
 def _conflicted(path: Path) -> bool:
+    from worldwidth.half_written import has_conflict_markers
+
     try:
-        return bool(_MARKER.search(path.read_text(encoding="utf-8")))
+        return has_conflict_markers(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         return False
 
