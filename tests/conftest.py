@@ -217,6 +217,20 @@ def study(written_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
+def empty_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project folder to stand in, with its scratch folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path
+
+
+@pytest.fixture(name="save")
+def save_tokenizer(smoke_vocabularies: dict[str, Vocabulary]) -> Callable[[Path], None]:
+    """Writes the tokenizer beside a model."""
+    return smoke_vocabularies["cities"].save
+
+
+@pytest.fixture
 def closed_figures() -> Iterator[None]:
     """No test leaves a figure open."""
     yield

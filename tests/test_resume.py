@@ -1,5 +1,7 @@
 """A training run that is killed goes on from its saved state, and ends as if it had never stopped, bit by bit.
 
+The same under the real DVC is in test_killed.py.
+
 pytest tests/test_resume.py
 """
 
@@ -9,9 +11,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,79 +23,21 @@ import torch
 
 import worldwidth.resume
 import worldwidth.training
+from killed_runs import Killed, at_step, killed, left_over, published, train_until
 from short_runs import no_checkpoint, run_of
 from worldwidth import publish
-from worldwidth.files import sha256
-from worldwidth.locks import one_after_another
 from worldwidth.mixture import Mixture
 from worldwidth.model import Decoder
-from worldwidth.packing import Batch
-from worldwidth.resume import SavedRun, identity, states_folder
+from worldwidth.resume import SavedRun
 from worldwidth.saved_states import saved_states
 from worldwidth.steps import resident_step
 from worldwidth.stopping import Stopped
-from worldwidth.tokens import Vocabulary
-from worldwidth.training import DivergedError, Run, State, Training, batch_loss, train, train_together
+from worldwidth.training import DivergedError, State, Training, train, train_together
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "empty_project")
 
 MakeDecoder = Callable[..., Decoder]
 Save = Callable[[Path], None]
-
-
-@pytest.fixture(autouse=True)
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project folder to stand in, with its scratch folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
-def save(smoke_vocabularies: dict[str, Vocabulary]) -> Save:
-    return smoke_vocabularies["cities"].save
-
-
-def published() -> dict[str, bytes]:
-    """Every out of the run."""
-    files = [path for folder in ("models", "results") for path in Path(folder).rglob("*") if path.is_file()]
-    return {path.as_posix(): path.read_bytes() for path in files}
-
-
-def left_over() -> list[Path]:
-    return [path for path in states_folder().rglob("*") if path.is_file()]
-
-
-class Killed(BaseException):
-    """As if the process had ended here: nothing but what is on disk is left."""
-
-
-def at_step(number: int, act: Callable[[], None]) -> Callable[[Decoder, Batch], torch.Tensor]:
-    """A batch loss that calls ``act`` before it computes training step ``number``."""
-    calls = 0
-
-    def loss(model: Decoder, batch: Batch) -> torch.Tensor:
-        nonlocal calls
-        calls += torch.is_grad_enabled()
-        if calls == number:
-            calls += 1
-            act()
-        return batch_loss(model, batch)
-
-    return loss
-
-
-def killed() -> None:
-    raise Killed
-
-
-def train_until(step: int, model: Decoder, run: Run, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train with a state saved after every step, and be killed in step ``step``."""
-    with monkeypatch.context() as patch:
-        patch.setattr(worldwidth.resume, "_COST", np.inf)
-        patch.setattr(worldwidth.training, "batch_loss", at_step(step, killed))
-        with pytest.raises(Killed):
-            publish.train_and_publish(copy.deepcopy(model), run, save, 0)
 
 
 # the same bits
@@ -316,229 +257,3 @@ def test_seconds_and_tokens_of_all_lives_are_counted(
     timing = json.loads(Path("timings/base.json").read_text())
     assert timing["seconds"] >= 0.5
     assert timing["tokens"] == 2 * small.lengths.sum(dtype=int)
-
-
-# states that must not be used
-
-
-@pytest.fixture
-def stopped(small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch) -> "Killing":
-    """A run killed in step 9 of 12, with checkpoints, and what it would have published."""
-    run, model = run_of(small, epochs=2, checkpoints=3), make_decoder("narrow")
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
-    wanted = published()
-    shutil.rmtree("models")
-    shutil.rmtree("results")
-    train_until(9, model, run, save, monkeypatch)
-    return model, run, wanted
-
-
-Killing = tuple[Decoder, Run, dict[str, bytes]]
-
-
-def test_a_state_with_one_wrong_bit_is_refused(stopped: Killing, capsys: pytest.CaptureFixture[str]) -> None:
-    model, run, _ = stopped
-    (state,) = states_folder().glob("*/state.safetensors")
-    whole = state.read_bytes()
-    rng = np.random.default_rng(0)
-    places = {*range(0, 120), *rng.integers(0, len(whole), 200).tolist(), len(whole) - 1}
-    kept = states_folder().parent / "kept"
-    shutil.copytree(state.parent, kept)
-    for place in sorted(places):
-        shutil.copytree(kept, state.parent, dirs_exist_ok=True)
-        damaged = bytearray(whole)
-        damaged[place] ^= 1 << int(rng.integers(8))
-        state.write_bytes(bytes(damaged))
-        with SavedRun(copy.deepcopy(model), run) as saved:
-            assert saved.load() is None, place
-        said = capsys.readouterr().err
-        assert said.startswith(f"worldwidth: {state}: not used, for "), said
-        assert said.endswith("; base starts afresh\n")
-        assert said.count("\n") == 1
-
-
-@pytest.mark.parametrize("length", [0, 7, 8, 100, 0.5, -1])
-def test_a_state_that_is_cut_off_is_refused_and_the_run_starts_afresh(
-    length: float, stopped: Killing, save: Save, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model, run, wanted = stopped
-    (state,) = states_folder().glob("*/state.safetensors")
-    whole = state.read_bytes()
-    state.write_bytes(whole[: int(length * len(whole)) if isinstance(length, float) else length])
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
-    said = capsys.readouterr()
-    assert said.err.startswith(f"worldwidth: {state}: not used, for ")
-    assert "goes on" not in said.out
-    assert published() == wanted
-
-
-@pytest.mark.parametrize("damage", ["bit", "gone", "cut"])
-def test_a_damaged_checkpoint_beside_the_state_is_found(
-    damage: str, stopped: Killing, save: Save, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model, run, wanted = stopped
-    (file,) = states_folder().glob("*/steps/1/model.safetensors")
-    content = bytearray(file.read_bytes())
-    content[-5] ^= 1
-    file.unlink()
-    if damage != "gone":
-        file.write_bytes(content if damage == "bit" else content[:-9])
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
-    assert f"the checkpoint file {file} is missing or damaged; base starts afresh" in capsys.readouterr().err
-    assert published() == wanted
-
-
-def other_runs(run: Run, model: Decoder, make_decoder: MakeDecoder) -> dict[str, tuple[Decoder, Run]]:
-    """What differs -> a run that differs in it."""
-    lines = Mixture(run.mixture.tokens.copy(), run.mixture.lengths)
-    lines.tokens[-1, 3] += 1
-    held_out = Mixture(run.validation.tokens[:-1], run.validation.lengths[:-1])
-    return {
-        "settings": (model, replace(run, settings=replace(run.settings, weight_decay=0.02))),
-        "settings ": (model, replace(run, seed=43)),
-        "settings  ": (model, replace(run, steps=run.steps + 1)),
-        "settings   ": (model, replace(run, threads=2)),
-        "starting weights": (make_decoder("narrow", seed=2), run),
-        "training lines": (model, replace(run, mixture=lines)),
-        "validation lines": (model, replace(run, validation=held_out)),
-    }
-
-
-def test_a_state_of_another_run_is_left_alone_and_refused_where_it_does_not_belong(
-    stopped: Killing, make_decoder: MakeDecoder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model, run, _ = stopped
-    (folder,) = states_folder().iterdir()
-    for part, (other_model, other_run) in other_runs(run, model, make_decoder).items():
-        with SavedRun(copy.deepcopy(other_model), other_run) as saved:
-            assert saved.load() is None
-            assert saved.folder != folder
-            shutil.rmtree(saved.folder)
-            shutil.copytree(folder, saved.folder)
-            assert saved.load() is None
-        assert f"it was saved by a run with other {part.strip()}; base starts afresh" in capsys.readouterr().err
-    assert [state.step for state in saved_states()] == [8]
-
-
-def test_other_code_is_another_run(
-    stopped: Killing, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model, run, _ = stopped
-    before = identity(model, run)
-    whole = sha256
-    changed = {"path": ""}
-
-    def other(path: Path) -> str:
-        return "0" * 64 if path.name == changed["path"] else whole(path)
-
-    monkeypatch.setattr(worldwidth.resume, "sha256", other)
-    for name in ("training.py", "model.py", "optimizers.py", "steps.py", "packing.py", "mixture.py"):
-        changed["path"] = name
-        differing = {part for part, value in identity(model, run).items() if value != before[part]}
-        assert differing == {"code"}, name
-    changed["path"] = "report.py"
-    assert identity(model, run) == before
-
-
-# saving that fails
-
-
-@pytest.mark.parametrize("call", ["write_bytes", "fsync", "replace"])
-@pytest.mark.parametrize("nth", [1, 2, 3, 5])
-def test_power_loss_in_the_middle_of_a_save_leaves_this_state_or_the_last(
-    call: str, nth: int, small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The process ends at the ``nth`` such call within the saves, with half of what it was writing."""
-    run, model = run_of(small, epochs=2, checkpoints=3), make_decoder("narrow")
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
-    wanted = published()
-    shutil.rmtree("models")
-    shutil.rmtree("results")
-    calls = 0
-    owner: Any = Path if call == "write_bytes" else os
-    whole = getattr(owner, call)
-
-    def dying(*arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == nth:
-            if call == "write_bytes":
-                whole(arguments[0], arguments[1][: len(arguments[1]) // 2])
-            raise Killed
-        return whole(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(worldwidth.resume, "_COST", np.inf)
-        patch.setattr(owner, call, dying)
-        with pytest.raises(Killed):
-            publish.train_and_publish(copy.deepcopy(model), run, save, 0)
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
-    assert published() == wanted
-
-
-def test_a_disk_that_is_full_does_not_end_a_run(
-    small: Mixture,
-    make_decoder: MakeDecoder,
-    save: Save,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    run, model = run_of(small, epochs=2), make_decoder("narrow")
-    curve = train(copy.deepcopy(model), run, no_checkpoint)
-    monkeypatch.setattr(worldwidth.resume, "_COST", np.inf)
-    with SavedRun(copy.deepcopy(model), run) as probe:
-        folder = probe.folder
-
-    def fill() -> None:
-        (folder / ".state.safetensors.tmp").symlink_to("/dev/full")
-
-    monkeypatch.setattr(worldwidth.training, "batch_loss", at_step(4, fill))
-    publish.train_and_publish(model, run, save, 0)
-    said = capsys.readouterr().err
-    assert (
-        said == f"worldwidth: {folder / 'state.safetensors'}: No space left on device; "
-        "training goes on without saving its state\n"
-    )
-    assert len(Path("results/training/base.csv").read_text().splitlines()) == len(curve) + 1
-
-
-# two at once
-
-
-def test_a_second_process_waits_for_the_first(tmp_path: Path) -> None:
-    """The lock is deleted by its holder, as at the end of a run: whoever waited must not believe to hold it."""
-    path = tmp_path / "states" / "lock"
-    order: list[str] = []
-
-    def second() -> None:
-        with one_after_another(path, "waiting"):
-            order.append("second")
-            assert path.exists()
-
-    with one_after_another(path, "waiting"):
-        thread = threading.Thread(target=second)
-        thread.start()
-        time.sleep(0.2)
-        order.append("first")
-        shutil.rmtree(path.parent)
-    thread.join(10)
-    assert order == ["first", "second"]
-
-
-def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    holding = """if True:
-        import pathlib, sys, time
-        from worldwidth.locks import one_after_another
-        with one_after_another(pathlib.Path(sys.argv[1]), "waiting"):
-            print("held", flush=True)
-            time.sleep(60)
-    """
-    process = subprocess.Popen([sys.executable, "-c", holding, str(path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    with one_after_another(path, "must not wait"):
-        pass
