@@ -22,7 +22,7 @@ from short_runs import no_checkpoint, run_of
 from small_study import copy_of, small_study
 from worldwidth.doctor.content import check_content
 from worldwidth.doctor.disk import check_folders, check_links, check_offline_plots, check_space
-from worldwidth.doctor.dvc_state import check_dvc, check_leftovers, check_saved_states
+from worldwidth.doctor.dvc_state import check_dvc, check_leftovers, check_run_cache, check_saved_states
 from worldwidth.doctor.environment import check_hardware, check_packages, check_programs, check_python
 from worldwidth.doctor.finding import Check, Finding, guarded
 from worldwidth.doctor.hashes import Hashes
@@ -212,6 +212,18 @@ def test_the_code_of_another_folder_is_a_problem(repository: Repository) -> None
     finding = found(check_python, "worldwidth")
     assert finding.state == "problem"
     assert finding.found.startswith("the code that runs is that of ")
+
+
+def test_the_code_of_this_folder_is_not(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `make doctor` sees it: setuptools leaves a description of its own in src/, which is found first."""
+    described = {"src/worldwidth.egg-info/PKG-INFO": "", "site/worldwidth-0.1.0.dist-info/METADATA": ""}
+    described["site/worldwidth-0.1.0.dist-info/direct_url.json"] = json.dumps({"url": f"file://{Path.cwd()}"})
+    for name, text in described.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text or "Metadata-Version: 2.1\nName: worldwidth\nVersion: 0.1.0\n")
+    monkeypatch.setenv("PYTHONPATH", "src:site")
+    rows = json.loads(repository.run("python", "-m", "worldwidth.doctor", "--json").stdout)["findings"]
+    assert [row["found"] for row in rows if row["checked"] == "worldwidth"] == ["installed from this folder"]
 
 
 def test_versions_are_compared(repository: Repository) -> None:
@@ -533,6 +545,18 @@ def test_processes_that_dvc_remembers(repository: Repository) -> None:
     assert finding.state == "problem"
     mend(repository, finding)
     assert faults(check_dvc) == []
+
+
+def test_half_written_entries_of_the_run_cache(repository: Repository) -> None:
+    assert faults(check_run_cache) == []
+    entries = sorted(Path(".dvc/cache/runs").glob("*/*/*"))[:2]
+    for entry in entries:
+        entry.unlink()
+    finding = found(check_run_cache, "run cache")
+    assert finding.state == "problem"
+    assert finding.found.startswith("2 entries without a file, left by a kill")
+    mend(repository, finding)
+    assert faults(check_run_cache) == []
 
 
 def test_what_killed_processes_left(repository: Repository) -> None:

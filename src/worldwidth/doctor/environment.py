@@ -52,11 +52,12 @@ def _own_package() -> Finding:
         return Finding("worldwidth", "problem", "src/worldwidth is not here", "git checkout HEAD -- src")
     if imported != here:
         return Finding("worldwidth", "problem", f"the code that runs is that of {imported}", _INSTALL)
-    try:
-        origin = importlib.metadata.distribution("worldwidth").read_text("direct_url.json") or ""
-    except importlib.metadata.PackageNotFoundError:
+    # an installation in place leaves a second description, without its origin, in src/
+    installed = list(importlib.metadata.distributions(name="worldwidth"))
+    if not installed:
         return Finding("worldwidth", "problem", "not installed in this environment", rebuild())
-    if f'"file://{Path.cwd()}"' not in origin:
+    origins = [distribution.read_text("direct_url.json") or "" for distribution in installed]
+    if not any(f'"file://{Path.cwd()}"' in origin for origin in origins):
         return Finding("worldwidth", "warning", "the `worldwidth` command is installed from another folder", _INSTALL)
     return Finding("worldwidth", "ok", "installed from this folder")
 
