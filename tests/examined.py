@@ -1,0 +1,74 @@
+"""A small study in a repository of its own, to be damaged and examined by the doctor."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from repository import Repository
+from small_study import copy_of, small_study
+from worldwidth.doctor.finding import Check, Finding, guarded
+
+
+def finished_study(folder: Path) -> Repository:
+    """The small study, run and committed, with an environment as make asks for it. Copy it; do not touch it."""
+    made = small_study(folder)
+    (made.folder / ".venv").mkdir()
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (made.folder / ".venv" / name).symlink_to(Path(sys.prefix) / name)
+    (made.folder / ".venv" / ".ready").touch()
+    made.ok("worldwidth", "run", "--jobs", "1")
+    made.ok("python", "-m", "worldwidth.offline_plots")
+    made.commit("the study")
+    return made
+
+
+def examined_copy(study: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A copy of the study, to be damaged, as the working directory."""
+    made = copy_of(study, tmp_path)
+    (made.folder / ".venv" / ".ready").touch()
+    monkeypatch.chdir(made.folder)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / ".git" / "nobody"))
+    monkeypatch.setenv("GIT_EDITOR", "sed -i 1iEdited")
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "test")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "test@example.org")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return made
+
+
+def found(check: Check, checked: str) -> Finding:
+    (finding,) = [finding for finding in guarded("the check", check) if finding.checked == checked]
+    return finding
+
+
+def faults(check: Check) -> list[Finding]:
+    return [finding for finding in guarded("the check", check) if finding.state != "ok"]
+
+
+def shell(repository: Repository, command: str) -> str:
+    process = repository.start("bash", "-c", command)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, f"{command}\n{output}"
+    return output
+
+
+def mend(repository: Repository, finding: Finding) -> None:
+    assert finding.command
+    shell(repository, finding.command)
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Mode, time and bytes of every file, Python's own caches left out: whether anything was changed."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    files = [path for path in files if not {".venv", "__pycache__"} & set(path.parts)]
+    return {str(path): (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def products(folder: Path) -> dict[str, bytes]:
+    files = [
+        path for name in ("data", "models", "results") for path in (folder / name).rglob("[!.]*") if path.is_file()
+    ]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
