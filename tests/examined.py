@@ -65,10 +65,3 @@ def contents(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     files = [path for path in files if not {".venv", "__pycache__"} & set(path.parts)]
     return {str(path): (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes()) for path in files}
-
-
-def products(folder: Path) -> dict[str, bytes]:
-    files = [
-        path for name in ("data", "models", "results") for path in (folder / name).rglob("[!.]*") if path.is_file()
-    ]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

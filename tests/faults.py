@@ -11,8 +11,6 @@ from pathlib import Path
 from repository import Repository
 from small_study import small_study
 
-FOLDERS = ("data", "models", "results", "plots")
-
 
 @lru_cache(maxsize=1)
 def finished_study(folder: Path) -> Repository:
@@ -22,13 +20,6 @@ def finished_study(folder: Path) -> Repository:
     made.ok("worldwidth", "run")
     made.commit("the study")
     return made
-
-
-def products(repository: Repository) -> dict[str, bytes]:
-    """Every file that the stages have written, half-written ones included; DVC's own .gitignore left out."""
-    files = [path for folder in FOLDERS for path in (repository.folder / folder).rglob("*") if path.is_file()]
-    wanted = [path for path in files if path.name != ".gitignore"]
-    return {path.relative_to(repository.folder).as_posix(): path.read_bytes() for path in wanted}
 
 
 def run_stage(

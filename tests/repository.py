@@ -85,6 +85,14 @@ class Repository:
         return (self.folder / name).read_text()
 
 
+def products(repository: Repository) -> dict[str, bytes]:
+    """Every file that a run leaves, half-written ones included; timings, and DVC's .gitignore, left out."""
+    folders = ("data", "models", "results", "plots")
+    files = [path for folder in folders for path in (repository.folder / folder).rglob("*") if path.is_file()]
+    wanted = [path for path in files if path.name != ".gitignore"]
+    return {path.relative_to(repository.folder).as_posix(): path.read_bytes() for path in wanted}
+
+
 def read_yaml_file(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from examined import contents, examined_copy, faults, finished_study, found, mend, products, shell
-from repository import Repository
+from examined import contents, examined_copy, faults, finished_study, found, mend, shell
+from repository import Repository, products
 from worldwidth.doctor.content import check_content
 from worldwidth.doctor.disk import check_folders, check_links, check_offline_plots, check_space
 from worldwidth.doctor.environment import check_hardware, check_packages, check_programs, check_python
@@ -206,7 +206,7 @@ def dangling(repository: Repository) -> None:
 def test_what_stands_in_the_way_of_a_folder(
     repository: Repository, damage: Callable[[Repository], None], name: str, said: str
 ) -> None:
-    before = products(repository.folder)
+    before = products(repository)
     assert faults(check_folders) == []
     damage(repository)
     finding = found(check_folders, name)
@@ -216,7 +216,7 @@ def test_what_stands_in_the_way_of_a_folder(
     assert found(check_content, "not there").state == "warning"
     mend(repository, found(check_content, "not there"))
     assert faults(check_content) == []
-    assert products(repository.folder) == before
+    assert products(repository) == before
 
 
 @contextmanager

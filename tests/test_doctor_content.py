@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from examined import examined_copy, faults, finished_study, found, mend, products
-from repository import Repository
+from examined import examined_copy, faults, finished_study, found, mend
+from repository import Repository, products
 from short_runs import no_checkpoint, run_of
 from worldwidth.doctor.content import check_content
 from worldwidth.doctor.disk import check_folders, check_links
@@ -270,7 +270,7 @@ DAMAGES: list[Callable[[Repository], str]] = [
 def test_damaged_content_is_found_and_the_command_brings_the_same_bytes_back(
     repository: Repository, damage: Callable[[Repository], str]
 ) -> None:
-    before, lock = products(repository.folder), Path("dvc.lock").read_bytes()
+    before, lock = products(repository), Path("dvc.lock").read_bytes()
     assert faults(check_content) == []
     checked = damage(repository)
     finding = found(check_content, checked)
@@ -279,7 +279,7 @@ def test_damaged_content_is_found_and_the_command_brings_the_same_bytes_back(
     assert damage is no_cache or "base" in finding.found
     mend(repository, finding)
     assert faults(check_content) == []
-    assert products(repository.folder) == before
+    assert products(repository) == before
     assert Path("dvc.lock").read_bytes() == lock
     if damage in (both, no_cache, listing_and_tree):
         assert repository.changed_stages() == set()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from faults import change, finished_study, flip, heal, inject, products, run_stage
-from repository import Repository, read_yaml_file, stages_run
+from faults import change, finished_study, flip, heal, inject, run_stage
+from repository import Repository, products, read_yaml_file, stages_run
 from small_study import copy_of
 from worldwidth.lockfile import md5
 

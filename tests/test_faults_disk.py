@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from faults import change, finished_study, flip, products, run_stage
-from repository import Repository
+from faults import change, finished_study, flip, run_stage
+from repository import Repository, products
 from small_study import copy_of
 from worldwidth.files import OR_DOCTOR, read_json, write_sealed_json
 

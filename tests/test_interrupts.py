@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from faults import finished_study, heal, inject, products, run_stage
-from repository import Repository
+from faults import finished_study, heal, inject, run_stage
+from repository import Repository, products
 from small_study import copy_of
 
 STOP = """

@@ -4,6 +4,7 @@ What is asked: the same files and the same dvc.lock as `dvc repro`, and nothing 
 """
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -13,16 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from repository import Repository, read_yaml_file
+from repository import Repository, products, read_yaml_file
 from small_study import STAGES, copy_of, small_study
 from worldwidth.stage import scratch_folder
-
-
-def products(repository: Repository) -> dict[str, bytes]:
-    """Every file that a run leaves, timings and DVC's own (.gitignore, in the order of the runs) left out."""
-    folders = ("data", "models", "results", "plots")
-    files = [path for folder in folders for path in (repository.folder / folder).rglob("[!.]*") if path.is_file()]
-    return {path.relative_to(repository.folder).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +130,33 @@ def test_an_empty_folder_in_the_run_cache_is_no_hindrance(finished: Repository, 
     refused = finished.run("dvc", "repro")
     assert refused.returncode == 255
     assert "not 'NoneType'" in refused.stderr
+    finished.ok("worldwidth", "run")
+    assert_as(serial, finished)
+
+
+def test_a_killed_process_that_was_never_reaped_is_no_hindrance(finished: Repository, serial: Repository) -> None:
+    """DVC thinks that it lives, and waits for it; one that does live is left in peace."""
+    (finished.folder / "dvc.lock").unlink()
+    zombie = finished.start("true", output=subprocess.DEVNULL)
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    dead, alive = ({"pid": pid, "cmd": "worldwidth job"} for pid in (zombie.pid, os.getpid()))
+    base, elsewhere, cities = (str(finished.folder / name) for name in ("models/base", "elsewhere", "data/cities.csv"))
+    blockers = {"write": {base: dead, elsewhere: alive}, "read": {cities: [dead]}}
+    rwlock = finished.folder / ".dvc" / "tmp" / "rwlock"
+    rwlock.write_text(json.dumps(blockers))
+    assert "is busy, it is being blocked by" in finished.run("dvc", "repro").stderr
+    finished.ok("worldwidth", "run")
+    zombie.wait()
+    left = json.loads(rwlock.read_text())
+    assert {kind: blockers for kind, blockers in left.items() if blockers} == {"write": {elsewhere: alive}}
+    rwlock.unlink()
+    assert_as(serial, finished)
+
+
+def test_a_list_of_blockers_that_was_cut_off_is_no_hindrance(finished: Repository, serial: Repository) -> None:
+    (finished.folder / "dvc.lock").unlink()
+    (finished.folder / ".dvc" / "tmp" / "rwlock").write_text('{"write": {"/')
+    assert "Unable to read RWLock-file" in finished.run("dvc", "repro").stderr
     finished.ok("worldwidth", "run")
     assert_as(serial, finished)
 

@@ -18,7 +18,7 @@ from worldwidth.errors import WorldwidthError
 from worldwidth.files import write_text
 from worldwidth.forecast import CACHED, UP_TO_DATE, Forecast, forecast, open_repo
 from worldwidth.gpus import visible_gpus
-from worldwidth.half_written import forecast_of_a_whole_lock, remove_empty_entries
+from worldwidth.half_written import forecast_of_a_whole_lock, forget_the_dead, remove_empty_entries
 from worldwidth.jobs import Job, group_stages, makefile, plan_jobs
 from worldwidth.locks import only_one
 from worldwidth.matrix import Matrix
@@ -44,6 +44,7 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
     threads = matrix.selected.hardware.threads
     workers = count_workers(jobs, gpus, len(os.sched_getaffinity(0)) // threads)
     with only_one(run_lock(), "another `worldwidth run` is going on here: wait for it, or stop it") as lock:
+        forget_the_dead()
         remove_empty_entries()
         before = forecast_of_a_whole_lock()
         to_do = {answer.stage for answer in before if answer.state != UP_TO_DATE}
