@@ -95,8 +95,19 @@ def test_dvc_repro(number: int, start: Repository, uninterrupted: dict[str, byte
     assert "base" not in made.changed_stages()
 
 
-def test_dvc_alone_is_killed(start: Repository, uninterrupted: dict[str, bytes], tmp_path: Path) -> None:
-    """The stage outlives its DVC. It must end by itself, and not train beside the one of the next `dvc repro`."""
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh", ""])
+def test_dvc_alone_is_killed(
+    shell: str,
+    start: Repository,
+    uninterrupted: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stage outlives its DVC. It must end by itself, and not train beside the one of the next `dvc repro`.
+
+    Whether a shell stands between the two depends on the shell.
+    """
+    monkeypatch.setenv("SHELL", shell)
     made = copy_of(start, tmp_path)
     before = state_times(made)
     log = tmp_path / "log"

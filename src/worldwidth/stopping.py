@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import NoReturn
 
@@ -129,7 +130,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._number = 0
-        self._parent = os.getppid()
+        self._dvc_lives = _watch_dvc()
         self._handlers: dict[signal.Signals, signal.Handlers] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -154,10 +155,37 @@ class StopRequest:
         """
         if self._number:
             return _code(self._number)
-        return AGAIN if "DVC_ROOT" in os.environ and os.getppid() != self._parent else 0
+        return 0 if self._dvc_lives() else AGAIN
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._number == number == signal.SIGINT:
             raise KeyboardInterrupt
         _requests.append((number, time.monotonic()))
         self._number = number
+
+
+def _watch_dvc() -> Callable[[], bool]:
+    """What tells, each time it is called, whether the DVC that started this process is still there.
+
+    DVC gives the command to $SHELL, or to sh where that is not set. Some shells (dash) stay between the two and
+    outlive DVC, so the shell's parent counts then; others (bash) become the command.
+    """
+    import psutil  # type: ignore[import-untyped]
+
+    if "DVC_ROOT" not in os.environ:
+        return lambda: True
+    parent = os.getppid()
+    shell = Path(os.environ.get("SHELL") or "/bin/sh").name
+    try:
+        process = psutil.Process(parent)
+        dvc = process.ppid() if process.name() == shell else None
+    except psutil.Error:  # the parent has just ended, or is none of ours to look at
+        dvc = None
+
+    def lives() -> bool:
+        try:
+            return os.getppid() == parent and (dvc is None or process.ppid() == dvc)
+        except psutil.NoSuchProcess:
+            return False
+
+    return lives
