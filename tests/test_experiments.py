@@ -18,7 +18,8 @@ from worldwidth.errors import WorldwidthError
 from worldwidth.experiments import Experiment, find_experiments, git, list_experiments
 from worldwidth.matrix import Matrix, load
 from worldwidth.run_scores import load_runs
-from worldwidth.widths import Variant, _present
+from worldwidth.trees import Variant
+from worldwidth.widths import present_experiment
 
 PARAMS = yaml.safe_load((PROJECT / "params.yaml").read_text())
 
@@ -195,4 +196,4 @@ def test_an_experiment_of_another_scale_is_not_overwritten(laboratory: Laborator
     with pytest.raises(
         WorldwidthError, match="'wide-epochs-s1': there is one of scale laptop, not smoke; keep it under"
     ):
-        _present(at_smoke(), Variant("wide", "epochs", 1), git("rev-parse", "HEAD"))
+        present_experiment(at_smoke(), Variant("wide", "epochs", 1), git("rev-parse", "HEAD"))

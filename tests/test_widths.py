@@ -19,7 +19,8 @@ from small_study import STAGES, small_study
 from worldwidth import widths
 from worldwidth.errors import WorldwidthError
 from worldwidth.matrix import Matrix, load
-from worldwidth.widths import Variant, run_widths, sweep
+from worldwidth.trees import Variant
+from worldwidth.widths import run_widths, sweep
 
 TREE = Path(".dvc") / "tmp" / "worldwidth" / "widths"
 

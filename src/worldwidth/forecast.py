@@ -32,7 +32,7 @@ def forecast() -> list[Forecast]:
         WorldwidthError: DVC cannot read the pipeline, or another DVC command is running.
     """
     with open_repo() as repo, repo.lock:
-        return _forecast(repo)
+        return forecast_with_outs(repo)[0]
 
 
 @contextmanager
@@ -59,6 +59,12 @@ def open_repo(wait: bool = False) -> Iterator[Any]:
         raise WorldwidthError(f"DVC cannot read the pipeline: {str(error).splitlines()[0]}") from None
 
 
+def needs_of(repo: Any) -> dict[str, set[str]]:
+    """Stage -> the stages it reads from, from DVC's graph."""
+    graph = repo.index.graph
+    return {stage.addressing: {need.addressing for need in graph.successors(stage)} for stage in graph}
+
+
 def forecast_stage(repo: Any, name: str) -> Forecast:
     """What DVC would do with one stage now, given the files as they are; ``repo`` must be locked."""
     (stage,) = repo.stage.collect(name)
@@ -67,8 +73,12 @@ def forecast_stage(repo: Any, name: str) -> Forecast:
     return Forecast(name, state, reason)
 
 
-def _forecast(repo: Any) -> list[Forecast]:
-    produced: dict[str, Any] = {}  # out path -> its hash once everything before it is done; None: not known yet
+def forecast_with_outs(repo: Any) -> tuple[list[Forecast], dict[str, Any]]:
+    """The same, and for the path of every output its hash once all that makes it is done; None where DVC cannot know.
+
+    ``repo`` must be locked.
+    """
+    produced: dict[str, Any] = {}
     owner: dict[str, str] = {}
     forecasts: list[Forecast] = []
     for stage in repo.index.stages:  # in the order of dvc.yaml, where no stage stands before its inputs
@@ -80,12 +90,12 @@ def _forecast(repo: Any) -> list[Forecast]:
         else:
             state, reason, outs = _settled(repo, stage, produced, own, recorded)
         forecasts.append(Forecast(stage.addressing, state, reason))
-        if stage.addressing == _CONSTANT:
+        if stage.addressing == _CONSTANT and not outs:
             outs = recorded
         for out in stage.outs:
             owner[out.def_path] = stage.addressing
             produced[out.def_path] = outs[out.def_path] if outs else None
-    return forecasts
+    return forecasts, produced
 
 
 def _own_changes(stage: Any, produced: dict[str, Any]) -> str:

@@ -35,8 +35,14 @@ class _Stage:
     needs: frozenset[str]
 
 
-def run_job(matrix: Matrix, names: list[str]) -> None:
+RAN, RESTORED, FAILED, NOT_RUN = "ran", "restored", "failed", "not run"
+"""What a job did with a stage; RESTORED also stands for one that was up to date."""
+
+
+def run_job(matrix: Matrix, names: list[str], tell: Callable[[str, str], None] = lambda stage, outcome: None) -> None:
     """Bring the stages ``names`` up to date, in their order; what they read from other stages must be.
+
+    ``tell`` is called with each stage and what became of it.
 
     Raises:
         WorldwidthError: a stage failed; those that do not hang on it are done all the same.
@@ -50,17 +56,26 @@ def run_job(matrix: Matrix, names: list[str]) -> None:
                 if stage.needs & failed:
                     errors.append(WorldwidthError(f"{stage.name}: not run, for {min(stage.needs & failed)} failed"))
                     failed.add(stage.name)
-            to_run = [
-                stage for stage in together if stage.name not in failed and not _settled(repo, stage.name, record)
-            ]
+                    tell(stage.name, NOT_RUN)
+            to_run = []
+            for stage in together:
+                if stage.name not in failed:
+                    if _settled(repo, stage.name, record):
+                        tell(stage.name, RESTORED)
+                    else:
+                        to_run.append(stage)
             try:
                 for name in _run(matrix, to_run):
                     record.add(name)
+                    tell(name, RAN)
             except WorldwidthError as error:
                 errors.append(error)
             except OSError as error:  # a full disk, a folder that may not be written
                 errors.append(WorldwidthError(f"{error.filename or together[0].name}: {error.strerror}"))
-            failed |= {stage.name for stage in to_run} - record.added
+            for stage in to_run:
+                if stage.name not in record.added:
+                    failed.add(stage.name)
+                    tell(stage.name, FAILED)
     for other in errors[1:]:
         print(f"worldwidth: {other}", file=sys.stderr)
     if errors:

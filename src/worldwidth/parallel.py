@@ -16,7 +16,7 @@ from types import FrameType
 
 from worldwidth.errors import WorldwidthError
 from worldwidth.files import write_text
-from worldwidth.forecast import CACHED, UP_TO_DATE, Forecast, forecast, open_repo
+from worldwidth.forecast import CACHED, UP_TO_DATE, Forecast, forecast, needs_of, open_repo
 from worldwidth.gpus import visible_gpus
 from worldwidth.half_written import forecast_of_a_whole_lock, forget_the_dead, remove_empty_entries
 from worldwidth.jobs import Job, group_stages, makefile, plan_jobs
@@ -75,10 +75,8 @@ def count_workers(jobs: int | None, gpus: list[str], cores: int) -> int:
 
 
 def _needs() -> dict[str, set[str]]:
-    """Stage -> the stages it reads from, from DVC's graph."""
     with open_repo() as repo, repo.lock:
-        graph = repo.index.graph
-        return {stage.addressing: {need.addressing for need in graph.successors(stage)} for stage in graph}
+        return needs_of(repo)
 
 
 def _make(jobs: list[Job], workers: int, gpus: list[str], threads: int, lock: int) -> int:

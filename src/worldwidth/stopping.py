@@ -59,6 +59,11 @@ def raise_again() -> None:
         raise Stopped(_code(_raised[-1]))
 
 
+def last_request() -> int | None:
+    """The signal that last asked this process to stop; None if none has."""
+    return _requests[-1][0] if _requests else None
+
+
 _raised: list[int] = []
 """Signals that have raised :class:`Stopped`, whatever became of it."""
 

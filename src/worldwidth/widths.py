@@ -10,41 +10,23 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from worldwidth.errors import WorldwidthError, nearest
 from worldwidth.experiments import Experiment, git, list_experiments
 from worldwidth.files import write_text
-from worldwidth.forecast import open_repo
 from worldwidth.lockfile import md5
 from worldwidth.locks import only_one, wait_until_free
-from worldwidth.matrix import PARAMS, Budget, Matrix
+from worldwidth.matrix import Budget, Matrix
 from worldwidth.matrix_rules import check
 from worldwidth.parallel import run_lock
 from worldwidth.pipeline import DVC_YAML, check_rendered
 from worldwidth.stage import scratch_folder
 from worldwidth.stopping import AGAIN, INTERRUPTED, Stopped
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One run of the sweep."""
-
-    arch: str
-    budget: Budget
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """The experiment's name."""
-        return f"{self.arch}-{self.budget}-s{self.seed}"
-
-    def of(self, matrix: Matrix) -> Matrix:
-        """``matrix`` with this variant's arch, budget and seed."""
-        return replace(matrix, arch=self.arch, budget=self.budget, seed=self.seed)
+from worldwidth.trees import Variant, share_cache, write_params
 
 
 def run_widths(
@@ -60,7 +42,7 @@ def run_widths(
     variants = sweep(matrix, archs or list(matrix.selected.archs), seeds or [matrix.seed], budgets or [matrix.budget])
     with only_one(scratch_folder() / "widths.lock", "another `worldwidth widths` is going on here: wait for it"):
         source = source_commit()
-        present = [variant for variant in variants if _present(matrix, variant, source)]
+        present = [variant for variant in variants if present_experiment(matrix, variant, source)]
         for variant in present:
             print(f"{variant.name}: there already")
         to_run = [variant for variant in variants if variant not in present]
@@ -97,7 +79,7 @@ def source_commit() -> str:
     return git(*someone, "stash", "create") or git("rev-parse", "HEAD")
 
 
-def _present(matrix: Matrix, variant: Variant, source: str) -> Experiment | None:
+def present_experiment(matrix: Matrix, variant: Variant, source: str) -> Experiment | None:
     """The experiment of a variant at this commit, if it was made with the same code and the same params.
 
     Raises:
@@ -115,9 +97,18 @@ def _present(matrix: Matrix, variant: Variant, source: str) -> Experiment | None
             )
         same_stages = not git("diff", "--name-only", found.commit, source, "--", DVC_YAML.as_posix())
         same_code = all(md5(Path(path)) == digest for path, digest in found.code().items())
-        if same_stages and same_code and found.matrix == variant.of(matrix):
+        if same_stages and same_code and _tracked(found.matrix) == _tracked(variant.of(matrix)):
             return found
     return None
+
+
+def _tracked(matrix: Matrix) -> dict[str, Any]:
+    """What of the matrix can change a result."""
+    values = asdict(matrix)
+    del values["cluster"]
+    for scale in values["scales"].values():
+        del scale["execution"]
+    return values
 
 
 def _run_all(matrix: Matrix, source: str, variants: list[Variant], jobs: int | None) -> dict[str, str]:
@@ -127,7 +118,7 @@ def _run_all(matrix: Matrix, source: str, variants: list[Variant], jobs: int | N
     for number, variant in enumerate(variants, start=1):
         print(f"\n[{number} of {len(variants)}] {variant.name}", flush=True)
         started = time.monotonic()
-        reason = _run(tree, source, variant, jobs)
+        reason = run_variant(tree, source, variant, jobs)
         if reason:
             failed[variant.name] = reason
         else:
@@ -149,7 +140,7 @@ def prepare_tree(matrix: Matrix, source: str) -> Path:
         state.unlink(missing_ok=True)
         git("checkout", "--quiet", "--force", "--detach", head, folder=tree)
         git("read-tree", "--reset", "-u", source, folder=tree)
-        _share_cache(tree)
+        share_cache(tree)
         write_text(state, wanted)
     for scale in matrix.scales.values():  # a user's own list of cities need not be in git
         path = Path(scale.world.source)
@@ -159,23 +150,9 @@ def prepare_tree(matrix: Matrix, source: str) -> Path:
     return tree
 
 
-def _share_cache(tree: Path) -> None:
-    """Let ``tree`` use this repository's DVC cache, and with it the run cache."""
-    from dvc.config import Config
-
-    with open_repo() as repo:
-        cache = repo.cache.legacy.path  # cache.dir itself
-    with Config(tree / ".dvc").edit("local") as local:
-        local["cache"]["dir"] = cache
-
-
-def _run(tree: Path, source: str, variant: Variant, jobs: int | None) -> str:
+def run_variant(tree: Path, source: str, variant: Variant, jobs: int | None) -> str:
     """Run one variant in ``tree`` and save it as an experiment of this repository; return why that failed, or ""."""
-    from dvc.utils.serialize import modify_yaml
-
-    write_text(tree / PARAMS, git("show", f"{source}:{PARAMS}") + "\n")
-    with modify_yaml(str(tree / PARAMS)) as params:  # keeps comments and layout, as `dvc exp run -S` does
-        params.update(asdict(variant))
+    write_params(tree, source, variant)
     run = ["-m", "worldwidth.cli", "run", *(["--jobs", str(jobs)] if jobs else [])]
     save = ["-m", "dvc", "--wait-for-lock", "exp", "save", "--force", "--name", variant.name]
     reason = _python(run, tree)
