@@ -108,7 +108,7 @@ def _copy(folder: Path, soak: Soak) -> Path:
     for key, value in soak.settings.items():
         params, count = re.subn(rf"(?m)^{key}: \w+", f"{key}: {value}", params)
         assert count == 1, key
-    (folder / "params.yaml").write_text(params.replace("resume_seconds: 10}", "resume_seconds: 1}"))
+    (folder / "params.yaml").write_text(params.replace("resume_seconds: 10\n", "resume_seconds: 1\n"))
     (folder / "dvc.lock").unlink()  # as if nothing had ever run
     return folder
 

@@ -25,7 +25,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     made = small_study(tmp_path_factory.mktemp("start"))
     made.edit("params.yaml", "arch: wide ", "arch: narrow ")
     made.edit("params.yaml", "num_attention_heads: 2, epochs: 4}", "num_attention_heads: 2, epochs: 60}")
-    made.edit("params.yaml", "models_per_job: 2, resume_seconds: 10", "models_per_job: 2, resume_seconds: 0")
+    made.edit("params.yaml", "resume_seconds: 10\n", "resume_seconds: 0\n")
     made.ok("dvc", "repro", "corpus", "schedule")
     made.commit("a long pre-training")
     return made

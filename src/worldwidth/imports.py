@@ -16,8 +16,8 @@ SOURCE = Path("src")
 PLUMBING = frozenset(
     f"{PACKAGE}.{module}"
     for module in (
-        "entry", "errors", "imports", "locks", "matrix", "matrix_rules", "pipeline", "progress", "recorded", "stage",
-        "stopping", "strict_yaml",
+        "cluster", "entry", "errors", "imports", "locks", "matrix", "matrix_rules", "pipeline", "progress", "recorded",
+        "stage", "stopping", "strict_yaml",
     )
 ) | {PACKAGE}  # fmt: skip
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from worldwidth.cluster import Cluster, Jobs
 from worldwidth.errors import WorldwidthError, nearest
 from worldwidth.strict_yaml import excerpt, read_yaml
 
@@ -173,13 +174,15 @@ class Hardware:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Execution:
-    """How the stages are run on this machine: not tracked, for it changes no result."""
+    """How the stages are run: not tracked, for it changes no result."""
 
     models_per_job: Count
     """Fine-tuned models that one job trains and evaluates: in one process, and on a GPU as one stacked model."""
     resume_seconds: Annotated[float, Field(ge=0, le=86_400)] = 10
     """Seconds between two savings of a training run's state, from which it goes on after a kill. More where saving
     would take over a hundredth of the time."""
+    jobs: Jobs = Jobs()
+    """What the jobs of `make slurm` ask for."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -212,6 +215,7 @@ class Matrix:
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=2, max_length=32)]
     finetunes: Annotated[dict[ModelName, Annotated[tuple[TaskName, ...], Field(min_length=1)]], Field(min_length=1)]
     scales: Annotated[dict[Name, Scale], Field(min_length=1, max_length=64)]
+    cluster: Cluster = Cluster()
 
     @property
     def selected(self) -> Scale:
