@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 READY := $(VENV)/.ready
 
-.PHONY: help repro widths compare test plan render check doctor lint format bench experiments env clean
+.PHONY: help repro widths slurm compare test plan render check doctor lint format bench experiments env clean
 
 ## show this help
 help:
@@ -24,6 +24,11 @@ repro: $(READY)
 widths: $(READY)
 	worldwidth widths $(if $(ARCHS),--archs $(ARCHS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(BUDGET),--budgets $(BUDGET)) \
 		$(if $(JOBS),--jobs $(JOBS))
+
+## hand what is missing to a Slurm cluster: ARCH=wide, or ARCHS SEEDS BUDGET as for widths; see docs/cluster.md
+slurm: $(READY)
+	worldwidth slurm submit $(if $(ARCHS)$(ARCH),--archs $(ARCHS) $(ARCH)) $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(BUDGET),--budgets $(BUDGET))
 
 ## compare those experiments: the table here, results/comparison/* and report/index.html
 compare: $(READY)

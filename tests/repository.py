@@ -41,7 +41,7 @@ class Repository:
             "GIT_COMMITTER_NAME": "test",
             "GIT_COMMITTER_EMAIL": "test@example.org",
         }
-        if command[0] == "dvc" or {"plan", "run", "job", "widths", "compare"} & set(command):
+        if command[0] == "dvc" or {"plan", "run", "job", "widths", "compare", "slurm"} & set(command):
             environment.pop("PYTHONWARNINGS")  # DVC's own dependencies warn
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
 

@@ -1,9 +1,10 @@
-"""The command line: `worldwidth render | check | plan | run | widths | compare | ...`. `worldwidth -h` explains."""
+"""The command line: `worldwidth check | plan | run | widths | compare | slurm | ...`. `worldwidth -h` explains."""
 
 from worldwidth.entry import exit_codes
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worldwidth.errors import WorldwidthError
@@ -50,9 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(run=_run)
 
     widths = commands.add_parser("widths", help="run widths x seeds x budgets as DVC experiments; skips what exists")
-    widths.add_argument("--archs", nargs="+", metavar="ARCH", help="default: all of the scale")
-    widths.add_argument("--seeds", nargs="+", type=_seed, metavar="SEED", help="default: the seed of params.yaml")
-    widths.add_argument("--budgets", nargs="+", metavar="BUDGET", help="epochs, tokens, flops; default: params.yaml's")
+    _add_variants(widths, archs="all of the scale")
     widths.add_argument("--jobs", type=_count, help="as for `run`")
     widths.set_defaults(run=_widths)
 
@@ -62,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         "--pair", nargs=2, action="append", default=[], metavar=("ARCH", "OTHER"), help="draw this difference, too"
     )
     compare.set_defaults(run=_compare)
+
+    slurm = commands.add_parser("slurm", help="the study on a Slurm cluster: plan, submit, status, collect")
+    _add_slurm(slurm.add_subparsers(required=True, metavar="COMMAND"))
 
     job = commands.add_parser("job", help="bring some stages up to date in this process, as `run` does")
     job.add_argument("stages", nargs="+", metavar="STAGE")
@@ -80,6 +82,34 @@ def _parser() -> argparse.ArgumentParser:
     plots.add_argument("--partial", action="store_true", required=True, help="hatch and list what is missing")
     plots.set_defaults(run=_plots)
     return parser
+
+
+def _add_variants(parser: argparse.ArgumentParser, archs: str) -> None:
+    parser.add_argument("--archs", nargs="+", metavar="ARCH", help=f"default: {archs}")
+    parser.add_argument("--seeds", nargs="+", type=_seed, metavar="SEED", help="default: the seed of params.yaml")
+    parser.add_argument("--budgets", nargs="+", metavar="BUDGET", help="epochs, tokens, flops; default: params.yaml's")
+
+
+def _add_slurm(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    plan = commands.add_parser("plan", help="the jobs, what each waits for and asks for; hands in nothing")
+    _add_variants(plan, archs="the arch of params.yaml")
+    plan.add_argument("--json", action="store_true", help="the same as JSON")
+    plan.set_defaults(run=_slurm_plan)
+
+    submit = commands.add_parser("submit", help="hand in what is missing; returns at once")
+    _add_variants(submit, archs="the arch of params.yaml")
+    submit.set_defaults(run=_slurm_submit)
+
+    status = commands.add_parser("status", help="what became of every stage that was handed in")
+    status.add_argument("--json", action="store_true", help="the same as JSON")
+    status.set_defaults(run=_slurm_status)
+
+    collect = commands.add_parser("collect", help="restore the results here; runs nothing; says what is missing")
+    collect.set_defaults(run=_slurm_collect)
+
+    work = commands.add_parser("work", help="what a job does on its node")
+    work.add_argument("spec", type=Path)
+    work.set_defaults(run=_slurm_work)
 
 
 def _matrix() -> "Matrix":
@@ -161,6 +191,36 @@ def _compare(arguments: argparse.Namespace) -> None:
     from worldwidth.comparing import run_compare
 
     run_compare(_matrix(), arguments.experiments, [(arch, other) for arch, other in arguments.pair])
+
+
+def _slurm_plan(arguments: argparse.Namespace) -> None:
+    from worldwidth.slurm.plan import print_plan
+
+    print_plan(_matrix(), arguments.archs, arguments.seeds, arguments.budgets, as_json=arguments.json)
+
+
+def _slurm_submit(arguments: argparse.Namespace) -> None:
+    from worldwidth.slurm.submission import submit
+
+    submit(_matrix(), arguments.archs, arguments.seeds, arguments.budgets)
+
+
+def _slurm_status(arguments: argparse.Namespace) -> None:
+    from worldwidth.slurm.status import print_status
+
+    print_status(as_json=arguments.json)
+
+
+def _slurm_collect(arguments: argparse.Namespace) -> None:
+    from worldwidth.slurm.collect import collect
+
+    collect(_matrix())
+
+
+def _slurm_work(arguments: argparse.Namespace) -> None:
+    from worldwidth.slurm.work import work
+
+    work(arguments.spec)
 
 
 def _job(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,94 @@
+"""`worldwidth slurm collect`: the results of what was handed in, restored here from DVC's run cache. Nothing runs.
+
+The variant that params.yaml names comes into this checkout; every other one becomes a DVC experiment, as with
+`worldwidth widths`.
+"""
+
+from contextlib import chdir
+
+from worldwidth.errors import WorldwidthError
+from worldwidth.experiments import git
+from worldwidth.forecast import CACHED, UP_TO_DATE, Forecast, forecast
+from worldwidth.half_written import forecast_of_a_whole_lock
+from worldwidth.job import run_job
+from worldwidth.locks import only_one
+from worldwidth.matrix import Matrix
+from worldwidth.parallel import run_lock
+from worldwidth.pipeline import check_rendered
+from worldwidth.slurm.records import submissions
+from worldwidth.stage import scratch_folder
+from worldwidth.trees import Variant, write_params
+from worldwidth.widths import prepare_tree, present_experiment, run_variant, sweep
+
+
+def collect(matrix: Matrix) -> None:
+    """Restore all variants that were handed in last, and those handed in before at the same commit.
+
+    Raises:
+        WorldwidthError: some of it is missing; what is there is restored all the same.
+    """
+    check_rendered(matrix)
+    here = Variant(matrix.arch, matrix.budget, matrix.seed)
+    variants = _handed_in()
+    missing: dict[str, list[str]] = {}
+    for variant in variants:
+        lacking = _restore_here(matrix) if variant == here else _save_experiment(matrix, variant)
+        if lacking:
+            missing[variant.name] = lacking
+            print(f"{variant.name}: {len(lacking)} stages are missing: {_listed(lacking)}")
+        else:
+            print(f"{variant.name}: {'all is here' if variant == here else 'saved as an experiment'}")
+    if missing:
+        raise WorldwidthError(
+            f"{len(missing)} of {len(variants)} variants are not whole; `worldwidth slurm status` says why, and the "
+            "same `make slurm` hands in what is missing"
+        )
+
+
+def _handed_in() -> list[Variant]:
+    """The variants handed in at the commit of the last submission."""
+    made = submissions()
+    if not made:
+        raise WorldwidthError("nothing was handed in from here yet: `make slurm` does it")
+    commit = made[-1].commit
+    return list(dict.fromkeys(variant for one in made if one.commit == commit for variant in one.variants))
+
+
+def _restore_here(matrix: Matrix) -> list[str]:
+    """Restore what the run cache has into this checkout; return the stages that it lacks."""
+    with only_one(run_lock(), "`worldwidth run` is going on here: wait for it, or stop it"):
+        answers = forecast_of_a_whole_lock()
+        cached = [answer.stage for answer in answers if answer.state == CACHED]
+        if cached:
+            run_job(matrix, cached)
+    return _lacking(answers)
+
+
+def _save_experiment(matrix: Matrix, variant: Variant) -> list[str]:
+    """Make an experiment of a variant that is whole; return the stages that it lacks otherwise.
+
+    Raises:
+        WorldwidthError: it could not be saved.
+    """
+    sweep(matrix, [variant.arch], [variant.seed], [variant.budget])  # its settings may have gone since
+    with only_one(scratch_folder() / "widths.lock", "`worldwidth widths` is going on here: wait for it"):
+        source = git("rev-parse", "HEAD")
+        if present_experiment(matrix, variant, source):
+            return []
+        tree = prepare_tree(matrix, source)
+        write_params(tree, source, variant)
+        with chdir(tree):
+            lacking = _lacking(forecast())
+        if not lacking:
+            reason = run_variant(tree, source, variant, jobs=1)
+            if reason:
+                raise WorldwidthError(f"{variant.name}: {reason}")
+    return lacking
+
+
+def _lacking(answers: list[Forecast]) -> list[str]:
+    return [answer.stage for answer in answers if answer.state not in (UP_TO_DATE, CACHED)]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
