@@ -25,6 +25,35 @@ counts = st.integers(1, 10**9)
 positive = st.floats(0, 1e6, exclude_min=True) | st.integers(1, 10**6)
 
 
+# no line ends of Unicode, and nothing that JSON writes as two escapes, which YAML does not take for one character
+lines = st.text(st.characters(max_codepoint=0xFFFD, exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]), max_size=1000)
+words = st.from_regex("[A-Za-z0-9_.,:@+-]{0,128}", fullmatch=True)
+options = st.from_regex("--[a-z][a-z0-9-]{0,20}(=[ -~]{1,500})?", fullmatch=True)
+clusters = st.fixed_dictionaries(
+    {},
+    optional={
+        "partition": words,
+        "account": words,
+        "shared_folder": lines,
+        "activate": lines,
+        "sbatch": st.lists(options, max_size=5),
+        "requeues": st.integers(0, 1000),
+    },
+)
+resources = st.fixed_dictionaries(
+    {"minutes": st.integers(1, 43_200), "cores": st.integers(1, 1024), "memory_gb": st.integers(1, 16_384)},
+    optional={"gpus": st.integers(0, 16)},
+)
+kinds = ("data", "base", "finetunes", "evaluation", "summary")
+executions = st.fixed_dictionaries(
+    {"models_per_job": counts},
+    optional={
+        "resume_seconds": st.floats(0, 86_400),
+        "jobs": st.fixed_dictionaries({}, optional=dict.fromkeys(kinds, resources)),
+    },
+)
+
+
 def whole(low: int, high: int) -> st.SearchStrategy[int]:
     return st.integers(low, high)
 
@@ -45,7 +74,8 @@ def matrices(draw: Draw) -> Values:
     scale = draw(st.sampled_from(list(scales)))
     arch = st.sampled_from(list(scales[scale]["archs"]))
     top = {"arch": draw(arch), "scale": scale, "seed": draw(seeds), "budget": budget, "reference": draw(arch)}
-    return {**top, "tasks": tasks, "finetunes": finetunes, "scales": scales}
+    cluster = draw(st.just({}) | st.fixed_dictionaries({"cluster": clusters}))
+    return {**top, "tasks": tasks, "finetunes": finetunes, "scales": scales, **cluster}
 
 
 @st.composite
@@ -104,7 +134,7 @@ def _scales(draw: Draw, tasks: int, budget: str) -> Values:
             "threads": draw(whole(1, 1024)),
             "pretraining_threads": draw(whole(1, 1024)),
         },
-        "execution": {"models_per_job": draw(counts)},
+        "execution": draw(executions),
     }
 
 

@@ -60,7 +60,7 @@ def _differences(matrix: Matrix, stages: dict[str, Any], params: dict[str, Any])
             if path.parts[0] in CODE and md5(path) != dep["md5"]:
                 yield f"stage {name} ran with another {path}"
         for key, value in stage.get("params", {}).get(PARAMS.name, {}).items():
-            if _value_at(params, key) != value:
+            if value_at(params, key) != value:
                 yield f"stage {name} ran with another value of {key}"
         if name in _COMMITTED:
             for out in stage.get("outs", []):
@@ -75,7 +75,8 @@ def md5(path: Path) -> str | None:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else None
 
 
-def _value_at(values: Any, dotted: str) -> Any:
+def value_at(values: Any, dotted: str) -> Any:
+    """The value that a key of DVC's, such as ``scales.laptop.world``, names in params.yaml; None if there is none."""
     for part in dotted.split("."):
         values = values.get(part) if isinstance(values, dict) else None
     return values

@@ -1,7 +1,7 @@
 """`worldwidth slurm collect`: the results of what was handed in, restored here from DVC's run cache. Nothing runs.
 
-The variant that params.yaml names comes into this checkout; every other one becomes a DVC experiment, as with
-`worldwidth widths`.
+The variant that params.yaml names comes into this checkout; it, if it was handed in with others, and every other one
+become DVC experiments, as with `worldwidth widths`.
 """
 
 from contextlib import chdir
@@ -32,12 +32,14 @@ def collect(matrix: Matrix) -> None:
     variants = _handed_in()
     missing: dict[str, list[str]] = {}
     for variant in variants:
-        lacking = _restore_here(matrix) if variant == here else _save_experiment(matrix, variant)
+        lacking, places = [], []
+        if variant == here:
+            lacking, places = _restore_here(matrix), ["restored here"]
+        if not lacking and (variant != here or len(variants) > 1):
+            lacking, places = _save_experiment(matrix, variant), [*places, "saved as an experiment"]
         if lacking:
             missing[variant.name] = lacking
-            print(f"{variant.name}: {len(lacking)} stages are missing: {_listed(lacking)}")
-        else:
-            print(f"{variant.name}: {'all is here' if variant == here else 'saved as an experiment'}")
+        print(f"{variant.name}: {f'missing: {_listed(lacking)}' if lacking else ' and '.join(places)}", flush=True)
     if missing:
         raise WorldwidthError(
             f"{len(missing)} of {len(variants)} variants are not whole; `worldwidth slurm status` says why, and the "
@@ -91,4 +93,4 @@ def _lacking(answers: list[Forecast]) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return f"{len(names)} stages: " + ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

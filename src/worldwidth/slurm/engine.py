@@ -1,6 +1,6 @@
 """Slurm's own commands: handing in a job, asking what became of it. Nothing here needs Slurm's accounting."""
 
-import getpass
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ def queue() -> dict[int, QueueEntry]:
     Raises:
         WorldwidthError: Slurm does not answer.
     """
-    lines = _ask("squeue", "--noheader", "--states=all", f"--user={getpass.getuser()}", "--format=%i|%T|%j|%r|%N|%M")
+    lines = _ask("squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%i|%T|%j|%r|%N|%M")
     found: dict[int, QueueEntry] = {}
     for line in lines.splitlines():
         number, *words = line.split("|")

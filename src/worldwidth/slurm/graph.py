@@ -12,8 +12,9 @@ from worldwidth.cluster import Resources
 from worldwidth.compute import training_steps
 from worldwidth.forecast import CACHED, UP_TO_DATE, forecast_with_outs, needs_of
 from worldwidth.jobs import group_stages
-from worldwidth.lockfile import md5
-from worldwidth.matrix import Matrix
+from worldwidth.lockfile import md5, value_at
+from worldwidth.matrix import PARAMS, Matrix
+from worldwidth.strict_yaml import read_yaml
 from worldwidth.trees import Variant
 
 
@@ -72,9 +73,10 @@ def _keys(repo: Any, matrix: Matrix) -> dict[str, str]:
     known = {"check": "sound", "schedule": str(training_steps(matrix, "base"))}
     keys: dict[str, str] = {}
     made: dict[str, str] = {}
+    params = read_yaml(PARAMS)
     for stage in repo.index.stages:  # in the order of dvc.yaml, where no stage stands before its inputs
         inputs = [
-            dep.read_params() if hasattr(dep, "params") else [dep.def_path, _input(dep.def_path, made)]
+            {key: value_at(params, key) for key in dep.params} if hasattr(dep, "params") else _input(dep.def_path, made)
             for dep in stage.deps
         ]
         name = stage.addressing
@@ -83,8 +85,8 @@ def _keys(repo: Any, matrix: Matrix) -> dict[str, str]:
     return keys
 
 
-def _input(path: str, made: dict[str, str]) -> str | None:
-    return made[path] if path in made else md5(Path(path))
+def _input(path: str, made: dict[str, str]) -> tuple[str, str | None]:
+    return path, made[path] if path in made else md5(Path(path))
 
 
 def kind_of(stage: str) -> str:
