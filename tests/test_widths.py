@@ -175,9 +175,9 @@ def test_a_failure_does_not_stop_the_others(
 
     monkeypatch.setattr(widths, "check_rendered", lambda matrix: None)
     monkeypatch.setattr(widths, "source_commit", lambda: "0" * 40)
-    monkeypatch.setattr(widths, "_present", lambda matrix, variant, source: variant.arch == "narrow")
+    monkeypatch.setattr(widths, "present_experiment", lambda matrix, variant, source: variant.arch == "narrow")
     monkeypatch.setattr(widths, "prepare_tree", lambda matrix, source: Path())
-    monkeypatch.setattr(widths, "_run", run)
+    monkeypatch.setattr(widths, "run_variant", run)
     with pytest.raises(WorldwidthError) as failed:
         run_widths(load(PROJECT / "params.yaml"), None, [1], None, None)
     assert ran == ["base-epochs-s1", "wide-epochs-s1", "wider-epochs-s1"]

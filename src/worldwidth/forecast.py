@@ -25,6 +25,16 @@ class Forecast:
     reason: str
 
 
+@dataclass(frozen=True)
+class Known:
+    """The outputs of a stage, known before anything runs."""
+
+    hashes: dict[str, Any]
+    """By path."""
+    entry: dict[str, Any] | None = None
+    """Of DVC's run cache, in the form of dvc.lock; None where nothing has to be restored."""
+
+
 def forecast() -> list[Forecast]:
     """Ask DVC about every stage, in the order in which they would run.
 
@@ -68,34 +78,39 @@ def needs_of(repo: Any) -> dict[str, set[str]]:
 def forecast_stage(repo: Any, name: str) -> Forecast:
     """What DVC would do with one stage now, given the files as they are; ``repo`` must be locked."""
     (stage,) = repo.stage.collect(name)
-    recorded = {out.def_path: out.hash_info or None for out in stage.outs}
-    state, reason, _ = _settled(repo, stage, {}, _own_changes(stage, {}), recorded)
+    state, reason, _ = _settled(repo, stage, {}, _own_changes(stage, {}))
     return Forecast(name, state, reason)
 
 
-def forecast_with_outs(repo: Any) -> tuple[list[Forecast], dict[str, Any]]:
-    """The same, and for the path of every output its hash once all that makes it is done; None where DVC cannot know.
-
-    ``repo`` must be locked.
-    """
-    produced: dict[str, Any] = {}
+def forecast_with_outs(repo: Any) -> tuple[list[Forecast], dict[str, Known]]:
+    """The same, and the outputs of every stage that need not run; ``repo`` must be locked."""
+    produced: dict[str, Any] = {}  # path of an output -> its hash; None: not known before something has run
     owner: dict[str, str] = {}
     forecasts: list[Forecast] = []
+    outs: dict[str, Known] = {}
     for stage in repo.index.stages:  # in the order of dvc.yaml, where no stage stands before its inputs
+        name = stage.addressing
         waiting = sorted({owner[dep.def_path] for dep in stage.deps if produced.get(dep.def_path, 0) is None})
-        recorded = {out.def_path: out.hash_info or None for out in stage.outs}
+        recorded = _recorded(stage)  # before `_settled` puts other hashes into the stage
         own = _own_changes(stage, produced)
         if waiting:
-            state, reason, outs = (RUN, own, None) if own else (LATER, ", ".join(waiting), None)
+            state, reason, known = (RUN, own, None) if own else (LATER, ", ".join(waiting), None)
         else:
-            state, reason, outs = _settled(repo, stage, produced, own, recorded)
-        forecasts.append(Forecast(stage.addressing, state, reason))
-        if stage.addressing == _CONSTANT and not outs:
-            outs = recorded
+            state, reason, known = _settled(repo, stage, produced, own)
+        forecasts.append(Forecast(name, state, reason))
+        if known:
+            outs[name] = known
+        elif name == _CONSTANT:
+            known = recorded
         for out in stage.outs:
-            owner[out.def_path] = stage.addressing
-            produced[out.def_path] = outs[out.def_path] if outs else None
-    return forecasts, produced
+            owner[out.def_path] = name
+            produced[out.def_path] = known.hashes[out.def_path] if known else None
+    return forecasts, outs
+
+
+def _recorded(stage: Any) -> Known:
+    """The outputs as dvc.lock has them."""
+    return Known({out.def_path: out.hash_info or None for out in stage.outs})
 
 
 def _own_changes(stage: Any, produced: dict[str, Any]) -> str:
@@ -108,16 +123,15 @@ def _own_changes(stage: Any, produced: dict[str, Any]) -> str:
     return ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
 
 
-def _settled(
-    repo: Any, stage: Any, produced: dict[str, Any], own: str, recorded: dict[str, Any]
-) -> tuple[str, str, dict[str, Any] | None]:
-    """State, reason and outs of a stage all of whose inputs are known."""
+def _settled(repo: Any, stage: Any, produced: dict[str, Any], own: str) -> tuple[str, str, Known | None]:
+    """State, reason and outputs of a stage all of whose inputs are known."""
+    recorded = _recorded(stage)
     if not own:
         gone = [out for out in stage.outs if out.status()]
         if not gone:
             return UP_TO_DATE, "", recorded
         own = f"missing or edited: {', '.join(out.def_path for out in gone[:2])}"
-    cached = _cached_outs(repo, stage, produced)
+    cached = _cached(repo, stage, produced)
     return (CACHED, own, cached) if cached else (RUN, own, None)
 
 
@@ -136,8 +150,8 @@ def _changes(dep: Any, produced: dict[str, Any]) -> bool:
     return bool(dep.status())
 
 
-def _cached_outs(repo: Any, stage: Any, produced: dict[str, Any]) -> dict[str, Any] | None:
-    """The outs that the run cache holds for these inputs, all of them still in the cache; else None."""
+def _cached(repo: Any, stage: Any, produced: dict[str, Any]) -> Known | None:
+    """The outputs that the run cache holds for these inputs, all of them still in the cache; else None."""
     from dvc.exceptions import DvcException
     from dvc.stage.cache import _can_hash
     from dvc_data.hashfile.meta import Meta
@@ -156,6 +170,6 @@ def _cached_outs(repo: Any, stage: Any, produced: dict[str, Any]) -> dict[str, A
         if not entry:
             return None
         cached = repo.stage_cache._create_stage(entry, wdir=stage.wdir)
-        return {out.def_path: out.hash_info for out in cached.outs} if cached.outs_cached() else None
+        return Known({out.def_path: out.hash_info for out in cached.outs}, entry) if cached.outs_cached() else None
     except (DvcException, FileNotFoundError):  # an input is missing: the stage would stop with DVC's own message
         return None

@@ -23,6 +23,7 @@ from worldwidth.jobs import Job, group_stages, makefile, plan_jobs
 from worldwidth.locks import only_one
 from worldwidth.matrix import Matrix
 from worldwidth.pipeline import check_rendered
+from worldwidth.restoring import restore_cached
 from worldwidth.stage import scratch_folder
 from worldwidth.stopping import AGAIN, INTERRUPTED, Stopped
 
@@ -51,10 +52,12 @@ def run_study(matrix: Matrix, jobs: int | None, gpus: list[str] | None) -> None:
         if not to_do:
             print(f"all {len(before)} stages are up to date")
             return
-        groups = group_stages(matrix, workers)
         if {answer.state for answer in before} <= {UP_TO_DATE, CACHED}:
-            groups = [tuple(stage for group in groups for stage in group)]  # restoring is DVC's work on one file
-        planned = plan_jobs(groups, to_do, _needs())
+            print(
+                f"{len(restore_cached())} of {len(before)} stages are restored from the run cache; nothing had to run"
+            )
+            return
+        planned = plan_jobs(group_stages(matrix, workers), to_do, _needs())
         print(f"{len(to_do)} of {len(before)} stages to do in {len(planned)} jobs, {workers} at a time", flush=True)
         code = _make(planned, workers, gpus, threads, lock)
         if code:

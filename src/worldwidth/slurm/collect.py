@@ -10,11 +10,11 @@ from worldwidth.errors import WorldwidthError
 from worldwidth.experiments import git
 from worldwidth.forecast import CACHED, UP_TO_DATE, Forecast, forecast
 from worldwidth.half_written import forecast_of_a_whole_lock
-from worldwidth.job import run_job
 from worldwidth.locks import only_one
 from worldwidth.matrix import Matrix
 from worldwidth.parallel import run_lock
 from worldwidth.pipeline import check_rendered
+from worldwidth.restoring import restore_cached
 from worldwidth.slurm.records import submissions
 from worldwidth.stage import scratch_folder
 from worldwidth.trees import Variant, write_params
@@ -34,7 +34,7 @@ def collect(matrix: Matrix) -> None:
     for variant in variants:
         lacking, places = [], []
         if variant == here:
-            lacking, places = _restore_here(matrix), ["restored here"]
+            lacking, places = _restore_here(), ["restored here"]
         if not lacking and (variant != here or len(variants) > 1):
             lacking, places = _save_experiment(matrix, variant), [*places, "saved as an experiment"]
         if lacking:
@@ -56,13 +56,11 @@ def _handed_in() -> list[Variant]:
     return list(dict.fromkeys(variant for one in made if one.commit == commit for variant in one.variants))
 
 
-def _restore_here(matrix: Matrix) -> list[str]:
+def _restore_here() -> list[str]:
     """Restore what the run cache has into this checkout; return the stages that it lacks."""
     with only_one(run_lock(), "`worldwidth run` is going on here: wait for it, or stop it"):
         answers = forecast_of_a_whole_lock()
-        cached = [answer.stage for answer in answers if answer.state == CACHED]
-        if cached:
-            run_job(matrix, cached)
+        restore_cached()
     return _lacking(answers)
 
 

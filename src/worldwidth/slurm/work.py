@@ -13,7 +13,6 @@ import time
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from worldwidth import stopping
 from worldwidth.errors import WorldwidthError
@@ -21,6 +20,7 @@ from worldwidth.files import read_json
 from worldwidth.forecast import RUN, Forecast, forecast_with_outs, needs_of, open_repo
 from worldwidth.job import run_job
 from worldwidth.matrix import load
+from worldwidth.restoring import check_out
 from worldwidth.slurm.engine import start_again
 from worldwidth.slurm.graph import ancestors
 from worldwidth.slurm.records import End, write_end
@@ -119,14 +119,14 @@ def _fetch_inputs(names: list[str]) -> None:
         WorldwidthError: the run cache does not have it.
     """
     with open_repo() as repo, repo.lock:
-        answers, hashes = forecast_with_outs(repo)
+        answers, known = forecast_with_outs(repo)
         needs = needs_of(repo)
         for name in sorted(set().union(*(needs[stage] for stage in names)) - set(names)):
-            (stage,) = repo.stage.collect(name)
-            if any(hashes[out.def_path] is None for out in stage.outs):
+            if name not in known:
                 raise WorldwidthError(_missing(answers, {name} | ancestors([name], needs)))
-            for out in stage.outs:
-                _check_out(out, hashes[out.def_path])
+            if known[name].entry:
+                (stage,) = repo.stage.collect(name)
+                check_out(repo, stage, known[name])
 
 
 def _missing(answers: list[Forecast], wanted: set[str]) -> str:
@@ -136,10 +136,3 @@ def _missing(answers: list[Forecast], wanted: set[str]) -> str:
         f"{first.stage} should have come from DVC's run cache, which does not have it ({first.reason}); it is not made "
         "a second time here: hand it in again"
     )
-
-
-def _check_out(out: Any, found: Any) -> None:
-    """Take one output from the cache; nothing is done if it is there already."""
-    out.hash_info = found
-    out.obj = None
-    out.checkout(force=True)
