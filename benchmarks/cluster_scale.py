@@ -113,7 +113,11 @@ def main() -> None:
         started, load = time.monotonic(), _load()
         with tempfile.TemporaryDirectory(prefix="cluster-scale-") as folder:
             found = sections[name](Path(folder))
-        report[name] = {"turns": turns, "load average": {"at start": load, "at the end": _load()}, "found": found}
+        report[name] = {
+            "turns at most": turns,
+            "load average": {"at start": load, "at the end": _load()},
+            "found": found,
+        }
         print(
             f"{name}: {time.monotonic() - started:.0f} s; load average {load} at start, {_load()} at the end",
             flush=True,

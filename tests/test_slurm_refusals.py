@@ -216,6 +216,20 @@ def test_what_another_has_done_meanwhile_is_restored(made: Repository) -> None:
     assert stages_run(made.ok("dvc", "repro", "corpus", "schedule")) == []
 
 
+def test_an_empty_entry_of_the_run_cache_is_no_hindrance(made: Repository) -> None:
+    """As a kill of some time ago leaves one; one of just now may be another job's, which is about to fill it."""
+    made.ok("dvc", "repro", "check")
+    (entry,) = (made.folder / ".dvc" / "cache" / "runs").glob("*/*")
+    fresh = entry.with_name("0" * 64)
+    fresh.mkdir()
+    for file in entry.iterdir():
+        file.unlink()
+    os.utime(entry, (1e9, 1e9))
+    made.ok("worldwidth", "slurm", "submit")
+    assert fresh.is_dir()
+    assert not entry.exists()
+
+
 def test_a_job_is_not_started_for_ever(made: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_of(made, "check")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "6")

@@ -5,6 +5,8 @@ Until then `dvc repro` stops over them; nothing is lost, for what is finished is
 
 import re
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,16 @@ def empty_entries(run_cache: Path) -> list[Path]:
     return [folder for folder in run_cache.glob("*/*") if folder.is_dir() and not any(folder.iterdir())]
 
 
-def remove_empty_entries() -> None:
-    """Delete the empty entries of this repository's run cache; DVC fails over one with a TypeError."""
+def remove_empty_entries(seconds: float = 0) -> None:
+    """Delete the empty entries of this repository's run cache; DVC fails over one with a TypeError.
+
+    Only those of over ``seconds`` ago: where other machines share the cache, one of them may just be making an entry.
+    """
     with open_repo() as repo:
         for folder in empty_entries(Path(repo.stage_cache.cache_dir)):
-            folder.rmdir()
+            with suppress(OSError):  # somebody else removed it, or has filled it since
+                if time.time() - folder.stat().st_mtime > seconds:
+                    folder.rmdir()
 
 
 def forget_the_dead() -> None:

@@ -31,6 +31,8 @@ _TEMPLATES = Path("templates") / "slurm"
 _PINNED = ("params.yaml", "dvc.yaml", "src", "stages", "templates", ".dvc/config")
 _SECONDS_TO_SAVE = 120
 """How long before its time limit a job is told; Slurm may be up to a minute early."""
+SECONDS_TO_FILL = 60
+"""An entry of the run cache that has been empty for longer was left so by a kill."""
 
 Studies = dict[Variant, tuple[Matrix, dict[str, Stage]]]
 
@@ -138,7 +140,7 @@ def studies_of(matrix: Matrix, commit: str, cache: Path, variants: list[Variant]
     use_cache(tree, cache)
     studies: Studies = {}
     with chdir(tree):
-        remove_empty_entries()
+        remove_empty_entries(SECONDS_TO_FILL)
         for variant in variants:
             write_params(Path(), commit, variant)
             with open_repo() as repo, repo.lock:

@@ -18,12 +18,14 @@ from worldwidth import stopping
 from worldwidth.errors import WorldwidthError
 from worldwidth.files import read_json
 from worldwidth.forecast import RUN, Forecast, forecast_with_outs, needs_of, open_repo
+from worldwidth.half_written import remove_empty_entries
 from worldwidth.job import run_job
 from worldwidth.matrix import load
 from worldwidth.restoring import check_out
 from worldwidth.slurm.engine import start_again
 from worldwidth.slurm.graph import ancestors
 from worldwidth.slurm.records import End, write_end
+from worldwidth.slurm.submission import SECONDS_TO_FILL
 from worldwidth.stopping import Stopped
 from worldwidth.trees import Variant, clone, use_cache, write_params
 
@@ -106,6 +108,7 @@ def _work(spec: Spec, tree: Path, outcomes: dict[str, str]) -> None:
         use_cache(tree, spec.cache)
         write_params(tree, spec.commit, spec.variant)
         with chdir(tree):
+            remove_empty_entries(SECONDS_TO_FILL)
             _fetch_inputs(spec.stages)
             run_job(load(), spec.stages, outcomes.__setitem__)
     finally:
