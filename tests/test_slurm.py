@@ -138,7 +138,7 @@ def test_the_head_restores_all_and_runs_nothing(swept: Repository, serial: Repos
     assert products(swept) == products(serial)
     assert set(swept.ok("dvc", "exp", "list", "--name-only").split()) == {"narrow-epochs-s1", "wide-epochs-s1"}
     assert "pretraining.tokens" in swept.ok("dvc", "metrics", "diff", "narrow-epochs-s1", "wide-epochs-s1")
-    assert list((swept.folder / RECORDS / "work").iterdir()) == []
+    assert list((swept.folder / RECORDS / "clones").iterdir()) == []
 
 
 def test_what_is_done_is_not_handed_in_again(swept: Repository) -> None:

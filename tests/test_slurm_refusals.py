@@ -200,7 +200,7 @@ def test_a_job_does_not_make_what_should_be_there(made: Repository) -> None:
     assert end_of(spec)["code"] == 2
     made.ok("worldwidth", "slurm", "work", str(spec.with_name("wide-epochs-s1.check.json")))
     assert "worldwidth: base should have come from" in made.run("worldwidth", "slurm", "work", str(spec)).stderr
-    assert not list((made.folder / RECORDS / "work").iterdir())
+    assert not list((made.folder / RECORDS / "clones").iterdir())
 
 
 def test_what_another_has_done_meanwhile_is_restored(made: Repository) -> None:

@@ -3,7 +3,7 @@
 .dvc/tmp/worldwidth/slurm/trees/<commit>/     the code that the jobs run, and the tree in which they are planned
 .dvc/tmp/worldwidth/slurm/<number>/           submission.json, and for every job:
     <job>.json  <job>.sh  <job>.log  <job>.end.json
-.dvc/tmp/worldwidth/slurm/work/<id>/          the clone in which the job with that id is at work
+.dvc/tmp/worldwidth/slurm/clones/<id>/        the clone in which the job with that id is at work
 """
 
 import json

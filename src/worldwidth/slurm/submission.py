@@ -168,7 +168,7 @@ def under_way(known: dict[int, QueueEntry]) -> dict[str, int]:
 def _tidy(commit: str, known: dict[int, QueueEntry]) -> None:
     """Delete the clones of jobs that were killed and will not come back, and the code of commits that nobody runs."""
     busy = {number for number, entry in known.items() if entry.under_way}
-    for folder in (slurm_folder() / "work").glob("*"):
+    for folder in (slurm_folder() / "clones").glob("*"):
         if not folder.name.isdecimal() or int(folder.name) not in busy:
             shutil.rmtree(folder, ignore_errors=True)
     needed = {code_tree(made.commit) for made in submissions() if busy & {job.id for job in made.jobs}}

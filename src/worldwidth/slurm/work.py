@@ -60,7 +60,7 @@ def work(path: Path) -> None:
     try:
         if starts > spec.requeues + 1:
             raise WorldwidthError(f"started {starts} times, and cluster.requeues allows {spec.requeues} more than one")
-        _work(spec, path.parent.parent / "work" / str(number), outcomes)
+        _work(spec, path.parent.parent / "clones" / str(number), outcomes)
         code, message = 0, ""
     except WorldwidthError as error:
         message = str(error)
