@@ -80,7 +80,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("worldwidth needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m worldwidth.offline_plots
+	$(BIN)/python -m worldwidth.commands.offline_plots
 	touch $@
 
 ## delete what is neither in git nor in DVC's cache (the environment, timings and DVC's cache stay)

@@ -17,7 +17,7 @@ import torch
 import machine
 from timing import Options
 
-SECTIONS = ("generation", "step", "training", "resuming", "evaluation", "pipeline")
+SECTIONS = ("generation", "step", "training", "evaluation", "pipeline")
 """A section is a module beside this file with ``run(options) -> JSON value``; it prints its own tables."""
 
 

@@ -20,13 +20,13 @@ import ours
 from generate_answers import Questions
 from study import ROOT, Study, line_counts, load_study
 from timing import HEADINGS, Comparison, Options, print_table, take_turns
-from worldwidth.compute import vocabulary_size
-from worldwidth.files import write_text
-from worldwidth.layout import CORPORA, EVALUATIONS, MODELS, POPULATIONS
-from worldwidth.matrix import PARAMS, load
-from worldwidth.pipeline import DVC_YAML, render
-from worldwidth.stored_corpus import Lines, StoredCorpus
-from worldwidth.strict_yaml import read_yaml
+from worldwidth.core.files import write_text
+from worldwidth.data.corpus import POPULATIONS, Lines, StoredCorpus
+from worldwidth.pipeline.render import DVC_YAML, render
+from worldwidth.settings.compute import vocabulary_size
+from worldwidth.settings.load import load
+from worldwidth.settings.paths import CORPORA, EVALUATIONS, MODELS, PARAMS
+from worldwidth.settings.strict_yaml import read_yaml
 from worldwidth.tasks import load_task
 
 _SEPARATE, _TOGETHER, _STAGE = "generate, a process a set", "generate, one process", "this project, stages/evaluate.py"
@@ -114,8 +114,8 @@ def _model(case: _Case, study: Study, corpora: dict[str, StoredCorpus], folder: 
             shutil.copytree(found, folder, ignore=shutil.ignore_patterns("steps"))
             return f"{case.arch}, models/base"
     # Laptop's settings teach the form of the answers in a few steps: then they end where real ones do.
-    settings = replace(load_study("laptop").scale.pretraining, batch_size=case.training_batch, warmup_steps=10)
-    ours.save_trained_model(study, arch, corpora, settings, case.training_steps, folder)
+    optimization = replace(load_study("laptop").scale.pretraining, batch_size=case.training_batch, warmup_steps=10)
+    ours.save_trained_model(study, arch, corpora, optimization, case.training_steps, folder)
     return f"{case.arch} after {case.training_steps} steps"
 
 

@@ -12,11 +12,11 @@ import numpy as np
 from per_line import Lean, Line, PerLine, Published
 from study import Study, fewer_lines, load_study
 from timing import Comparison, Options, number, print_table, take_turns
-from worldwidth.corpus import encode, generate
-from worldwidth.layout import POPULATIONS
-from worldwidth.queries import Queries
+from worldwidth.data.cities import points
+from worldwidth.data.corpus import POPULATIONS
+from worldwidth.data.make_corpus import encode, generate
+from worldwidth.data.queries import Queries
 from worldwidth.tasks import Integers, load_task
-from worldwidth.world import points
 
 _PAPER_DIVISOR = 5  # paper scale: 200,000 of the 1,000,000 training lines a task, and so on
 PUBLISHED, LEAN, OURS = "published", "lean loop", "columns"

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from worldwidth.matrix import Arch, Model
+from worldwidth.settings.schema import Arch, Model
 
 _SIZES = (512, 1024, 2048, 4096)
 _SECONDS = 0.3  # of every size: long enough for the clock, short enough to take turns with other work

@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 from steps import Steps
 from study import Study
-from worldwidth.checkpoints import load_model, save_model
-from worldwidth.decoding import greedy_answers
-from worldwidth.evaluation import evaluate
-from worldwidth.matrix import Arch, Optimization
-from worldwidth.mixture import Mixture, pretraining_mixture, validation_mixture
-from worldwidth.model import Decoder, DecoderConfig
-from worldwidth.steps import plain_step
-from worldwidth.stored_corpus import Lines, StoredCorpus
-from worldwidth.streams import stream, torch_seed
-from worldwidth.training import Run, Training, train
+from worldwidth.data.corpus import Lines, StoredCorpus
+from worldwidth.data.random_streams import stream, torch_seed
+from worldwidth.evaluation.evaluate import evaluate
+from worldwidth.model.checkpoint import load_model, save_model
+from worldwidth.model.decoder import Decoder, DecoderConfig
+from worldwidth.model.generate import greedy_answers
+from worldwidth.settings.schema import Arch, Optimization
+from worldwidth.training.loop import train
+from worldwidth.training.mixture import Mixture, pretraining_mixture, validation_mixture
+from worldwidth.training.run import Run, Training
+from worldwidth.training.step import plain_step
 
 EVALUATE_BASE = ("stages/evaluate.py", "base")
 """The stage that evaluates models/base of the working directory and writes results/evaluations/base.json."""
@@ -66,15 +67,15 @@ class _InOrder(Mixture):
             yield np.arange(start, min(start + batch_size, len(self)))
 
 
-def train_steps(folder: Path, lines: Lines, settings: Optimization, threads: int) -> Steps:
+def train_steps(folder: Path, lines: Lines, optimization: Optimization, threads: int) -> Steps:
     """Train the model in ``folder`` once through ``lines``, in their order."""
     mixture = _InOrder(lines.tokens, lines.lengths)
     run = Run(
         name="benchmark",
         mixture=mixture,
         validation=Mixture(lines.tokens[:1], lines.lengths[:1]),  # taken after the last step: let it cost nothing
-        settings=replace(settings, checkpoints=0, log_every=1),
-        steps=math.ceil(len(mixture) / settings.batch_size),
+        optimization=replace(optimization, checkpoints=0, log_every=1),
+        steps=math.ceil(len(mixture) / optimization.batch_size),
         seed=0,
         device=_CPU,
         threads=threads,
@@ -86,17 +87,17 @@ def train_steps(folder: Path, lines: Lines, settings: Optimization, threads: int
 
 
 def save_trained_model(
-    study: Study, arch: Arch, corpora: dict[str, StoredCorpus], settings: Optimization, steps: int, folder: Path
+    study: Study, arch: Arch, corpora: dict[str, StoredCorpus], optimization: Optimization, steps: int, folder: Path
 ) -> None:
     """Pre-train for ``steps`` steps and write the model: enough for answers of the right form."""
     lines = shuffled_lines(corpora, study.seed)
-    count = steps * settings.batch_size
+    count = steps * optimization.batch_size
     model = new_model(study, arch)
     run = Run(
         name="base",
         mixture=Mixture(lines.tokens[:count], lines.lengths[:count]),
         validation=Mixture(lines.tokens[:1], lines.lengths[:1]),
-        settings=replace(settings, checkpoints=0),
+        optimization=replace(optimization, checkpoints=0),
         steps=steps,
         seed=study.seed,
         device=_CPU,
@@ -130,7 +131,7 @@ def pretraining_step(study: Study, arch: Arch, corpora: dict[str, StoredCorpus],
         name="base",
         mixture=pretraining_mixture(corpora),
         validation=validation_mixture(corpora, study.tasks, "world"),
-        settings=replace(study.scale.pretraining, checkpoints=0, log_every=10**9),
+        optimization=replace(study.scale.pretraining, checkpoints=0, log_every=10**9),
         steps=10**6,
         seed=study.seed,
         device=_CPU,

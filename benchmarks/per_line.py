@@ -18,11 +18,11 @@ import pandas as pd
 from transformers import AutoTokenizer
 
 from study import Study
-from worldwidth.queries import query_sizes
+from worldwidth.data.cities import first_atlantis
+from worldwidth.data.queries import query_sizes
+from worldwidth.data.tokenizer import BOS, EOS, UNK
 from worldwidth.tasks import load_task
 from worldwidth.tasks.compass import LABELS
-from worldwidth.tokens import BOS, EOS, UNK
-from worldwidth.world import first_atlantis
 
 Point = tuple[int, int]
 

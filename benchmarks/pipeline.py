@@ -21,7 +21,7 @@ from typing import Any
 
 from study import ROOT
 from timing import Options, number, print_table
-from worldwidth.strict_yaml import read_yaml
+from worldwidth.settings.strict_yaml import read_yaml
 
 _SHIM = """#!/bin/sh
 start=$(date +%s.%N)

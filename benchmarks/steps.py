@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldwidth.matrix import Arch, Model
-from worldwidth.stored_corpus import Lines
+from worldwidth.data.corpus import Lines
+from worldwidth.settings.schema import Arch, Model
 
 
 @dataclass(frozen=True)

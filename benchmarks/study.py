@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from worldwidth import corpus, world
-from worldwidth.matrix import Corpus, Lines, Scale, load
-from worldwidth.stored_corpus import StoredCorpus
-from worldwidth.tokens import Vocabulary
-from worldwidth.world import City
+from worldwidth.data import make_corpus
+from worldwidth.data.cities import City
+from worldwidth.data.corpus import StoredCorpus
+from worldwidth.data.make_cities import make_cities
+from worldwidth.data.tokenizer import Vocabulary
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Corpus, Lines, Scale
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +26,7 @@ class Study:
     @cached_property
     def cities(self) -> list[City]:
         """The cities table."""
-        return world.build(self.scale.world)
+        return make_cities(self.scale.world)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -38,14 +40,14 @@ class Study:
     def write_corpora(self, folder: Path) -> dict[str, StoredCorpus]:
         """Draw every task's corpus into ``folder``."""
         for task in self.tasks:
-            corpus.save(task, corpus.generate(self.scale, task, self.cities), folder / task)
+            make_corpus.save(task, make_corpus.generate(self.scale, task, self.cities), folder / task)
         return {task: StoredCorpus(task, folder) for task in self.tasks}
 
 
 def load_study(scale: str, params: Path = ROOT / "params.yaml") -> Study:
     """The scale of that name as params.yaml has it."""
-    matrix = load(params)
-    return Study(matrix.tasks, matrix.scales[scale], matrix.seed)
+    settings = load(params)
+    return Study(settings.tasks, settings.scales[scale], settings.seed)
 
 
 def fewer_lines(lines: Corpus, divisor: int) -> Corpus:

@@ -21,9 +21,9 @@ import transformers_training
 from steps import Steps, model_flops, part, real_tokens
 from study import Study, line_counts, load_study
 from timing import HEADINGS, Comparison, Options, number, print_table, take_turns
-from worldwidth.compute import parameter_count, training_flops
-from worldwidth.matrix import Arch, Optimization
-from worldwidth.stored_corpus import Lines
+from worldwidth.data.corpus import Lines
+from worldwidth.settings.compute import parameter_count, training_flops
+from worldwidth.settings.schema import Arch, Optimization
 
 TRAINER, PLAIN, OURS = "transformers Trainer", "Qwen2ForCausalLM, plain loop", "this project"
 _PRODUCTS = "torch.mm at these shapes"
@@ -58,7 +58,7 @@ _TOLERANCE = 1e-3  # nats: what float32 sums in another order may differ by afte
 def run(options: Options) -> dict[str, Any]:
     """All cases: ``"paper wide"`` -> variants, fractions, losses."""
     rounds = options.turns(default=3, quick=1)
-    settings = load_study("paper").scale.pretraining
+    optimization = load_study("paper").scale.pretraining
     report: dict[str, Any] = {"accelerate": version("accelerate")}
     for scale in ("laptop", "paper"):
         study = load_study(scale)
@@ -72,17 +72,17 @@ def run(options: Options) -> dict[str, Any]:
             print(f"\ntorch.mm, square, GFLOP/s, threads: {threads}; {rates}")
             for case in _QUICK_CASES if options.quick else _CASES:
                 if case.scale == scale:
-                    found = _measure(case, study, lines, settings, rounds, max(peak.values()), threads)
+                    found = _measure(case, study, lines, optimization, rounds, max(peak.values()), threads)
                     report[f"{scale} {case.arch}, threads: {threads}"] = {"gemm_gflops": peak, **found}
     torch.set_num_threads(1)
     return report
 
 
 def _measure(
-    case: _Case, study: Study, lines: Lines, settings: Optimization, rounds: int, peak: float, threads: int
+    case: _Case, study: Study, lines: Lines, optimization: Optimization, rounds: int, peak: float, threads: int
 ) -> dict[str, Any]:
     """One case. Every variant starts from the same saved weights in every round."""
-    arch, size = study.scale.archs[case.arch], settings.batch_size
+    arch, size = study.scale.archs[case.arch], optimization.batch_size
     lines = part(lines, 0, case.steps * size)
     timed = part(lines, case.dropped * size, len(lines))
     texts = [study.vocabulary.decode(ids) for ids in lines.tokens.tolist()]
@@ -103,9 +103,9 @@ def _measure(
         folder = Path(temporary)
         ours.save_new_model(study, arch, folder)
         variants: dict[str, Callable[[], Steps]] = {
-            TRAINER: partial(transformers_training.trainer_steps, folder, texts, settings),
-            PLAIN: partial(transformers_training.plain_steps, folder, lines, settings),
-            OURS: partial(ours.train_steps, folder, lines, settings, threads),
+            TRAINER: partial(transformers_training.trainer_steps, folder, texts, optimization),
+            PLAIN: partial(transformers_training.plain_steps, folder, lines, optimization),
+            OURS: partial(ours.train_steps, folder, lines, optimization, threads),
         }
         values = take_turns(
             {

@@ -22,8 +22,8 @@ from transformers import (
 from transformers.utils import logging
 
 from steps import Steps
-from worldwidth.matrix import Optimization
-from worldwidth.stored_corpus import Lines
+from worldwidth.data.corpus import Lines
+from worldwidth.settings.schema import Optimization
 
 logging.disable_progress_bar()
 
@@ -68,7 +68,7 @@ def _collator(tokenizer: Any) -> Callable[[list[str]], dict[str, Tensor]]:
     return collate
 
 
-def trainer_steps(folder: Path, texts: list[str], settings: Optimization) -> Steps:
+def trainer_steps(folder: Path, texts: list[str], optimization: Optimization) -> Steps:
     """Train the model in ``folder`` once through ``texts``, in their order, with transformers' Trainer.
 
     Two workers load; no evaluation, saving or reporting. The optimiser is the Trainer's default: AdamW, since torch 2.8
@@ -80,14 +80,14 @@ def trainer_steps(folder: Path, texts: list[str], settings: Optimization) -> Ste
         arguments = TrainingArguments(
             output_dir=output,
             num_train_epochs=1,
-            per_device_train_batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            adam_beta1=settings.betas[0],
-            adam_beta2=settings.betas[1],
-            adam_epsilon=settings.epsilon,
-            weight_decay=settings.weight_decay,
-            max_grad_norm=settings.max_grad_norm,
-            warmup_steps=settings.warmup_steps,
+            per_device_train_batch_size=optimization.batch_size,
+            learning_rate=optimization.learning_rate,
+            adam_beta1=optimization.betas[0],
+            adam_beta2=optimization.betas[1],
+            adam_epsilon=optimization.epsilon,
+            weight_decay=optimization.weight_decay,
+            max_grad_norm=optimization.max_grad_norm,
+            warmup_steps=optimization.warmup_steps,
             lr_scheduler_type="linear",
             train_sampling_strategy="sequential",
             dataloader_num_workers=2,
@@ -111,26 +111,28 @@ def trainer_steps(folder: Path, texts: list[str], settings: Optimization) -> Ste
     return Steps(clock.times, torch.stack(trainer.losses).tolist())
 
 
-def plain_steps(folder: Path, lines: Lines, settings: Optimization) -> Steps:
+def plain_steps(folder: Path, lines: Lines, optimization: Optimization) -> Steps:
     """The same with a loop of its own: ready token ids, fused AdamW."""
     model = Qwen2ForCausalLM.from_pretrained(folder).train()
     matrices = [parameter for parameter in model.parameters() if parameter.ndim == 2]
     vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
     optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        eps=settings.epsilon,
+        [{"params": matrices, "weight_decay": optimization.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=optimization.learning_rate,
+        betas=optimization.betas,
+        eps=optimization.epsilon,
         fused=True,
     )
-    batches = [_padded(lines, start, settings.batch_size) for start in range(0, len(lines), settings.batch_size)]
-    schedule = get_linear_schedule_with_warmup(optimizer, settings.warmup_steps, len(batches))
+    batches = [
+        _padded(lines, start, optimization.batch_size) for start in range(0, len(lines), optimization.batch_size)
+    ]
+    schedule = get_linear_schedule_with_warmup(optimizer, optimization.warmup_steps, len(batches))
     losses: list[Tensor] = []
     times = [time.perf_counter()]
     for batch in batches:
         loss = model(**batch).loss
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), optimization.max_grad_norm)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()

@@ -1,17 +1,18 @@
 """Write the cities table: `dvc repro cities`."""
 
-from worldwidth.entry import run_stage
+from worldwidth.engine.stage_main import run_stage
 
-from worldwidth import world
-from worldwidth.layout import CITIES
-from worldwidth.matrix import Matrix
+from worldwidth.data.cities import save_cities
+from worldwidth.data.make_cities import make_cities
+from worldwidth.settings.paths import CITIES
+from worldwidth.settings.schema import Settings
 
 
-def main(matrix: Matrix) -> None:
+def main(settings: Settings) -> None:
     """params: scales.SCALE.world -> data/cities.csv"""
-    settings = matrix.selected.world
-    world.save(world.build(settings))
-    print(f"cities: {settings.cities} real ones and {settings.atlantis.cities} of Atlantis in {CITIES}")
+    world = settings.selected.world
+    save_cities(make_cities(world))
+    print(f"cities: {world.cities} real ones and {world.atlantis.cities} of Atlantis in {CITIES}")
 
 
 if __name__ == "__main__":

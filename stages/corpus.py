@@ -1,16 +1,17 @@
 """Draw and encode the corpus of one task: `dvc repro corpus@distance`."""
 
-from worldwidth.entry import run_stage
+from worldwidth.engine.stage_main import run_stage
 
-from worldwidth import corpus, world
-from worldwidth.layout import CORPORA
-from worldwidth.matrix import Matrix
+from worldwidth.data import make_corpus
+from worldwidth.data.cities import load_cities
+from worldwidth.settings.paths import CORPORA
+from worldwidth.settings.schema import Settings
 
 
-def main(matrix: Matrix, task: str) -> None:
+def main(settings: Settings, task: str) -> None:
     """params: world, corpus, model; data/cities.csv -> data/corpora/TASK/"""
-    splits = corpus.generate(matrix.selected, task, world.load(matrix.selected.world))
-    corpus.save(task, splits, CORPORA / task)
+    splits = make_corpus.generate(settings.selected, task, load_cities(settings.selected.world))
+    make_corpus.save(task, splits, CORPORA / task)
     total = sum(len(lines) for _, lines in splits.values())
     print(f"corpus of {task}: {total:,} lines in {CORPORA / task}")
 

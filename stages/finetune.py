@@ -1,15 +1,15 @@
 """Fine-tune the base model on Atlantis data: `dvc repro ftwb1@1`, `dvc repro ftwb2@12`."""
 
-from worldwidth.entry import run_stage
+from worldwidth.engine.stage_main import run_stage
 
-from worldwidth.finetuning import finetune
-from worldwidth.matrix import Matrix
-from worldwidth.stage import known_model
+from worldwidth.settings.names import known_model
+from worldwidth.settings.schema import Settings
+from worldwidth.training.finetune import finetune
 
 
-def main(matrix: Matrix, name: str) -> None:
+def main(settings: Settings, name: str) -> None:
     """params: finetuning, finetunes.NAME, seed; models/base, corpora -> models/NAME/, results/training/NAME.csv"""
-    for _ in finetune(matrix, [known_model(matrix, name)]):
+    for _ in finetune(settings, [known_model(settings, name)]):
         pass
 
 

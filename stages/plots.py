@@ -1,21 +1,22 @@
 """Draw the figures: `dvc repro plots`."""
 
-from worldwidth.entry import run_stage
+from worldwidth.engine.stage_main import run_stage
 
-from worldwidth import results, world
-from worldwidth.files import read_json
-from worldwidth.layout import PLOTS, SUMMARY, TRAINING_TABLE
-from worldwidth.matrix import Matrix
-from worldwidth.study_plots import draw_setting, draw_study
+from worldwidth.core.files import read_json
+from worldwidth.data.cities import load_cities
+from worldwidth.evaluation import tables
+from worldwidth.plots.study import draw_setting, draw_study
+from worldwidth.settings.paths import PLOTS, SUMMARY, TRAINING_TABLE
+from worldwidth.settings.schema import Settings
 
 
-def main(matrix: Matrix) -> None:
+def main(settings: Settings) -> None:
     """results/{summary.json,matrices.csv,training.csv}, data/cities.csv -> plots/*.png"""
-    cells = results.read_cells()
+    cells = tables.read_cells()
     headline = read_json(SUMMARY, "run `dvc repro summarize`")
-    curves = results.read_table(TRAINING_TABLE, ["model", *results.CURVE_COLUMNS], "run `dvc repro summarize`")
-    drawn = draw_study(matrix, cells, headline, PLOTS)
-    drawn += draw_setting(matrix, curves, world.load(matrix.selected.world), PLOTS)
+    curves = tables.read_table(TRAINING_TABLE, ["model", *tables.CURVE_COLUMNS], "run `dvc repro summarize`")
+    drawn = draw_study(settings, cells, headline, PLOTS)
+    drawn += draw_setting(settings, curves, load_cities(settings.selected.world), PLOTS)
     print("plots:", ", ".join(map(str, drawn)))
 
 

@@ -1,21 +1,21 @@
 """Matrices and headline statistics from all evaluations: `dvc repro summarize`."""
 
-from worldwidth.entry import run_stage
+from worldwidth.engine.stage_main import run_stage
 
-from worldwidth import results
-from worldwidth.files import write_json
-from worldwidth.layout import EVALUATION_TABLE, MATRICES, SUMMARY, TRAINING_TABLE
-from worldwidth.matrix import Matrix
+from worldwidth.core.files import write_json
+from worldwidth.evaluation import tables
+from worldwidth.settings.paths import EVALUATION_TABLE, MATRICES, SUMMARY, TRAINING_TABLE
+from worldwidth.settings.schema import Settings
 
 
-def main(matrix: Matrix) -> None:
+def main(settings: Settings) -> None:
     """results/{evaluations,scores,training}/* -> results/{matrices,evaluations,training}.csv, results/summary.json"""
-    study = results.load_study(matrix, matrix.models)
-    cells, headline = results.compute_matrices(study, matrix.selected.statistics.resamples)
-    results.write_table(results.cells_table(cells), MATRICES)
-    results.write_table(results.evaluation_table(matrix), EVALUATION_TABLE)
-    results.write_table(results.training_table(matrix), TRAINING_TABLE)
-    write_json(SUMMARY, {**headline, **results.compute_summary(matrix)})
+    study = tables.load_study(settings, settings.models)
+    cells, headline = tables.compute_matrices(study, settings.selected.statistics.resamples)
+    tables.write_table(tables.cells_table(cells), MATRICES)
+    tables.write_table(tables.evaluation_table(settings), EVALUATION_TABLE)
+    tables.write_table(tables.training_table(settings), TRAINING_TABLE)
+    write_json(SUMMARY, {**headline, **tables.compute_summary(settings)})
     for name, values in headline.items():
         print(f"{name}: {values['measurable']} of {values['cells']} cells measurable", *(_shown(values)), sep=", ")
 

@@ -17,14 +17,17 @@ from matplotlib import pyplot as plt
 
 from dvc_yaml import Stages, expanded
 from fake_study import write_study
-from worldwidth.corpus import generate, save
-from worldwidth.matrix import Atlantis, Corpus, Lines, Matrix, Model, Optimization, Scale, World, load
-from worldwidth.mixture import Mixture, pretraining_mixture, validation_mixture
-from worldwidth.model import Decoder, DecoderConfig
-from worldwidth.stored_corpus import StoredCorpus
-from worldwidth.tokens import Vocabulary
-from worldwidth.training import Run, train
-from worldwidth.world import City, build
+from worldwidth.data.cities import City
+from worldwidth.data.corpus import StoredCorpus
+from worldwidth.data.make_cities import make_cities
+from worldwidth.data.make_corpus import generate, save
+from worldwidth.data.tokenizer import Vocabulary
+from worldwidth.model.decoder import Decoder, DecoderConfig
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Atlantis, Corpus, Lines, Model, Optimization, Scale, Settings, World
+from worldwidth.training.loop import train
+from worldwidth.training.mixture import Mixture, pretraining_mixture, validation_mixture
+from worldwidth.training.run import Run
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 TOKENS = ("cities", "characters")
@@ -40,7 +43,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Matrix]:
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Settings]:
     """The matrix with scale smoke and arch narrow, its world and corpora pinned: tokens -> matrix."""
     rng = np.random.default_rng(7)
     longitudes, latitudes = rng.permutation(np.arange(-170, 175, 5))[:60], rng.integers(-55, 70, 60)
@@ -65,9 +68,9 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Matrix]:
         hull_cities=(3, 4),
         tour_cities=(2, 3),
     )
-    matrix = replace(load(PARAMS), scale="smoke", arch="narrow", seed=42)
+    settings = replace(load(PARAMS), scale="smoke", arch="narrow", seed=42)
 
-    def with_tokens(tokens: str) -> Matrix:
+    def with_tokens(tokens: str) -> Settings:
         model = Model(
             num_hidden_layers=2,
             initializer_range=0.1,
@@ -75,40 +78,40 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Matrix]:
             rope_theta=10_000.0,
             tokens="cities" if tokens == "cities" else "characters",
         )
-        scale = replace(matrix.selected, world=world, corpus=lines, model=model)
-        return replace(matrix, scales={**matrix.scales, "smoke": scale})
+        scale = replace(settings.selected, world=world, corpus=lines, model=model)
+        return replace(settings, scales={**settings.scales, "smoke": scale})
 
     return {tokens: with_tokens(tokens) for tokens in TOKENS}
 
 
 @pytest.fixture(scope="session")
-def smoke_cities(smoke: dict[str, Matrix]) -> list[City]:
+def smoke_cities(smoke: dict[str, Settings]) -> list[City]:
     """The cities table, the same for both kinds of tokens."""
-    return build(smoke["cities"].selected.world)
+    return make_cities(smoke["cities"].selected.world)
 
 
 @pytest.fixture(scope="session")
-def smoke_vocabularies(smoke: dict[str, Matrix], smoke_cities: list[City]) -> dict[str, Vocabulary]:
+def smoke_vocabularies(smoke: dict[str, Settings], smoke_cities: list[City]) -> dict[str, Vocabulary]:
     """tokens -> vocabulary."""
-    scales = {tokens: matrix.selected for tokens, matrix in smoke.items()}
+    scales = {tokens: settings.selected for tokens, settings in smoke.items()}
     return {tokens: Vocabulary(scale.model, scale.world, smoke_cities) for tokens, scale in scales.items()}
 
 
 @pytest.fixture(scope="session")
 def smoke_folders(
-    smoke: dict[str, Matrix], smoke_cities: list[City], tmp_path_factory: pytest.TempPathFactory
+    smoke: dict[str, Settings], smoke_cities: list[City], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """tokens -> the folder that holds the stored corpora of all tasks. Read only."""
     folders: dict[str, Path] = {}
-    for tokens, matrix in smoke.items():
+    for tokens, settings in smoke.items():
         folders[tokens] = tmp_path_factory.mktemp(tokens)
-        for task in matrix.tasks:
-            save(task, generate(matrix.selected, task, smoke_cities), folders[tokens] / task)
+        for task in settings.tasks:
+            save(task, generate(settings.selected, task, smoke_cities), folders[tokens] / task)
     return folders
 
 
 @pytest.fixture(scope="session")
-def smoke_corpora(smoke: dict[str, Matrix], smoke_folders: dict[str, Path]) -> dict[str, dict[str, StoredCorpus]]:
+def smoke_corpora(smoke: dict[str, Settings], smoke_folders: dict[str, Path]) -> dict[str, dict[str, StoredCorpus]]:
     """tokens -> task -> stored corpus."""
     return {
         tokens: {task: StoredCorpus(task, folder) for task in smoke[tokens].tasks}
@@ -132,7 +135,7 @@ def small(smoke_corpora: dict[str, dict[str, StoredCorpus]]) -> Mixture:
 
 
 @pytest.fixture(scope="session")
-def make_decoder(smoke: dict[str, Matrix]) -> Callable[..., Decoder]:
+def make_decoder(smoke: dict[str, Settings]) -> Callable[..., Decoder]:
     """(arch, tokens="cities", scale=None, seed=1) -> an initialised decoder, of the smoke scale if not told."""
 
     def make(arch: str, tokens: str = "cities", scale: Scale | None = None, seed: int = 1) -> Decoder:
@@ -147,12 +150,12 @@ def make_decoder(smoke: dict[str, Matrix]) -> Callable[..., Decoder]:
 @pytest.fixture(scope="session")
 def trained(
     one_thread: None,
-    smoke: dict[str, Matrix],
+    smoke: dict[str, Settings],
     smoke_corpora: dict[str, dict[str, StoredCorpus]],
     make_decoder: Callable[..., Decoder],
 ) -> dict[str, Decoder]:
     """tokens -> a small model after 100 real steps on the ordinary test lines; its answers vary. Do not change it."""
-    settings = Optimization(
+    optimization = Optimization(
         optimizer="muon",
         learning_rate=1e-2,
         betas=(0.9, 0.999),
@@ -176,8 +179,8 @@ def trained(
             name="base",
             mixture=Mixture(table, np.concatenate([part.lengths for part in parts])),
             validation=validation_mixture(corpora, ("distance",), "world"),
-            settings=settings,
-            steps=25 * math.ceil(len(table) / settings.batch_size),
+            optimization=optimization,
+            steps=25 * math.ceil(len(table) / optimization.batch_size),
             seed=42,
             device=torch.device("cpu"),
         )
@@ -187,15 +190,15 @@ def trained(
 
 
 @pytest.fixture(scope="session")
-def matrix() -> Matrix:
+def settings() -> Settings:
     """params.yaml as it stands; a file that needs another selection has its own fixture of this name."""
     return load(PARAMS)
 
 
 @pytest.fixture(scope="session")
-def stages(matrix: Matrix) -> Stages:
+def stages(settings: Settings) -> Stages:
     """The stages of dvc.yaml, expanded. Read only."""
-    return expanded(matrix)
+    return expanded(settings)
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from params_file import PARAMS
-from worldwidth.matrix import Corpus, Lines, Scale, load
-from worldwidth.queries import Queries
+from worldwidth.data.queries import Queries
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Corpus, Lines, Scale
 
 
 def rows(queries: Queries) -> list[tuple[int, ...]]:

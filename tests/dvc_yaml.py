@@ -6,22 +6,22 @@ from typing import Any
 
 import yaml
 
-from worldwidth.matrix import Matrix
-from worldwidth.pipeline import render
+from worldwidth.pipeline.render import render
+from worldwidth.settings.schema import Settings
 
 ROOT = Path(__file__).parents[1]
 Stages = dict[str, dict[str, Any]]
 
 
-def parsed(matrix: Matrix) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(render(matrix, ROOT))
+def parsed(settings: Settings) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(render(settings, ROOT))
     return found
 
 
-def expanded(matrix: Matrix) -> Stages:
+def expanded(settings: Settings) -> Stages:
     """Every stage with its name as DVC gives it, ${item} and ${key} filled in."""
     found: Stages = {}
-    for name, stage in parsed(matrix)["stages"].items():
+    for name, stage in parsed(settings)["stages"].items():
         if "foreach" not in stage:
             found[name] = stage
             continue

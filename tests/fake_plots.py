@@ -8,26 +8,26 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from worldwidth.figures import MatrixPlot
-from worldwidth.matrix import Matrix
-from worldwidth.scores import DIFFERENCE, Cell, matrix_of
-from worldwidth.study_plots import matrix_plot
+from worldwidth.evaluation.scores import DIFFERENCE, Cell, matrix_of
+from worldwidth.plots.figures import MatrixPlot
+from worldwidth.plots.study import matrix_plot
+from worldwidth.settings.schema import Settings
 
 NAMES = ("ftwb1", "ftwb2", DIFFERENCE)
 
 
-def make_cells(matrix: Matrix, score: Callable[[str, str, str], float | None]) -> list[Cell]:
+def make_cells(settings: Settings, score: Callable[[str, str, str], float | None]) -> list[Cell]:
     """All cells of a study with ``score(matrix, model, task)`` in them."""
-    single = [(matrix_of(model), model) for model in matrix.finetunes]
-    both = [(DIFFERENCE, model) for model, trained in matrix.finetunes.items() if len(trained) > 1]
+    single = [(matrix_of(model), model) for model in settings.finetunes]
+    both = [(DIFFERENCE, model) for model, trained in settings.finetunes.items() if len(trained) > 1]
     cells: list[Cell] = []
-    for (name, model), task in itertools.product(single + both, matrix.tasks):
+    for (name, model), task in itertools.product(single + both, settings.tasks):
         value = score(name, model, task)
         cell = Cell(
             matrix=name,
             model=model,
             task=task,
-            trained=task in matrix.finetunes[model],
+            trained=task in settings.finetunes[model],
             raw=10.0,
             base_atlantis=20.0,
             base_world=5.0,
@@ -57,9 +57,9 @@ def statistics(name: str) -> dict[str, Any]:
     return values
 
 
-def made_plot(matrix: Matrix, name: str, missing: frozenset[str] = frozenset()) -> MatrixPlot:
-    cells = [cell for cell in make_cells(matrix, varied) if cell.model not in missing]
-    return matrix_plot(matrix, name, cells, statistics(name), missing)
+def made_plot(settings: Settings, name: str, missing: frozenset[str] = frozenset()) -> MatrixPlot:
+    cells = [cell for cell in make_cells(settings, varied) if cell.model not in missing]
+    return matrix_plot(settings, name, cells, statistics(name), missing)
 
 
 def main_axes(figure: Figure) -> list[Axes]:

@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from worldwidth.compute import parameter_count, training_flops, training_steps, vocabulary_size
-from worldwidth.experiments import Experiment
-from worldwidth.matrix import Matrix
-from worldwidth.run_scores import BASE, RETENTION, SKILL, Key, RunScores
-from worldwidth.scores import DIFFERENCE, Floats, matrix_of
+from worldwidth.comparison.runs import BASE, RETENTION, SKILL, Key, RunScores
+from worldwidth.dvcio.experiments import Experiment
+from worldwidth.evaluation.scores import DIFFERENCE, Floats, matrix_of
+from worldwidth.settings.compute import parameter_count, training_flops, training_steps, vocabulary_size
+from worldwidth.settings.schema import Settings
 
 RESAMPLES = 100
 TOKENS_A_STEP = 2400
 
 
 def fake_runs(
-    matrix: Matrix,
+    settings: Settings,
     archs: tuple[str, ...] = ("narrow", "base", "wide", "wider"),
     seeds: tuple[int, ...] = (1, 2, 3),
     budgets: tuple[str, ...] = ("epochs",),
@@ -25,17 +25,17 @@ def fake_runs(
 ) -> list[RunScores]:
     """One run for every arch, seed and budget: scores rise by ``slope`` a width, and scatter between seeds."""
     return [
-        fake_run(replace(matrix, arch=arch, seed=seed, budget=budget), slope * archs.index(arch), seed_sd)  # type: ignore[arg-type]
+        fake_run(replace(settings, arch=arch, seed=seed, budget=budget), slope * archs.index(arch), seed_sd)  # type: ignore[arg-type]
         for budget in budgets
         for arch in archs
         for seed in seeds
     ]
 
 
-def fake_run(matrix: Matrix, shift: float, seed_sd: float) -> RunScores:
+def fake_run(settings: Settings, shift: float, seed_sd: float) -> RunScores:
     """One run: trained cells near 0.8 + ``shift``, the others near 0.15 + ``shift``."""
-    rng = np.random.default_rng([matrix.seed, *f"{matrix.arch} {matrix.budget}".encode()])
-    of_seed = seed_sd * float(np.random.default_rng(matrix.seed).standard_normal())  # the same at every width
+    rng = np.random.default_rng([settings.seed, *f"{settings.arch} {settings.budget}".encode()])
+    of_seed = seed_sd * float(np.random.default_rng(settings.seed).standard_normal())  # the same at every width
 
     def values(mean: float) -> Floats:
         point = mean + of_seed + 0.05 * float(rng.standard_normal())
@@ -43,29 +43,29 @@ def fake_run(matrix: Matrix, shift: float, seed_sd: float) -> RunScores:
         return drawn
 
     cells: dict[Key, Floats] = {}
-    for model, trained in matrix.finetunes.items():
-        for task in matrix.tasks:
+    for model, trained in settings.finetunes.items():
+        for task in settings.tasks:
             level = (0.8 if task in trained else 0.15) + shift
             cells[matrix_of(model), model, task] = values(level)
             cells[RETENTION, model, task] = values(0.7 + shift / 2)
             cells[SKILL, model, task] = values(level - 0.1)
             if len(trained) > 1:
                 cells[DIFFERENCE, model, task] = values(shift / 4)
-    for task in matrix.tasks:
+    for task in settings.tasks:
         cells[BASE, "base", task] = values(0.8 + shift / 3)
-    experiment = Experiment(f"{matrix.arch}-{matrix.budget}-s{matrix.seed}", "f" * 40, "b" * 40, 1_700_000_000)
-    vars(experiment)["matrix"] = matrix  # what is otherwise read from git
-    scale = matrix.selected
-    parameters = parameter_count(scale.model, matrix.selected_arch, vocabulary_size(scale))
+    experiment = Experiment(f"{settings.arch}-{settings.budget}-s{settings.seed}", "f" * 40, "b" * 40, 1_700_000_000)
+    vars(experiment)["settings"] = settings  # what is otherwise read from git
+    scale = settings.selected
+    parameters = parameter_count(scale.model, settings.selected_arch, vocabulary_size(scale))
     return RunScores(
         experiment=experiment,
         cells=cells,
         raw=dict.fromkeys(cells, 10.0),
         missing=(),
-        curve=_curve(matrix, parameters),
+        curve=_curve(settings, parameters),
         totals={
-            "pretraining": _total(training_steps(matrix, "base"), parameters),
-            "finetuning": _total(sum(training_steps(matrix, name) for name in matrix.finetunes), parameters),
+            "pretraining": _total(training_steps(settings, "base"), parameters),
+            "finetuning": _total(sum(training_steps(settings, name) for name in settings.finetunes), parameters),
         },
         parameters=parameters,
     )
@@ -76,8 +76,8 @@ def _total(steps: int, parameters: int) -> dict[str, int]:
     return {"step": steps, "tokens": tokens, "flops": training_flops(parameters, tokens)}
 
 
-def _curve(matrix: Matrix, parameters: int) -> pd.DataFrame:
-    steps = np.unique(np.geomspace(1, training_steps(matrix, "base"), 80).astype(int))
+def _curve(settings: Settings, parameters: int) -> pd.DataFrame:
+    steps = np.unique(np.geomspace(1, training_steps(settings, "base"), 80).astype(int))
     loss = 1 + 4 * (steps * parameters / 1e5 + 1.0) ** -0.4
     rows = [_total(int(step), parameters) for step in steps]
     table = pd.DataFrame(rows).assign(loss=loss, learning_rate=1e-3, validation_loss=np.nan)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from worldwidth.scores import Cell, Study, matrix_cells, resampled_columns
+from worldwidth.evaluation.scores import Cell, Study, matrix_cells, resampled_columns
 
 Floats = NDArray[np.float64]
 Drawn = dict[tuple[str, str, str], Floats]

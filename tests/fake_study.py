@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldwidth import results
-from worldwidth.layout import CURVES, EVALUATIONS, SCORES
-from worldwidth.matrix import Matrix
-from worldwidth.scores import Cell
+from worldwidth.evaluation import tables
+from worldwidth.evaluation.scores import Cell
+from worldwidth.settings.paths import CURVES, EVALUATIONS, SCORES
+from worldwidth.settings.schema import Settings
 from worldwidth.tasks import load_task
 
 Floats = NDArray[np.float64]
@@ -24,18 +24,18 @@ def statistics(lines: Floats) -> dict[str, float | int]:
     return {**numbers, "max": float(lines.max()), "n": len(lines), "parse_rate": 1.0, "exact_match": 0.25}
 
 
-def write_study(matrix: Matrix) -> None:
+def write_study(settings: Settings) -> None:
     """All models' evaluations, per-line scores and training curves, below the working directory."""
     rng = np.random.default_rng(0)
     for folder in (CURVES, EVALUATIONS, SCORES):
         folder.mkdir(parents=True)
-    for number, model in enumerate(matrix.models):
+    for number, model in enumerate(settings.models):
         report: dict[str, Any] = {}
         lines: dict[str, Any] = {}
-        for task in matrix.tasks:
+        for task in settings.tasks:
             report[task] = {}
             for population in ("world", "atlantis"):
-                easy = population == "world" or task in matrix.finetunes.get(model, ())
+                easy = population == "world" or task in settings.finetunes.get(model, ())
                 right = (rng.random(LINES) < (0.9 if easy else 0.4)).astype(np.float32)
                 error = rng.integers(1, 20 if easy else 200, LINES).astype(np.float32)
                 lines[f"{task}.{population}"] = right if load_task(task).labels else error
@@ -44,7 +44,7 @@ def write_study(matrix: Matrix) -> None:
                     "constant_answer": "TRUE" if load_task(task).labels else "58",
                     "constant_mean": 0.5 if load_task(task).labels else 50.0,
                 }
-        parts = {task: statistics(lines[f"{task}.world"][:9].astype(float)) for task in matrix.tasks}
+        parts = {task: statistics(lines[f"{task}.world"][:9].astype(float)) for task in settings.tasks}
         report["multitask"] = {"exact_match": 0.125, "n": 9 * len(parts), **parts}
         (EVALUATIONS / f"{model}.json").write_text(json.dumps(report, indent=2))
         np.savez_compressed(SCORES / f"{model}.npz", **lines)
@@ -60,5 +60,5 @@ def arrays(path: Path) -> dict[str, Any]:
         return dict(archive)
 
 
-def compute(matrix: Matrix) -> tuple[list[Cell], dict[str, Any]]:
-    return results.compute_matrices(results.load_study(matrix, matrix.models), RESAMPLES)
+def compute(settings: Settings) -> tuple[list[Cell], dict[str, Any]]:
+    return tables.compute_matrices(tables.load_study(settings, settings.models), RESAMPLES)

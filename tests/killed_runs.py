@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-import worldwidth.resume
-import worldwidth.training
-from worldwidth import publish
-from worldwidth.model import Decoder
-from worldwidth.packing import Batch
-from worldwidth.resume import states_folder
-from worldwidth.training import Run, batch_loss
+import worldwidth.training.resume
+import worldwidth.training.run
+from worldwidth.model.decoder import Decoder
+from worldwidth.model.packing import Batch
+from worldwidth.training import publish
+from worldwidth.training.resume import states_folder
+from worldwidth.training.run import Run, batch_loss
 
 Save = Callable[[Path], None]
 
@@ -55,7 +55,7 @@ def killed() -> None:
 def train_until(step: int, model: Decoder, run: Run, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train with a state saved after every step, and be killed in step ``step``."""
     with monkeypatch.context() as patch:
-        patch.setattr(worldwidth.resume, "_COST", np.inf)
-        patch.setattr(worldwidth.training, "batch_loss", at_step(step, killed))
+        patch.setattr(worldwidth.training.resume, "_COST", np.inf)
+        patch.setattr(worldwidth.training.run, "batch_loss", at_step(step, killed))
         with pytest.raises(Killed):
             publish.train_and_publish(copy.deepcopy(model), run, save, 0)

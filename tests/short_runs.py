@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from worldwidth.matrix import Optimization
-from worldwidth.mixture import Mixture
-from worldwidth.training import Run
+from worldwidth.settings.schema import Optimization
+from worldwidth.training.mixture import Mixture
+from worldwidth.training.run import Run
 
 CPU = torch.device("cpu")
 PAD, EQUALS = 0, 22  # ids of tokens
@@ -30,13 +30,13 @@ SETTINGS = Optimization(
 
 
 def run_of(mixture: Mixture, validation: Mixture | None = None, epochs: int = 1, **changes: Any) -> Run:
-    settings = replace(SETTINGS, **changes)
+    optimization = replace(SETTINGS, **changes)
     return Run(
         name="base",
         mixture=mixture,
         validation=validation or Mixture(mixture.tokens[:30], mixture.lengths[:30]),
-        settings=settings,
-        steps=epochs * math.ceil(len(mixture) / settings.batch_size),
+        optimization=optimization,
+        steps=epochs * math.ceil(len(mixture) / optimization.batch_size),
         seed=42,
         device=CPU,
     )

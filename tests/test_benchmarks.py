@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from worldwidth.matrix import Matrix
-from worldwidth.mixture import Mixture
-from worldwidth.model import Decoder
-from worldwidth.stored_corpus import Lines
-from worldwidth.training import batch_loss
+from worldwidth.data.corpus import Lines
+from worldwidth.model.decoder import Decoder
+from worldwidth.settings.schema import Settings
+from worldwidth.training.mixture import Mixture
+from worldwidth.training.run import batch_loss
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # scripts, not a package
 
@@ -53,7 +53,7 @@ def test_variants_take_turns() -> None:
 
 @pytest.mark.parametrize("arch", ["narrow", "wide"])
 def test_the_flops_of_a_step_are_those_that_torch_counts(
-    arch: str, smoke: dict[str, Matrix], small: Mixture, make_decoder: Callable[..., Decoder]
+    arch: str, smoke: dict[str, Settings], small: Mixture, make_decoder: Callable[..., Decoder]
 ) -> None:
     """Lines of one length, so that attention pads nothing."""
     rows = np.flatnonzero(small.lengths == np.bincount(small.lengths).argmax())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fake_scores import FINETUNES, Floats, cell, cells_of, study
-from worldwidth.scores import DIFFERENCE, Cell, Study, block_statistics, matrix_of, resampled_columns
+from worldwidth.evaluation.scores import DIFFERENCE, Cell, Study, block_statistics, matrix_of, resampled_columns
 
 
 def log_error(lines: Floats) -> Floats:

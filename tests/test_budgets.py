@@ -9,24 +9,25 @@ import pytest
 
 from repository import PROJECT
 from short_runs import no_checkpoint, run_of
-from worldwidth.compute import parameter_count, training_epochs, training_steps, vocabulary_size
-from worldwidth.files import read_json
-from worldwidth.matrix import Budget, Matrix, load
-from worldwidth.matrix_rules import check
-from worldwidth.mixture import Mixture
-from worldwidth.model import Decoder
-from worldwidth.plan import line_sizes, width_plans
-from worldwidth.training import train
+from worldwidth.core.files import read_json
+from worldwidth.engine.costs import line_sizes, width_plans
+from worldwidth.model.decoder import Decoder
+from worldwidth.settings.compute import parameter_count, training_epochs, training_steps, vocabulary_size
+from worldwidth.settings.load import load
+from worldwidth.settings.rules import broken_rule
+from worldwidth.settings.schema import Budget, Settings
+from worldwidth.training.loop import train
+from worldwidth.training.mixture import Mixture
 
 ARCHS = ("narrow", "base", "wide", "wider")
 
 
-def under(budget: Budget, arch: str, reference: str = "wide", scale: str = "laptop") -> Matrix:
+def under(budget: Budget, arch: str, reference: str = "wide", scale: str = "laptop") -> Settings:
     return replace(load(PROJECT / "params.yaml"), budget=budget, arch=arch, reference=reference, scale=scale)
 
 
-def parameters(matrix: Matrix) -> int:
-    return parameter_count(matrix.selected.model, matrix.selected_arch, vocabulary_size(matrix.selected))
+def parameters(settings: Settings) -> int:
+    return parameter_count(settings.selected.model, settings.selected_arch, vocabulary_size(settings.selected))
 
 
 @pytest.mark.parametrize(
@@ -87,13 +88,13 @@ def test_the_stage_writes_the_steps_and_nothing_else(
 ) -> None:
     """Arms that come to the same number of steps must leave the same file: pre-training hangs on it."""
     monkeypatch.chdir(tmp_path)
-    runpy.run_path(str(PROJECT / "stages" / "schedule.py"))["main"](under(budget, "narrow"))
-    assert read_json(Path("data/schedule.json"), "") == {"pretraining_steps": steps}
+    runpy.run_path(str(PROJECT / "stages" / "budget.py"))["main"](under(budget, "narrow"))
+    assert read_json(Path("data/budget.json"), "") == {"pretraining_steps": steps}
 
 
 def test_the_plan_shows_every_width_under_the_budget() -> None:
-    matrix = under("flops", "wide")
-    plans = width_plans(matrix, line_sizes(matrix))
+    settings = under("flops", "wide")
+    plans = width_plans(settings, line_sizes(settings))
     assert [plan.arch for plan in plans] == list(ARCHS)
     assert [plan.steps for plan in plans] == [30_330, 9_306, 2_625, 701]
     assert plans[0].flops == pytest.approx(plans[2].flops, rel=1e-3)
@@ -102,11 +103,11 @@ def test_the_plan_shows_every_width_under_the_budget() -> None:
 
 def test_a_budget_is_only_a_problem_for_the_width_that_is_run() -> None:
     """With narrow's FLOPs, wider would have fewer steps than the warm-up; that is no reason to refuse narrow."""
-    matrix = under("flops", "narrow", "narrow")
-    few = replace(matrix.selected.archs["narrow"], epochs=1)
-    scale = replace(matrix.selected, archs={**matrix.selected.archs, "narrow": few})
-    matrix = replace(matrix, scales={**matrix.scales, "laptop": scale})
-    assert check(matrix) is None
-    refused = check(replace(matrix, arch="wider"))
+    settings = under("flops", "narrow", "narrow")
+    few = replace(settings.selected.archs["narrow"], epochs=1)
+    scale = replace(settings.selected, archs={**settings.selected.archs, "narrow": few})
+    settings = replace(settings, scales={**settings.scales, "laptop": scale})
+    assert broken_rule(settings) is None
+    refused = broken_rule(replace(settings, arch="wider"))
     assert refused is not None
     assert "warmup_steps: found 50; it must be under the 20 steps of base with arch wider" in refused

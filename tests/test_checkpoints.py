@@ -15,13 +15,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from worldwidth.checkpoints import copy_tokenizer, load_model, save_model
-from worldwidth.decoding import greedy_answers
-from worldwidth.errors import WorldwidthError
-from worldwidth.layout import POPULATIONS
-from worldwidth.model import Decoder
-from worldwidth.stored_corpus import Lines, StoredCorpus
-from worldwidth.tokens import Vocabulary
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.data.corpus import POPULATIONS, Lines, StoredCorpus
+from worldwidth.data.tokenizer import Vocabulary
+from worldwidth.model.checkpoint import copy_tokenizer, load_model, save_model
+from worldwidth.model.decoder import Decoder
+from worldwidth.model.generate import greedy_answers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from fake_runs import fake_run, fake_runs
-from worldwidth.comparison import Comparison, compare
-from worldwidth.comparison_tables import TABLES, markdown, plus_minus, write_tables
-from worldwidth.inference import estimate
-from worldwidth.matrix import Matrix
-from worldwidth.run_scores import RunScores, skill
+from worldwidth.comparison.export import TABLES, markdown, plus_minus, write_tables
+from worldwidth.comparison.runs import RunScores, skill
+from worldwidth.comparison.statistics import estimate
+from worldwidth.comparison.tables import Comparison, compare
+from worldwidth.settings.schema import Settings
 
 ARCHS = ("narrow", "base", "wide", "wider")
 
@@ -30,9 +30,9 @@ def _few_objects_to_collect() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def comparison(matrix: Matrix) -> Comparison:
+def comparison(settings: Settings) -> Comparison:
     some = ("narrow", "wide")
-    return compare(fake_runs(matrix, budgets=("epochs",)) + fake_runs(matrix, archs=some, budgets=("flops",)))
+    return compare(fake_runs(settings, budgets=("epochs",)) + fake_runs(settings, archs=some, budgets=("flops",)))
 
 
 def only(table: pd.DataFrame, **values: object) -> pd.Series:
@@ -53,16 +53,16 @@ def test_the_widths_stand_in_their_order(comparison: Comparison) -> None:
     assert len(comparison.runs) == 4 * 3 + 2 * 3
 
 
-def test_a_width_is_the_mean_over_its_seeds(matrix: Matrix, comparison: Comparison) -> None:
-    runs = fake_runs(matrix, archs=ARCHS)
+def test_a_width_is_the_mean_over_its_seeds(settings: Settings, comparison: Comparison) -> None:
+    runs = fake_runs(settings, archs=ARCHS)
     by_hand = estimate([metric_by_hand(run, "ftwb1", True) for run in runs if run.arch == "wide"])
     row = only(comparison.widths, budget="epochs", arch="wide", metric="ftwb1_trained")
     assert (row["n"], row["cells"]) == (3, 7)
     assert [row["mean"], row["low"], row["high"]] == pytest.approx([by_hand.mean, by_hand.low, by_hand.high])
 
 
-def test_a_difference_is_paired_by_seed(matrix: Matrix, comparison: Comparison) -> None:
-    runs = {(run.arch, run.seed): run for run in fake_runs(matrix, archs=ARCHS)}
+def test_a_difference_is_paired_by_seed(settings: Settings, comparison: Comparison) -> None:
+    runs = {(run.arch, run.seed): run for run in fake_runs(settings, archs=ARCHS)}
     metric = {place: metric_by_hand(run, "ftwb2", False) for place, run in runs.items()}
     by_hand = estimate([metric["wider", seed] - metric["narrow", seed] for seed in (1, 2, 3)])
     row = only(comparison.differences, budget="epochs", arch="narrow", other="wider", metric="ftwb2_transfer")
@@ -76,9 +76,9 @@ def test_widths_of_different_budgets_are_not_paired(comparison: Comparison) -> N
     assert len(comparison.differences) == (6 + 1) * len(comparison.metrics)
 
 
-def test_only_seeds_that_both_widths_have_are_paired(matrix: Matrix) -> None:
-    runs = fake_runs(matrix, archs=("narrow", "wide"), seeds=(1, 2, 3))
-    runs += fake_runs(matrix, archs=("wide",), seeds=(4,))
+def test_only_seeds_that_both_widths_have_are_paired(settings: Settings) -> None:
+    runs = fake_runs(settings, archs=("narrow", "wide"), seeds=(1, 2, 3))
+    runs += fake_runs(settings, archs=("wide",), seeds=(4,))
     found = compare(runs)
     assert only(found.widths, arch="wide", metric="ftwb1_trained")["n"] == 4
     assert only(found.differences, metric="ftwb1_trained")["n"] == 3
@@ -93,13 +93,13 @@ def test_holm_is_over_the_pairs_and_over_the_tasks(comparison: Comparison) -> No
     of_tasks = comparison.tasks.query(
         "budget == 'epochs' and metric == 'skill_trained' and arch == 'narrow' and other == 'wide'"
     )
-    assert list(of_tasks["task"]) == list(comparison.matrix.tasks)
+    assert list(of_tasks["task"]) == list(comparison.settings.tasks)
     assert list(of_tasks["p_holm"]) == pytest.approx(list(multipletests(of_tasks["p"], method="holm")[1]))
 
 
-def test_a_trend_is_fitted_seed_by_seed(matrix: Matrix, comparison: Comparison) -> None:
+def test_a_trend_is_fitted_seed_by_seed(settings: Settings, comparison: Comparison) -> None:
     row = only(comparison.trends, metric="skill_trained", budget="epochs")
-    runs = fake_runs(matrix, archs=ARCHS)
+    runs = fake_runs(settings, archs=ARCHS)
     slopes = []
     for seed in (1, 2, 3):
         values = [metric_by_hand(run, "skill", True) for run in runs if run.seed == seed]
@@ -109,22 +109,22 @@ def test_a_trend_is_fitted_seed_by_seed(matrix: Matrix, comparison: Comparison) 
     assert set(comparison.trends["budget"]) == {"epochs"}  # two widths make no trend
 
 
-def test_a_large_effect_is_told_and_none_is_not(matrix: Matrix) -> None:
-    runs = fake_runs(matrix, archs=("narrow", "wide"), seeds=tuple(range(8)), slope=0.3)
+def test_a_large_effect_is_told_and_none_is_not(settings: Settings) -> None:
+    runs = fake_runs(settings, archs=("narrow", "wide"), seeds=tuple(range(8)), slope=0.3)
     assert only(compare(runs).differences, metric="ftwb1_trained")["verdict"] == "wide higher"
-    runs = fake_runs(matrix, archs=("narrow", "wide"), seeds=tuple(range(8)), slope=0.0)
+    runs = fake_runs(settings, archs=("narrow", "wide"), seeds=tuple(range(8)), slope=0.0)
     assert only(compare(runs).differences, metric="ftwb1_transfer")["verdict"] == "no difference told"
 
 
-def test_one_seed_says_so(matrix: Matrix) -> None:
-    found = compare(fake_runs(matrix, seeds=(1,)))
+def test_one_seed_says_so(settings: Settings) -> None:
+    found = compare(fake_runs(settings, seeds=(1,)))
     assert set(found.differences["verdict"]) == {"not enough seeds to tell (1)"}
     assert found.widths["low"].isna().all()
     assert found.widths["line_se"].notna().all()
 
 
-def test_one_width_has_no_differences(matrix: Matrix, tmp_path: Path) -> None:
-    found = compare(fake_runs(matrix, archs=("wide",)))
+def test_one_width_has_no_differences(settings: Settings, tmp_path: Path) -> None:
+    found = compare(fake_runs(settings, archs=("wide",)))
     assert found.differences.empty
     assert found.trends.empty
     assert "wide" in markdown(found)
@@ -140,8 +140,8 @@ def blind(run: RunScores, model: str, task: str) -> RunScores:
     return replace(run, cells={**run.cells, key: np.full_like(run.cells[key], np.nan)})
 
 
-def test_a_cell_that_one_width_cannot_measure_is_left_out_of_both(matrix: Matrix) -> None:
-    narrow, wide = (fake_runs(matrix, archs=(arch,)) for arch in ("narrow", "wide"))
+def test_a_cell_that_one_width_cannot_measure_is_left_out_of_both(settings: Settings) -> None:
+    narrow, wide = (fake_runs(settings, archs=(arch,)) for arch in ("narrow", "wide"))
     wide = [blind(wide[0], "ftwb1-1", "distance"), *wide[1:]]
     found = compare(narrow + wide)
     assert only(found.differences, metric="ftwb1_trained")["cells"] == 6
@@ -151,10 +151,10 @@ def test_a_cell_that_one_width_cannot_measure_is_left_out_of_both(matrix: Matrix
     assert f"{wide[0].experiment.name}: 90 of 91 cells measurable" in markdown(found)
 
 
-def test_nothing_measurable_is_said(matrix: Matrix) -> None:
-    runs = fake_runs(matrix, archs=("narrow", "wide"))
+def test_nothing_measurable_is_said(settings: Settings) -> None:
+    runs = fake_runs(settings, archs=("narrow", "wide"))
     for task, model in zip(
-        matrix.tasks, ("ftwb1-1", "ftwb1-2", "ftwb1-3", "ftwb1-4", "ftwb1-5", "ftwb1-6", "ftwb1-7"), strict=True
+        settings.tasks, ("ftwb1-1", "ftwb1-2", "ftwb1-3", "ftwb1-4", "ftwb1-5", "ftwb1-6", "ftwb1-7"), strict=True
     ):
         runs = [blind(run, model, task) for run in runs]
     found = compare(runs)
@@ -163,8 +163,8 @@ def test_nothing_measurable_is_said(matrix: Matrix) -> None:
     assert "n.m." in markdown(found)
 
 
-def test_a_missing_model_is_missing_and_named(matrix: Matrix) -> None:
-    runs = fake_runs(matrix, archs=("narrow", "wide"))
+def test_a_missing_model_is_missing_and_named(settings: Settings) -> None:
+    runs = fake_runs(settings, archs=("narrow", "wide"))
     without = {key: values for key, values in runs[0].cells.items() if key[1] != "ftwb1-3"}
     runs[0] = replace(runs[0], cells=without, missing=("ftwb1-3",))
     found = compare(runs)
@@ -187,11 +187,11 @@ def test_plus_minus() -> None:
     assert plus_minus({"mean": math.nan, "low": None, "high": None}) == "n.m."
 
 
-def test_the_tables_are_the_same_every_time(matrix: Matrix, comparison: Comparison, tmp_path: Path) -> None:
+def test_the_tables_are_the_same_every_time(settings: Settings, comparison: Comparison, tmp_path: Path) -> None:
     first = {path.name: path.read_bytes() for path in write_tables(comparison, tmp_path)}
     assert first.keys() == {*(f"{name}.csv" for name in TABLES), "comparison.md"}
     some = ("narrow", "wide")
-    shuffled = fake_runs(matrix, archs=some, budgets=("flops",)) + fake_runs(matrix, budgets=("epochs",))
+    shuffled = fake_runs(settings, archs=some, budgets=("flops",)) + fake_runs(settings, budgets=("epochs",))
     again = {path.name: path.read_bytes() for path in write_tables(compare(shuffled[::-1]), tmp_path)}
     assert again == first
 
@@ -203,8 +203,8 @@ def test_skill_is_over_the_best_constant_answer() -> None:
     assert np.isnan(skill(np.array([1.0]), 1.0, True)).all()
 
 
-def test_compute_stands_beside_every_run(matrix: Matrix, comparison: Comparison) -> None:
-    run = fake_run(replace(matrix, arch="narrow", budget="flops", seed=1), 0.0, 0.0)
+def test_compute_stands_beside_every_run(settings: Settings, comparison: Comparison) -> None:
+    run = fake_run(replace(settings, arch="narrow", budget="flops", seed=1), 0.0, 0.0)
     row = only(comparison.runs, experiment="narrow-flops-s1")
     assert row["flops"] == run.totals["pretraining"]["flops"]
     assert row["epochs"] > 12  # more passes than the published 12, for equal FLOPs
@@ -212,9 +212,9 @@ def test_compute_stands_beside_every_run(matrix: Matrix, comparison: Comparison)
     assert row["flops"] / reference["flops"] == pytest.approx(1, rel=1e-3)
 
 
-def test_a_run_s_metrics_are_over_the_cells_of_its_width_s_mean(matrix: Matrix) -> None:
+def test_a_run_s_metrics_are_over_the_cells_of_its_width_s_mean(settings: Settings) -> None:
     """Else a figure would show single seeds whose mean is not the mean beside them."""
-    runs = fake_runs(matrix, archs=("wide",))
+    runs = fake_runs(settings, archs=("wide",))
     found = compare([blind(runs[0], "ftwb1-1", "distance"), *runs[1:]])
     mean = only(found.widths, metric="ftwb1_trained")["mean"]
     assert found.runs["ftwb1_trained"].mean() == pytest.approx(mean)

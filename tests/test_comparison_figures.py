@@ -22,19 +22,15 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from fake_runs import fake_runs
-from worldwidth import comparison_figures
-from worldwidth.comparison import Comparison, compare
-from worldwidth.comparison_figures import (
-    draw_comparison_figures,
-    draw_difference,
-    draw_matrices,
-    draw_retention,
-)
-from worldwidth.comparison_lines import apart, draw_curves, draw_scores
-from worldwidth.errors import WorldwidthError
-from worldwidth.figures import save_figure
-from worldwidth.matrix import Matrix, load
-from worldwidth.run_scores import RunScores
+from worldwidth.comparison.runs import RunScores
+from worldwidth.comparison.tables import Comparison, compare
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.plots import widths
+from worldwidth.plots.figures import save_figure
+from worldwidth.plots.lines import apart, draw_curves, draw_scores
+from worldwidth.plots.widths import draw_comparison_figures, draw_difference, draw_matrices, draw_retention
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Settings
 
 ROOT = Path(__file__).parents[1]
 NUMBER = r"-?\d+\.\d\d"
@@ -51,7 +47,7 @@ def no_figure_is_kept() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def small() -> Matrix:
+def small() -> Settings:
     """Three tasks, five fine-tunes."""
     finetunes: dict[str, tuple[str, ...]] = {
         "ftwb1-1": ("distance",),
@@ -78,19 +74,19 @@ def damaged(runs: list[RunScores]) -> list[RunScores]:
 
 
 @pytest.fixture(scope="module")
-def comparison(small: Matrix) -> Comparison:
+def comparison(small: Settings) -> Comparison:
     """Three widths and three seeds under their own epochs; two widths and one seed under equal FLOPs."""
     epochs = fake_runs(small, archs=("narrow", "wide", "wider"))
     return compare(damaged(epochs + fake_runs(small, archs=("narrow", "wide"), seeds=(2,), budgets=("flops",))))
 
 
 @pytest.fixture(scope="module")
-def one_seed(small: Matrix) -> Comparison:
+def one_seed(small: Settings) -> Comparison:
     return compare(fake_runs(small, archs=("narrow", "wide"), seeds=(42,)))
 
 
 @pytest.fixture(scope="module")
-def one_width(small: Matrix) -> Comparison:
+def one_width(small: Settings) -> Comparison:
     return compare(fake_runs(small, archs=("wide",)))
 
 
@@ -102,31 +98,31 @@ def matrices(figure: Figure) -> list[Axes]:
     return [axes for axes in figure.axes if any(isinstance(c, PatchCollection) for c in axes.collections)]
 
 
-def cell_texts(axes: Axes, matrix: Matrix, models: list[str], pattern: str) -> Cells:
+def cell_texts(axes: Axes, settings: Settings, models: list[str], pattern: str) -> Cells:
     """The texts inside the cells that match ``pattern``."""
     found: Cells = {}
     for text in axes.texts:
         if re.fullmatch(pattern, text.get_text()):
             column, row = (round(at) for at in text.get_position())
-            key = models[row], matrix.tasks[column]
+            key = models[row], settings.tasks[column]
             assert key not in found
             found[key] = text.get_text()
     return found
 
 
-def boxes(axes: Axes, matrix: Matrix, models: list[str], which: str) -> set[tuple[str, str]]:
+def boxes(axes: Axes, settings: Settings, models: list[str], which: str) -> set[tuple[str, str]]:
     """Cells that are "hatched" or "outlined"."""
     found = set()
     for patch in axes.patches:
         assert isinstance(patch, Rectangle)
         if bool(patch.get_hatch()) == (which == "hatched"):
             x, y = patch.get_center()
-            found.add((models[round(y)], matrix.tasks[round(x)]))
+            found.add((models[round(y)], settings.tasks[round(x)]))
     return found
 
 
-def models_of(matrix: Matrix, block: str) -> list[str]:
-    return [m for m in matrix.finetunes if m.startswith("ftwb2" if block == "difference" else block)]
+def models_of(settings: Settings, block: str) -> list[str]:
+    return [m for m in settings.finetunes if m.startswith("ftwb2" if block == "difference" else block)]
 
 
 def caption(figure: Figure) -> str:
@@ -150,36 +146,38 @@ def by_cell(table: pd.DataFrame, column: str, **where: str) -> dict[tuple[str, s
 
 @pytest.mark.parametrize("budget", ["epochs", "flops"])
 def test_matrices_show_the_means_of_the_table(comparison: Comparison, budget: str) -> None:
-    matrix, figure = comparison.matrix, draw_matrices(comparison, budget)
+    settings, figure = comparison.settings, draw_matrices(comparison, budget)
     archs = ["narrow", "wide", "wider"] if budget == "epochs" else ["narrow", "wide"]
     panels = matrices(figure)
     assert len(panels) == 3 * len(archs)
     for (block, arch), axes in zip(itertools.product(BLOCKS, archs), panels, strict=True):
-        models = models_of(matrix, block)
+        models = models_of(settings, block)
         means = by_cell(comparison.cells, "mean", budget=budget, arch=arch, matrix=block)
         clip = (-np.inf, np.inf) if block == "difference" else (0, 1.5)
-        texts = cell_texts(axes, matrix, models, NUMBER)
+        texts = cell_texts(axes, settings, models, NUMBER)
         assert texts == {key: rounded(np.clip(mean, *clip)) for key, mean in means.items()}
-        assert boxes(axes, matrix, models, "hatched") == {*itertools.product(models, matrix.tasks)} - means.keys()
-        marks = cell_texts(axes, matrix, models, "T").keys()
-        assert marks == {(model, task) for model in models for task in matrix.finetunes[model]}
-    first = cell_texts(panels[0], matrix, models_of(matrix, "ftwb1"), NUMBER)
+        assert boxes(axes, settings, models, "hatched") == {*itertools.product(models, settings.tasks)} - means.keys()
+        marks = cell_texts(axes, settings, models, "T").keys()
+        assert marks == {(model, task) for model in models for task in settings.finetunes[model]}
+    first = cell_texts(panels[0], settings, models_of(settings, "ftwb1"), NUMBER)
     assert (first["ftwb1-1", "inside"], first["ftwb1-1", "distance"]) == ("0.00", "1.50")
 
 
 def test_a_cell_without_all_seeds_says_so(comparison: Comparison, one_width: Comparison) -> None:
     figure = draw_matrices(comparison, "epochs")
     for axes in matrices(figure)[3:6]:
-        assert cell_texts(axes, comparison.matrix, ["ftwb2-4", "ftwb2-12"], "n=.*") == {("ftwb2-12", "distance"): "n=2"}
+        assert cell_texts(axes, comparison.settings, ["ftwb2-4", "ftwb2-12"], "n=.*") == {
+            ("ftwb2-12", "distance"): "n=2"
+        }
     assert "n=2: over those that have a number" in caption(figure)
     assert "n=" not in caption(draw_matrices(one_width, "epochs"))
 
 
 def test_retention_is_shown_for_all_finetunes(comparison: Comparison) -> None:
-    matrix, figure = comparison.matrix, draw_retention(comparison, "epochs")
+    settings, figure = comparison.settings, draw_retention(comparison, "epochs")
     found: dict[str, Cells] = {arch: {} for arch in comparison.archs}
     for (block, arch), axes in zip(itertools.product(BLOCKS[:2], comparison.archs), matrices(figure), strict=True):
-        found[arch] |= cell_texts(axes, matrix, models_of(matrix, block), NUMBER)
+        found[arch] |= cell_texts(axes, settings, models_of(settings, block), NUMBER)
     for arch, texts in found.items():
         means = by_cell(comparison.cells, "mean", budget="epochs", arch=arch, matrix="retention")
         assert texts == {key: rounded(mean) for key, mean in means.items()}
@@ -211,7 +209,7 @@ def test_colours_are_the_values(comparison: Comparison) -> None:
 
 def test_columns_and_rows_are_named_once(comparison: Comparison) -> None:
     panels = matrices(draw_matrices(comparison, "epochs"))
-    tasks = list(comparison.matrix.tasks)
+    tasks = list(comparison.settings.tasks)
     for i, axes in enumerate(panels):
         assert [label.get_text() for label in axes.get_xticklabels()] == (tasks if i < 3 else [])
         assert bool(axes.get_yticklabels()) == (i % 3 == 0)
@@ -225,20 +223,20 @@ def test_columns_and_rows_are_named_once(comparison: Comparison) -> None:
 
 
 def test_a_difference_shows_mean_and_interval(comparison: Comparison) -> None:
-    matrix, figure = comparison.matrix, draw_difference(comparison, "epochs", "narrow", "wider")
+    settings, figure = comparison.settings, draw_difference(comparison, "epochs", "narrow", "wider")
     tested = outlined = 0
     for block, axes in zip(BLOCKS, matrices(figure), strict=True):
-        models = models_of(matrix, block)
+        models = models_of(settings, block)
         means, lows, highs = (
             by_cell(comparison.cell_differences, column, budget="epochs", arch="narrow", other="wider", matrix=block)
             for column in ("mean", "low", "high")
         )
         halves = {key: f"±{(highs[key] - lows[key]) / 2:.2f}" for key in means}
         away = {key for key in means if lows[key] > 0 or highs[key] < 0}
-        assert cell_texts(axes, matrix, models, NUMBER) == {key: rounded(mean) for key, mean in means.items()}
-        assert cell_texts(axes, matrix, models, f"±{NUMBER}") == halves
-        assert boxes(axes, matrix, models, "outlined") == away
-        assert boxes(axes, matrix, models, "hatched") == {*itertools.product(models, matrix.tasks)} - means.keys()
+        assert cell_texts(axes, settings, models, NUMBER) == {key: rounded(mean) for key, mean in means.items()}
+        assert cell_texts(axes, settings, models, f"±{NUMBER}") == halves
+        assert boxes(axes, settings, models, "outlined") == away
+        assert boxes(axes, settings, models, "hatched") == {*itertools.product(models, settings.tasks)} - means.keys()
         tested, outlined = tested + len(halves), outlined + len(away)
     assert 0 < outlined < tested
     assert f"{outlined} of {tested}; not adjusted" in caption(figure)
@@ -249,9 +247,9 @@ def test_a_difference_shows_mean_and_interval(comparison: Comparison) -> None:
 def test_a_difference_of_one_seed_has_no_interval(one_seed: Comparison) -> None:
     figure = draw_difference(one_seed, "epochs", "narrow", "wide")
     for block, axes in zip(BLOCKS, matrices(figure), strict=True):
-        models = models_of(one_seed.matrix, block)
-        below = cell_texts(axes, one_seed.matrix, models, r"(n=|±).*")
-        assert below == dict.fromkeys(itertools.product(models, one_seed.matrix.tasks), "n=1")
+        models = models_of(one_seed.settings, block)
+        below = cell_texts(axes, one_seed.settings, models, r"(n=|±).*")
+        assert below == dict.fromkeys(itertools.product(models, one_seed.settings.tasks), "n=1")
         assert not axes.patches
     assert "an interval needs two seeds" in caption(figure)
 
@@ -460,8 +458,8 @@ def fits(figure: Figure) -> None:
 
 
 def test_four_widths_of_the_whole_study_fit_on_a_page() -> None:
-    matrix = load(ROOT / "params.yaml")
-    whole = compare(fake_runs(matrix, seeds=(1,)))
+    settings = load(ROOT / "params.yaml")
+    whole = compare(fake_runs(settings, seeds=(1,)))
     signed = whole.cells.assign(mean=whole.cells["mean"].where(whole.cells["matrix"] != "difference", -0.28))
     figure = draw_matrices(replace(whole, cells=signed), "epochs")
     fits(figure)
@@ -473,7 +471,7 @@ def test_four_widths_of_the_whole_study_fit_on_a_page() -> None:
 
 
 def test_names_of_the_files(comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison_figures, "save_figure", lambda name, draw, folder: folder / name)
+    monkeypatch.setattr(widths, "save_figure", lambda name, draw, folder: folder / name)
     files = draw_comparison_figures(comparison, tmp_path, [("wide", "narrow"), ("wide", "wider"), ("wide", "none")])
     assert files == [
         tmp_path / name
@@ -513,14 +511,14 @@ def test_files(one_seed: Comparison, tmp_path: Path) -> None:
         assert first.read_bytes() == second.read_bytes(), second.name
 
 
-def test_figures_of_one_run(small: Matrix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_of_one_run(small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, Figure] = {}
 
     def save(name: str, draw: Callable[[], Figure], folder: Path) -> Path:
         drawn[name] = draw()
         return folder / name
 
-    monkeypatch.setattr(comparison_figures, "save_figure", save)
+    monkeypatch.setattr(widths, "save_figure", save)
     run = compare(fake_runs(small, archs=("narrow",), seeds=(1,)))
     draw_comparison_figures(run, tmp_path, [("narrow", "wide")])
     assert list(drawn) == ["matrices-epochs", "retention-epochs", "scores", "curves"]

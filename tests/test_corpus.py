@@ -16,16 +16,17 @@ import numpy as np
 import pytest
 
 from drawn import lines, rows, small_scale
-from worldwidth.corpus import best_constants, encode, generate, save
-from worldwidth.errors import WorldwidthError
-from worldwidth.layout import POPULATIONS, SPLITS
-from worldwidth.matrix import Scale, load
-from worldwidth.queries import Queries, draw_splits
-from worldwidth.stored_corpus import Lines as EncodedLines
-from worldwidth.stored_corpus import StoredCorpus
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.data.cities import City, first_atlantis, points
+from worldwidth.data.corpus import POPULATIONS, SPLITS, StoredCorpus
+from worldwidth.data.corpus import Lines as EncodedLines
+from worldwidth.data.make_cities import make_cities
+from worldwidth.data.make_corpus import best_constants, encode, generate, save
+from worldwidth.data.queries import Queries, draw_splits
+from worldwidth.data.tokenizer import Vocabulary
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Scale
 from worldwidth.tasks import load_task
-from worldwidth.tokens import Vocabulary
-from worldwidth.world import City, build, first_atlantis, points
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("distance", "trianglearea", "angle", "compass", "inside", "perimeter", "crossing")
@@ -50,7 +51,7 @@ def scale() -> Scale:
 
 @pytest.fixture(scope="module")
 def cities(scale: Scale) -> list[City]:
-    return build(scale.world)
+    return make_cities(scale.world)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def corpora(scale: Scale, cities: list[City]) -> Corpora:
 def published() -> Published:
     """The published world and 10,000 test queries of every task and population."""
     paper = load(ROOT / "params.yaml").scales["paper"]
-    table = build(paper.world)
+    table = make_cities(paper.world)
     corpus, places, first = lines(train=20, validation=20, test=10_000), points(table), first_atlantis(table)
     drawn = {
         (name, population): draw_splits(name, load_task(name), corpus, population, places, first, seed=42)["test"]

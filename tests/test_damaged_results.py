@@ -13,17 +13,19 @@ import numpy as np
 import pytest
 
 from fake_study import arrays, compute
-from worldwidth import recorded, results
-from worldwidth.errors import WorldwidthError
-from worldwidth.files import read_json, write_sealed_json
-from worldwidth.layout import CURVES, EVALUATIONS, MATRICES, SCORES
-from worldwidth.matrix import Matrix, load
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import read_json, write_sealed_json
+from worldwidth.dvcio import integrity
+from worldwidth.evaluation import tables
+from worldwidth.settings.load import load
+from worldwidth.settings.paths import CURVES, EVALUATIONS, MATRICES, SCORES
+from worldwidth.settings.schema import Settings
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def matrix() -> Matrix:
+def settings() -> Settings:
     return replace(load(ROOT / "params.yaml"), scale="smoke")
 
 
@@ -64,14 +66,14 @@ DAMAGES = [Path.unlink, cut, flip, empty, text]
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("model", ["base", "ftwb2-12"])
-def test_damaged_scores(matrix: Matrix, study: Path, damage: Callable[[Path], None], model: str) -> None:
+def test_damaged_scores(settings: Settings, study: Path, damage: Callable[[Path], None], model: str) -> None:
     path = SCORES / f"{model}.npz"
     damage(path)
-    refused(lambda: compute(matrix), path, f"evaluate@{model}")
+    refused(lambda: compute(settings), path, f"evaluate@{model}")
 
 
 @pytest.mark.parametrize("wrong", ["one array is missing", "one array is short", "no archive but one array"])
-def test_scores_that_are_not_those_of_this_study(matrix: Matrix, study: Path, wrong: str) -> None:
+def test_scores_that_are_not_those_of_this_study(settings: Settings, study: Path, wrong: str) -> None:
     path = SCORES / "ftwb1-3.npz"
     lines = arrays(path)
     if wrong == "one array is missing":
@@ -83,31 +85,33 @@ def test_scores_that_are_not_those_of_this_study(matrix: Matrix, study: Path, wr
             np.save(file, lines["angle.world"])
     else:
         np.savez_compressed(path, **lines)
-    refused(lambda: compute(matrix), path, "evaluate@ftwb1-3")
+    refused(lambda: compute(settings), path, "evaluate@ftwb1-3")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_evaluation_of_the_base_model(matrix: Matrix, study: Path, damage: Callable[[Path], None]) -> None:
+def test_a_damaged_evaluation_of_the_base_model(
+    settings: Settings, study: Path, damage: Callable[[Path], None]
+) -> None:
     damage(EVALUATIONS / "base.json")
-    refused(lambda: compute(matrix), EVALUATIONS / "base.json", "evaluate@base")
+    refused(lambda: compute(settings), EVALUATIONS / "base.json", "evaluate@base")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_evaluation(matrix: Matrix, study: Path, damage: Callable[[Path], None]) -> None:
+def test_a_damaged_evaluation(settings: Settings, study: Path, damage: Callable[[Path], None]) -> None:
     damage(EVALUATIONS / "ftwb2-15.json")
-    refused(lambda: results.evaluation_table(matrix), EVALUATIONS / "ftwb2-15.json", "evaluate@ftwb2-15")
+    refused(lambda: tables.evaluation_table(settings), EVALUATIONS / "ftwb2-15.json", "evaluate@ftwb2-15")
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "null", '{"distance": {"world": {}}}'])
-def test_json_that_is_no_evaluation_of_this_study(matrix: Matrix, study: Path, content: str) -> None:
+def test_json_that_is_no_evaluation_of_this_study(settings: Settings, study: Path, content: str) -> None:
     path = EVALUATIONS / "base.json"
     path.write_text(content)
-    refused(lambda: compute(matrix), path, "evaluate@base")
-    refused(lambda: results.evaluation_table(matrix), path, "evaluate@base")
+    refused(lambda: compute(settings), path, "evaluate@base")
+    refused(lambda: tables.evaluation_table(settings), path, "evaluate@base")
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "no rows", "cut in its last row", "no flops", "more fields than columns"])
-def test_a_damaged_training_curve(matrix: Matrix, study: Path, damage: Callable[[Path], None] | str) -> None:
+def test_a_damaged_training_curve(settings: Settings, study: Path, damage: Callable[[Path], None] | str) -> None:
     path = CURVES / "ftwb1-4.csv"
     content = path.read_text()
     if damage == "no rows":
@@ -121,27 +125,27 @@ def test_a_damaged_training_curve(matrix: Matrix, study: Path, damage: Callable[
     else:
         assert callable(damage)
         damage(path)
-    refused(lambda: results.compute_summary(matrix), path, "ftwb1@4")
+    refused(lambda: tables.compute_summary(settings), path, "ftwb1@4")
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "cut in its last row", "no scores", "one column more", "no text field"])
-def test_a_damaged_table_of_cells(matrix: Matrix, study: Path, damage: Callable[[Path], None] | str) -> None:
-    cells, _ = compute(matrix)
-    table = results.cells_table(cells)
-    results.write_table(table, MATRICES)
+def test_a_damaged_table_of_cells(settings: Settings, study: Path, damage: Callable[[Path], None] | str) -> None:
+    cells, _ = compute(settings)
+    table = tables.cells_table(cells)
+    tables.write_table(table, MATRICES)
     if damage == "cut in its last row":
         content = MATRICES.read_text()
         MATRICES.write_text(content[: content.rindex("\n", 0, -1) + 40])
     elif damage == "no scores":
-        results.write_table(table.drop(columns="score"), MATRICES)
+        tables.write_table(table.drop(columns="score"), MATRICES)
     elif damage == "one column more":
-        results.write_table(table.assign(width=64), MATRICES)
+        tables.write_table(table.assign(width=64), MATRICES)
     elif damage == "no text field":
-        results.write_table(table.assign(matrix=table["matrix"].where(table["model"] != "ftwb1-3")), MATRICES)
+        tables.write_table(table.assign(matrix=table["matrix"].where(table["model"] != "ftwb1-3")), MATRICES)
     else:
         assert callable(damage)
         damage(MATRICES)
-    refused(results.read_cells, MATRICES, "summarize")
+    refused(tables.read_cells, MATRICES, "summarize")
 
 
 def with_one_wrong_bit(path: Path) -> Iterator[None]:
@@ -160,7 +164,7 @@ def test_one_wrong_bit_never_gives_other_scores(study: Path) -> None:
     lines = {key: values.size for key, values in wanted.items()}
     for _ in with_one_wrong_bit(path):
         try:
-            found = results.load_scores("ftwb1-3", lines)
+            found = tables.load_scores("ftwb1-3", lines)
         except WorldwidthError:
             found_out += 1
         else:
@@ -169,42 +173,42 @@ def test_one_wrong_bit_never_gives_other_scores(study: Path) -> None:
     assert found_out > 300
 
 
-def test_one_wrong_bit_never_gives_another_evaluation(matrix: Matrix, study: Path) -> None:
+def test_one_wrong_bit_never_gives_another_evaluation(settings: Settings, study: Path) -> None:
     path, found_out = EVALUATIONS / "base.json", 0
     write_sealed_json(path, read_json(path, ""))
-    wanted = results.load_evaluation("base", matrix.tasks)
+    wanted = tables.load_evaluation("base", settings.tasks)
     for _ in with_one_wrong_bit(path):
         try:
-            assert results.load_evaluation("base", matrix.tasks) == wanted, "a space has become another"
+            assert tables.load_evaluation("base", settings.tasks) == wanted, "a space has become another"
         except WorldwidthError:
             found_out += 1
     assert found_out > 300
 
 
-def test_an_evaluation_of_more_tasks_is_refused(matrix: Matrix, study: Path) -> None:
-    fewer = replace(matrix, tasks=matrix.tasks[:-1])
-    refused(lambda: results.evaluation_table(fewer), EVALUATIONS / "base.json", "evaluate@base")
+def test_an_evaluation_of_more_tasks_is_refused(settings: Settings, study: Path) -> None:
+    fewer = replace(settings, tasks=settings.tasks[:-1])
+    refused(lambda: tables.evaluation_table(fewer), EVALUATIONS / "base.json", "evaluate@base")
 
 
-def test_statistics_and_scores_of_two_evaluations_are_refused(matrix: Matrix, study: Path) -> None:
+def test_statistics_and_scores_of_two_evaluations_are_refused(settings: Settings, study: Path) -> None:
     path = EVALUATIONS / "ftwb1-3.json"
     path.write_bytes((EVALUATIONS / "ftwb1-4.json").read_bytes())
-    refused(lambda: compute(matrix), path, "evaluate@ftwb1-3")
+    refused(lambda: compute(settings), path, "evaluate@ftwb1-3")
 
 
 def test_a_table_is_compared_with_dvc_lock_while_dvc_runs_a_stage(
-    matrix: Matrix, study: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One wrong digit in a curve: no rule of the table is broken."""
     path = CURVES / "ftwb1-4.csv"
     digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     Path("dvc.lock").write_text(f"stages:\n  ftwb1@4:\n    outs:\n    - path: {path}\n      md5: {digest}\n")
     path.write_text(path.read_text().replace("1.25", "1.24"))
-    recorded.recorded.cache_clear()
-    results.load_curve("ftwb1-4")  # outside of `dvc repro` dvc.lock may be older than the files
+    integrity.recorded.cache_clear()
+    tables.load_curve("ftwb1-4")  # outside of `dvc repro` dvc.lock may be older than the files
     monkeypatch.setenv("DVC_STAGE", "summarize")
-    refused(lambda: results.load_curve("ftwb1-4"), path, "ftwb1@4")
+    refused(lambda: tables.load_curve("ftwb1-4"), path, "ftwb1@4")
     path.write_text(path.read_text().replace("1.24", "1.25"))
-    results.load_curve("ftwb1-4")
-    results.load_curve("ftwb1-3")  # not recorded yet
-    recorded.recorded.cache_clear()
+    tables.load_curve("ftwb1-4")
+    tables.load_curve("ftwb1-3")  # not recorded yet
+    integrity.recorded.cache_clear()

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from worldwidth.decoding import greedy_answers, true_answers
-from worldwidth.layout import POPULATIONS
-from worldwidth.model import Decoder, PackedAttention
-from worldwidth.stored_corpus import Lines, StoredCorpus
-from worldwidth.tokens import Vocabulary
+from worldwidth.data.corpus import POPULATIONS, Lines, StoredCorpus
+from worldwidth.data.tokenizer import Vocabulary
+from worldwidth.model.decoder import Decoder, PackedAttention
+from worldwidth.model.generate import greedy_answers, true_answers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

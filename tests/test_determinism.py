@@ -19,10 +19,10 @@ import pytest
 
 from repository import PROJECT, Repository
 from small_study import small_study
-from worldwidth.streams import stream, torch_seed
+from worldwidth.data.random_streams import stream, torch_seed
 
 STAGES = (
-    ("cities",), ("corpus", "distance"), ("corpus", "compass"), ("corpus", "inside"), ("schedule",), ("pretrain",),
+    ("cities",), ("corpus", "distance"), ("corpus", "compass"), ("corpus", "inside"), ("budget",), ("pretrain",),
     ("finetune", "ftwb1-1"), ("finetune", "ftwb2-15"), ("evaluate", "base"), ("evaluate", "ftwb1-1"),
 )  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_every_stream_has_a_first_name_of_its_own() -> None:
         for path, node in nodes()
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("stream", "torch_seed")
     ]
-    named = [(path, node.args[1]) for path, node in calls if path.name != "streams.py"]
+    named = [(path, node.args[1]) for path, node in calls if path.name != "random_streams.py"]
     names = [name.value for _, name in named if isinstance(name, ast.Constant)]
     assert len(names) == len(named) >= 7, "a stream's first name is written where it is used"
     assert len(set(names)) == len(names)
@@ -90,7 +90,7 @@ def test_nothing_else_is_random() -> None:
             assert node.module not in forbidden, path
         if isinstance(node, ast.Attribute):
             text = ast.unparse(node)
-            if path.name != "streams.py":
+            if path.name != "random_streams.py":
                 assert not text.startswith(("np.random.", "numpy.random.")) or text == "np.random.Generator", path
             assert text not in GLOBAL, path
 

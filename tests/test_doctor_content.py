@@ -22,10 +22,10 @@ from worldwidth.doctor.disk import check_folders, check_links
 from worldwidth.doctor.dvc_state import check_dvc, check_leftovers, check_run_cache, check_saved_states
 from worldwidth.doctor.hashes import Hashes
 from worldwidth.doctor.repository import check_git, check_lock_file, check_pipeline
-from worldwidth.mixture import Mixture
-from worldwidth.model import Decoder
-from worldwidth.resume import SavedRun, states_folder
-from worldwidth.training import Training
+from worldwidth.model.decoder import Decoder
+from worldwidth.training.mixture import Mixture
+from worldwidth.training.resume import SavedRun, states_folder
+from worldwidth.training.run import Training
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # DVC's own dependencies warn
 

@@ -14,18 +14,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from worldwidth.decoding import greedy_answers
-from worldwidth.errors import WorldwidthError
-from worldwidth.evaluation import LineScores, evaluate, save_evaluation, score_answers, summarize
-from worldwidth.files import read_json
-from worldwidth.hardware import prepare
-from worldwidth.layout import POPULATIONS
-from worldwidth.matrix import Hardware, Matrix, Scale
-from worldwidth.model import Decoder
-from worldwidth.stored_corpus import Lines, StoredCorpus
-from worldwidth.streams import stream
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import read_json
+from worldwidth.data.corpus import POPULATIONS, Lines, StoredCorpus
+from worldwidth.data.random_streams import stream
+from worldwidth.data.tokenizer import Vocabulary, characters
+from worldwidth.evaluation.evaluate import LineScores, evaluate, save_evaluation, score_answers, summarize
+from worldwidth.model.decoder import Decoder
+from worldwidth.model.device import prepare
+from worldwidth.model.generate import greedy_answers
+from worldwidth.settings.schema import Hardware, Scale, Settings
 from worldwidth.tasks import load_task
-from worldwidth.tokens import Vocabulary, characters
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -182,7 +181,7 @@ Report = tuple[dict[str, Any], dict[str, NDArray[np.float64]]]
 
 
 @pytest.fixture(scope="module")
-def scale(smoke: dict[str, Matrix]) -> Scale:
+def scale(smoke: dict[str, Settings]) -> Scale:
     selected = smoke["cities"].selected
     return replace(selected, evaluation=replace(selected.evaluation, batch_size=16, multitask_lines=100))
 

@@ -12,14 +12,16 @@ import pytest
 import yaml
 
 from repository import PROJECT
-from worldwidth.comparable import check_comparable
-from worldwidth.comparing import of_sweep, run_compare
-from worldwidth.errors import WorldwidthError
-from worldwidth.experiments import Experiment, find_experiments, git, list_experiments
-from worldwidth.matrix import Matrix, load
-from worldwidth.run_scores import load_runs
-from worldwidth.trees import Variant
-from worldwidth.widths import present_experiment
+from worldwidth.commands.compare import of_sweep, run_compare
+from worldwidth.comparison.compatibility import check_comparable
+from worldwidth.comparison.runs import load_runs
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.git import git
+from worldwidth.dvcio.experiments import Experiment, find_experiments, list_experiments
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Settings
+from worldwidth.sweep.variants import Variant
+from worldwidth.sweep.widths import present_experiment
 
 PARAMS = yaml.safe_load((PROJECT / "params.yaml").read_text())
 
@@ -72,7 +74,7 @@ def laboratory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laboratory:
     return Laboratory(tmp_path)
 
 
-def at_smoke() -> Matrix:
+def at_smoke() -> Settings:
     from dataclasses import replace
 
     return replace(load(PROJECT / "params.yaml"), scale="smoke")
@@ -87,7 +89,7 @@ def test_experiments_are_found_newest_first(laboratory: Laboratory) -> None:
         ("narrow-epochs-s1", newer, git("rev-parse", "HEAD")),
         ("wide-epochs-s1", older, git("rev-parse", "HEAD")),
     ]
-    assert (found[0].matrix.arch, found[0].matrix.seed) == ("narrow", 1)
+    assert (found[0].settings.arch, found[0].settings.seed) == ("narrow", 1)
     assert found[0].text("no/such/file") is None
 
 
@@ -105,7 +107,7 @@ def test_params_of_another_version_are_one_line(laboratory: Laboratory) -> None:
     with pytest.raises(
         WorldwidthError, match=r"wide-epochs-s1: its params.yaml is of another version \(budgets: unknown"
     ):
-        _ = found.matrix
+        _ = found.settings
 
 
 def pair(laboratory: Laboratory, first: dict[str, Any], second: dict[str, Any]) -> list[Experiment]:

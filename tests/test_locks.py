@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from worldwidth.locks import one_after_another
+from worldwidth.core.locks import one_after_another
 
 
 def test_a_second_process_waits_for_the_first(tmp_path: Path) -> None:

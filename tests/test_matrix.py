@@ -13,21 +13,22 @@ import pytest
 from ruamel.yaml import YAML
 
 from params_file import AT_EVERY_LEVEL, MISSING, PARAMS, PLACES, SMOKE, TEXT, VALUES, Place, edited, written
-from worldwidth.compute import parameter_count, training_flops, training_lines, training_steps, vocabulary_size
-from worldwidth.errors import WorldwidthError
-from worldwidth.matrix import Matrix, json_schema, load
-from worldwidth.strict_yaml import read_yaml
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.settings.compute import parameter_count, training_flops, training_lines, training_steps, vocabulary_size
+from worldwidth.settings.load import json_schema, load
+from worldwidth.settings.schema import Settings
+from worldwidth.settings.strict_yaml import read_yaml
 
 ARCHS = ("narrow", "base", "wide", "wider")
 
 
 @pytest.fixture(scope="module")
-def matrix() -> Matrix:
+def settings() -> Settings:
     return load(PARAMS)
 
 
-def at_paper(matrix: Matrix, arch: str) -> Matrix:
-    return replace(matrix, scale="paper", arch=arch)
+def at_paper(settings: Settings, arch: str) -> Settings:
+    return replace(settings, scale="paper", arch=arch)
 
 
 @pytest.mark.parametrize("scale", VALUES["scales"])
@@ -44,8 +45,8 @@ def test_every_scale_and_arch_of_the_real_file_loads(scale: str, arch: str, tmp_
 
 
 @pytest.mark.parametrize("scale", VALUES["scales"])
-def test_widths_keep_the_published_proportions_at_every_scale(scale: str, matrix: Matrix) -> None:
-    archs = matrix.scales[scale].archs
+def test_widths_keep_the_published_proportions_at_every_scale(scale: str, settings: Settings) -> None:
+    archs = settings.scales[scale].archs
     assert tuple(archs) == ARCHS
     narrow = archs["narrow"]
     for times, name in zip((1, 2, 4, 8), ARCHS, strict=True):
@@ -66,9 +67,9 @@ def test_widths_keep_the_published_proportions_at_every_scale(scale: str, matrix
     ],
 )
 def test_published_widths_parameters_and_steps(
-    arch: str, hidden: int, intermediate: int, heads: int, epochs: int, parameters: int, steps: int, matrix: Matrix
+    arch: str, hidden: int, intermediate: int, heads: int, epochs: int, parameters: int, steps: int, settings: Settings
 ) -> None:
-    paper = at_paper(matrix, arch)
+    paper = at_paper(settings, arch)
     width = paper.selected_arch
     found = (width.hidden_size, width.intermediate_size, width.num_attention_heads, width.epochs)
     assert found == (hidden, intermediate, heads, epochs)
@@ -81,18 +82,18 @@ def test_published_widths_parameters_and_steps(
         assert training_steps(paper, name) == {1: 28_560, 2: 56_670}[len(trained)]
 
 
-def test_pretraining_flops_relative_to_narrow(matrix: Matrix) -> None:
+def test_pretraining_flops_relative_to_narrow(settings: Settings) -> None:
     flops = []
     for arch in ARCHS:
-        paper = at_paper(matrix, arch)
+        paper = at_paper(settings, arch)
         count = parameter_count(paper.selected.model, paper.selected_arch, 98)
         flops.append(training_flops(count, training_lines(paper, "base") * paper.selected_arch.epochs))
     assert training_flops(3, 5) == 90
     assert [round(value / flops[0], 2) for value in flops] == [1, 1.96, 3.89, 15.5]
 
 
-def test_the_paper_scale_is_the_specification(matrix: Matrix) -> None:
-    paper = matrix.scales["paper"]
+def test_the_paper_scale_is_the_specification(settings: Settings) -> None:
+    paper = settings.scales["paper"]
     assert (paper.corpus.hull_cities, paper.corpus.tour_cities) == ((3, 5), (2, 5))
     for lines, train in ((paper.corpus.world, 1_000_000), (paper.corpus.atlantis, 100_000)):
         assert (lines.train, lines.validation, lines.test) == (train, 128, 10_000)
@@ -113,9 +114,9 @@ def test_the_paper_scale_is_the_specification(matrix: Matrix) -> None:
     assert paper.evaluation.multitask_lines == 10_000
 
 
-def test_the_tasks_and_fine_tunes_are_the_specification(matrix: Matrix) -> None:
-    assert matrix.tasks == ("distance", "trianglearea", "angle", "compass", "inside", "perimeter", "crossing")
-    expected = {f"ftwb1-{i}": {task} for i, task in enumerate(matrix.tasks, start=1)} | {
+def test_the_tasks_and_fine_tunes_are_the_specification(settings: Settings) -> None:
+    assert settings.tasks == ("distance", "trianglearea", "angle", "compass", "inside", "perimeter", "crossing")
+    expected = {f"ftwb1-{i}": {task} for i, task in enumerate(settings.tasks, start=1)} | {
         "ftwb2-2": {"angle", "compass"},
         "ftwb2-4": {"crossing", "distance"},
         "ftwb2-9": {"compass", "trianglearea"},
@@ -123,9 +124,9 @@ def test_the_tasks_and_fine_tunes_are_the_specification(matrix: Matrix) -> None:
         "ftwb2-13": {"distance", "perimeter"},
         "ftwb2-15": {"compass", "distance"},
     }
-    assert {name: set(trained) for name, trained in matrix.finetunes.items()} == expected
-    assert len(matrix.models) == 14
-    assert (matrix.budget, matrix.seed) == ("epochs", 42)
+    assert {name: set(trained) for name, trained in settings.finetunes.items()} == expected
+    assert len(settings.models) == 14
+    assert (settings.budget, settings.seed) == ("epochs", 42)
 
 
 def with_seed(text: str) -> str:
@@ -160,12 +161,14 @@ def test_the_whole_file_is_read_as_dvc_reads_it() -> None:
     [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r\n")],
     ids=["byte order mark", "windows"],
 )
-def test_what_editors_on_windows_do_is_accepted(change: Callable[[str], str], tmp_path: Path, matrix: Matrix) -> None:
-    assert load(written(tmp_path, change(TEXT))) == matrix
+def test_what_editors_on_windows_do_is_accepted(
+    change: Callable[[str], str], tmp_path: Path, settings: Settings
+) -> None:
+    assert load(written(tmp_path, change(TEXT))) == settings
 
 
-def test_settings_are_frozen(matrix: Matrix) -> None:
-    parts: list[Any] = [matrix, matrix.selected, matrix.selected.world.atlantis, matrix.selected_arch]
+def test_settings_are_frozen(settings: Settings) -> None:
+    parts: list[Any] = [settings, settings.selected, settings.selected.world.atlantis, settings.selected_arch]
     for part in parts:
         with pytest.raises(AttributeError):
             setattr(part, fields(part)[0].name, 1)

@@ -15,8 +15,8 @@ import pytest
 
 from dvc_yaml import parsed
 from params_file import AT_EVERY_LEVEL, MISSING, PARAMS, PLACES, SMOKE, TEXT, VALUES, Place, edited, written
-from worldwidth.errors import WorldwidthError
-from worldwidth.matrix import load
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.settings.load import load
 
 
 def complaint(path: Path) -> str:
@@ -167,17 +167,17 @@ def test_a_source_that_the_pipeline_writes_is_refused(source: str, tmp_path: Pat
 
 @pytest.mark.parametrize("source", ["cities.csv", "data/sources/my_list-2.0.csv", "Lists/A.csv", "1.csv", "true.csv"])
 def test_a_plain_file_is_a_dependency_of_the_cities_stage(source: str, tmp_path: Path) -> None:
-    matrix = load(written(tmp_path, edited(((*WORLD, "source"), source))))
-    assert parsed(matrix)["stages"]["cities"]["deps"][:2] == ["data/checked.txt", source]
+    settings = load(written(tmp_path, edited(((*WORLD, "source"), source))))
+    assert parsed(settings)["stages"]["cities"]["deps"][:2] == ["data/checked.txt", source]
 
 
 def test_text_in_dvc_yaml_is_text_whatever_it_holds() -> None:
     """The rules keep such a source out; were one to come through, it would still be one text in a list."""
-    matrix = load(PARAMS)
+    settings = load(PARAMS)
     evil = 'x\n  evil:\n    cmd: id\n#"\\.csv'
-    smoke = replace(matrix.scales["smoke"], world=replace(matrix.scales["smoke"].world, source=evil))
-    stages = parsed(replace(matrix, scales={"smoke": smoke}, scale="smoke"))["stages"]
-    assert stages.keys() == parsed(matrix)["stages"].keys()
+    smoke = replace(settings.scales["smoke"], world=replace(settings.scales["smoke"].world, source=evil))
+    stages = parsed(replace(settings, scales={"smoke": smoke}, scale="smoke"))["stages"]
+    assert stages.keys() == parsed(settings)["stages"].keys()
     assert evil in stages["cities"]["deps"]
 
 

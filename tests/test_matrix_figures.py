@@ -15,10 +15,11 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from fake_plots import NAMES, made_plot, main_axes, make_cells, statistics
-from worldwidth.figures import MatrixPlot, draw_matrix, draw_overview
-from worldwidth.matrix import Matrix, load
-from worldwidth.scores import DIFFERENCE, Cell, matrix_of
-from worldwidth.study_plots import matrix_plot
+from worldwidth.evaluation.scores import DIFFERENCE, Cell, matrix_of
+from worldwidth.plots.figures import MatrixPlot, draw_matrix, draw_overview
+from worldwidth.plots.study import matrix_plot
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Settings
 
 pytestmark = pytest.mark.usefixtures("closed_figures")
 
@@ -28,7 +29,7 @@ Place = tuple[str, str]
 
 
 @pytest.fixture(scope="module")
-def matrix() -> Matrix:
+def settings() -> Settings:
     return replace(load(ROOT / "params.yaml"), arch="narrow", scale="smoke", seed=1234)
 
 
@@ -60,8 +61,8 @@ def hatched(axes: Axes, plot: MatrixPlot) -> set[Place]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_cell_says_its_score(matrix: Matrix, name: str) -> None:
-    plot = made_plot(matrix, name)
+def test_every_cell_says_its_score(settings: Settings, name: str) -> None:
+    plot = made_plot(settings, name)
     (axes,) = main_axes(draw_matrix(plot))
     cells = {where: cell.score for where, cell in own_cells(plot).items() if cell.score is not None}
     shown = {where: score if name == DIFFERENCE else min(max(score, 0), 1.5) for where, score in cells.items()}
@@ -75,11 +76,11 @@ def test_every_cell_says_its_score(matrix: Matrix, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_t_marks_the_trained_cells_and_hatching_those_without_a_number(matrix: Matrix, name: str) -> None:
-    plot = made_plot(matrix, name)
+def test_t_marks_the_trained_cells_and_hatching_those_without_a_number(settings: Settings, name: str) -> None:
+    plot = made_plot(settings, name)
     (axes,) = main_axes(draw_matrix(plot))
-    models = [model for model in matrix.finetunes if matrix_of(model) == ("ftwb1" if name == "ftwb1" else "ftwb2")]
-    trained = {(model, task) for model in models for task in matrix.finetunes[model]}
+    models = [model for model in settings.finetunes if matrix_of(model) == ("ftwb1" if name == "ftwb1" else "ftwb2")]
+    trained = {(model, task) for model in models for task in settings.finetunes[model]}
     assert set(texts(axes, plot, "T")) == trained
     assert len(trained) == (7 if name == "ftwb1" else 12)
     without = {(model, "angle") for model in models}
@@ -87,8 +88,8 @@ def test_t_marks_the_trained_cells_and_hatching_those_without_a_number(matrix: M
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_coloured_table_holds_the_scores(matrix: Matrix, name: str) -> None:
-    plot = made_plot(matrix, name)
+def test_the_coloured_table_holds_the_scores(settings: Settings, name: str) -> None:
+    plot = made_plot(settings, name)
     (axes,) = main_axes(draw_matrix(plot))
     table: NDArray[np.float64] = np.ma.filled(np.ma.asarray(axes.images[0].get_array(), dtype=float), np.nan)
     assert table.shape == (len(plot.rows), 7)
@@ -103,28 +104,35 @@ def test_the_coloured_table_holds_the_scores(matrix: Matrix, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rows_and_columns_follow_params(matrix: Matrix, name: str) -> None:
-    (axes,) = main_axes(draw_matrix(made_plot(matrix, name)))
+def test_rows_and_columns_follow_params(settings: Settings, name: str) -> None:
+    (axes,) = main_axes(draw_matrix(made_plot(settings, name)))
     columns = [label.get_text() for label in axes.get_xticklabels()]
-    assert [label.split("\n")[0] for label in columns] == list(matrix.tasks)
+    assert [label.split("\n")[0] for label in columns] == list(settings.tasks)
     assert all(("(const 0.38)" in label) is (name != DIFFERENCE) for label in columns)
     rows = [label.get_text().split() for label in axes.get_yticklabels()]
-    models = [model for model in matrix.finetunes if matrix_of(model) == ("ftwb1" if name == "ftwb1" else "ftwb2")]
+    models = [model for model in settings.finetunes if matrix_of(model) == ("ftwb1" if name == "ftwb1" else "ftwb2")]
     assert [row[0] for row in rows] == [model.split("-")[1] for model in models]
-    assert [[word for word in row[1:] if word != "+"] for row in rows] == [list(matrix.finetunes[m]) for m in models]
+    assert [[word for word in row[1:] if word != "+"] for row in rows] == [list(settings.finetunes[m]) for m in models]
     assert list(axes.get_xticks()) == list(range(7))
     assert list(axes.get_yticks()) == list(range(len(models)))
     top, bottom = axes.get_ylim()[::-1]
     assert top < bottom  # the first row is the uppermost
 
 
-def test_the_published_order_of_pairs(matrix: Matrix) -> None:
-    assert [label.split()[0] for label in made_plot(matrix, "ftwb2").rows.values()] == ["4", "13", "15", "2", "9", "12"]
+def test_the_published_order_of_pairs(settings: Settings) -> None:
+    assert [label.split()[0] for label in made_plot(settings, "ftwb2").rows.values()] == [
+        "4",
+        "13",
+        "15",
+        "2",
+        "9",
+        "12",
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_colours_and_their_limits(matrix: Matrix, name: str) -> None:
-    figure = draw_matrix(made_plot(matrix, name))
+def test_colours_and_their_limits(settings: Settings, name: str) -> None:
+    figure = draw_matrix(made_plot(settings, name))
     (axes,) = main_axes(figure)
     image = axes.images[0]
     assert image.cmap.name == ("RdBu" if name == DIFFERENCE else "RdYlGn")
@@ -143,10 +151,10 @@ def test_colours_and_their_limits(matrix: Matrix, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("missing", ["some", "all"])
-def test_an_unfinished_matrix_keeps_its_scale(matrix: Matrix, name: str, missing: str) -> None:
+def test_an_unfinished_matrix_keeps_its_scale(settings: Settings, name: str, missing: str) -> None:
     """A half-finished study may have no difference at all; its picture is one of differences all the same."""
-    gone = [m for m in matrix.finetunes if matrix_of(m) == ("ftwb1" if name == "ftwb1" else "ftwb2")]
-    plot = made_plot(matrix, name, frozenset(gone[1:] if missing == "some" else gone))
+    gone = [m for m in settings.finetunes if matrix_of(m) == ("ftwb1" if name == "ftwb1" else "ftwb2")]
+    plot = made_plot(settings, name, frozenset(gone[1:] if missing == "some" else gone))
     figure = draw_matrix(plot)
     (axes,) = main_axes(figure)
     assert axes.images[0].get_clim() == ((-0.5, 0.5) if name == DIFFERENCE else (0.0, 1.0))
@@ -154,8 +162,8 @@ def test_an_unfinished_matrix_keeps_its_scale(matrix: Matrix, name: str, missing
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_title_says_which_study_and_the_caption_its_statistics(matrix: Matrix, name: str) -> None:
-    (axes,) = main_axes(draw_matrix(made_plot(matrix, name)))
+def test_the_title_says_which_study_and_the_caption_its_statistics(settings: Settings, name: str) -> None:
+    (axes,) = main_axes(draw_matrix(made_plot(settings, name)))
     title = axes.get_title(loc="left")
     for part in ("narrow", "smoke", "1234", "FTWB1" if name == "ftwb1" else "FTWB2"):
         assert part in title
@@ -165,29 +173,29 @@ def test_the_title_says_which_study_and_the_caption_its_statistics(matrix: Matri
     assert ("overall 0.51 ± 0.03" in caption) is (name == DIFFERENCE)
 
 
-def test_statistics_that_are_not_measurable_are_said_to_be_so(matrix: Matrix) -> None:
+def test_statistics_that_are_not_measurable_are_said_to_be_so(settings: Settings) -> None:
     values = {**statistics("ftwb1"), "transfer": None, "transfer_std": None, "transfer_se": None, "trained_se": None}
-    caption = matrix_plot(matrix, "ftwb1", [], values).caption
+    caption = matrix_plot(settings, "ftwb1", [], values).caption
     assert "trained 0.51 ± n.m." in caption
     assert "None" not in caption
     assert "nan" not in caption
-    columns = matrix_plot(matrix, "ftwb1", [], values).columns
+    columns = matrix_plot(settings, "ftwb1", [], values).columns
     assert columns["distance"] == "distance\n(const n.m.)"
 
 
-def test_missing_models_are_marked_hatched_and_keep_their_rows(matrix: Matrix) -> None:
-    plot = made_plot(matrix, "ftwb2", frozenset({"ftwb2-13", "ftwb2-12", "ftwb1-1"}))
+def test_missing_models_are_marked_hatched_and_keep_their_rows(settings: Settings) -> None:
+    plot = made_plot(settings, "ftwb2", frozenset({"ftwb2-13", "ftwb2-12", "ftwb1-1"}))
     (axes,) = main_axes(draw_matrix(plot))
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert len(labels) == 6
     assert [label.split()[0] for label in labels if "(missing)" in label] == ["13", "12"]
-    rows = {(model, task) for model in ("ftwb2-13", "ftwb2-12") for task in matrix.tasks}
+    rows = {(model, task) for model in ("ftwb2-13", "ftwb2-12") for task in settings.tasks}
     assert rows <= hatched(axes, plot)
     assert not rows & set(texts(axes, plot, NUMBER))
     assert len(texts(axes, plot, NUMBER)) == 4 * 7 - 4 - 1
 
 
-def test_ink_is_readable_on_every_colour(matrix: Matrix) -> None:
+def test_ink_is_readable_on_every_colour(settings: Settings) -> None:
     """Contrast of at least 3 : 1 (WCAG 2, large text) between a score and its cell."""
 
     def luminance(color: Any) -> float:
@@ -198,7 +206,7 @@ def test_ink_is_readable_on_every_colour(matrix: Matrix) -> None:
 
     for name in NAMES:
         values = iter(np.resize(np.linspace(-0.6, 1.1, 91), 1000))
-        plot = matrix_plot(matrix, name, make_cells(matrix, lambda *_: float(next(values))), statistics(name))  # noqa: B023
+        plot = matrix_plot(settings, name, make_cells(settings, lambda *_: float(next(values))), statistics(name))  # noqa: B023
         (axes,) = main_axes(draw_matrix(plot))
         image = axes.images[0]
         table = np.asarray(image.get_array())
@@ -209,8 +217,8 @@ def test_ink_is_readable_on_every_colour(matrix: Matrix) -> None:
                 assert (max(pair) + 0.05) / (min(pair) + 0.05) >= 3
 
 
-def test_the_overview_has_the_matrices_in_order(matrix: Matrix) -> None:
-    plots = [made_plot(matrix, name) for name in NAMES]
+def test_the_overview_has_the_matrices_in_order(settings: Settings) -> None:
+    plots = [made_plot(settings, name) for name in NAMES]
     drawn = main_axes(draw_overview(plots))
     assert [axes.get_title(loc="left") for axes in drawn] == [plot.title for plot in plots]
     for axes, plot in zip(drawn, plots, strict=True):

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from short_runs import CPU, EQUALS, PAD
-from worldwidth.compute import training_lines, training_steps
-from worldwidth.matrix import Matrix
-from worldwidth.mixture import Mixture, finetuning_mixture, pretraining_mixture, validation_mixture
-from worldwidth.stored_corpus import StoredCorpus
-from worldwidth.tokens import Vocabulary
-from worldwidth.training import Run
+from worldwidth.data.corpus import StoredCorpus
+from worldwidth.data.tokenizer import Vocabulary
+from worldwidth.settings.compute import training_lines, training_steps
+from worldwidth.settings.schema import Settings
+from worldwidth.training.mixture import Mixture, finetuning_mixture, pretraining_mixture, validation_mixture
+from worldwidth.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -50,10 +50,10 @@ def test_pretraining_takes_every_ordinary_line(smoke_corpora: dict[str, Corpora]
 
 @pytest.mark.parametrize("trained", [("distance",), ("crossing", "inside"), ("angle", "compass")])
 def test_finetuning_takes_both_populations_and_a_few_lines_of_every_task(
-    trained: tuple[str, ...], corpora: Corpora, smoke: dict[str, Matrix]
+    trained: tuple[str, ...], corpora: Corpora, smoke: dict[str, Settings]
 ) -> None:
-    settings = replace(smoke["cities"].selected.finetuning, world_lines=40, atlantis_lines=150, warmup_lines=8)
-    mixture = finetuning_mixture(corpora, trained, settings)
+    finetuning = replace(smoke["cities"].selected.finetuning, world_lines=40, atlantis_lines=150, warmup_lines=8)
+    mixture = finetuning_mixture(corpora, trained, finetuning)
     assert len(mixture) == len(trained) * (40 + 150) + 7 * 8
     wanted: Counter[tuple[int, ...]] = Counter()
     for task, corpus in corpora.items():
@@ -66,9 +66,9 @@ def test_finetuning_takes_both_populations_and_a_few_lines_of_every_task(
     assert (mixture.tokens != PAD).sum() == mixture.lengths.sum()
 
 
-def test_a_mixture_may_be_zero_shot_and_without_ordinary_lines(corpora: Corpora, smoke: dict[str, Matrix]) -> None:
-    settings = replace(smoke["cities"].selected.finetuning, world_lines=0, atlantis_lines=150, warmup_lines=0)
-    mixture = finetuning_mixture(corpora, ("angle",), settings)
+def test_a_mixture_may_be_zero_shot_and_without_ordinary_lines(corpora: Corpora, smoke: dict[str, Settings]) -> None:
+    finetuning = replace(smoke["cities"].selected.finetuning, world_lines=0, atlantis_lines=150, warmup_lines=0)
+    mixture = finetuning_mixture(corpora, ("angle",), finetuning)
     lines = corpora["angle"].lines("atlantis", "train")
     assert texts(mixture.tokens, mixture.lengths) == texts(lines.tokens, lines.lengths)[:150]
 
@@ -85,26 +85,26 @@ def test_validation_takes_the_validation_lines_of_its_tasks(population: str, cor
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_lines_and_steps_are_those_the_plan_counts(arch: str, corpora: Corpora, smoke: dict[str, Matrix]) -> None:
-    matrix = replace(smoke["cities"], arch=arch)
-    scale = matrix.selected
-    assert len(matrix.models) == 14
-    for name in matrix.models:
+def test_lines_and_steps_are_those_the_plan_counts(arch: str, corpora: Corpora, smoke: dict[str, Settings]) -> None:
+    settings = replace(smoke["cities"], arch=arch)
+    scale = settings.selected
+    assert len(settings.models) == 14
+    for name in settings.models:
         base = name == "base"
-        trained = matrix.tasks if base else matrix.finetunes[name]
+        trained = settings.tasks if base else settings.finetunes[name]
         mixture = pretraining_mixture(corpora) if base else finetuning_mixture(corpora, trained, scale.finetuning)
         run = Run(
             name=name,
             mixture=mixture,
             validation=mixture,
-            settings=scale.pretraining if base else scale.finetuning,
-            steps=training_steps(matrix, name),
-            seed=matrix.seed,
+            optimization=scale.pretraining if base else scale.finetuning,
+            steps=training_steps(settings, name),
+            seed=settings.seed,
             device=CPU,
         )
-        assert len(mixture) == training_lines(matrix, name)
-        per_epoch = len(list(mixture.epoch(1, name, 0, run.settings.batch_size)))
-        assert run.steps == per_epoch * (matrix.selected_arch.epochs if base else scale.finetuning.epochs)
+        assert len(mixture) == training_lines(settings, name)
+        per_epoch = len(list(mixture.epoch(1, name, 0, run.optimization.batch_size)))
+        assert run.steps == per_epoch * (settings.selected_arch.epochs if base else scale.finetuning.epochs)
 
 
 # batches

@@ -16,16 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-import worldwidth.model
-from worldwidth.checkpoints import save_model
-from worldwidth.compute import parameter_count, vocabulary_size
-from worldwidth.matrix import Matrix, load
-from worldwidth.mixture import Mixture, pretraining_mixture
-from worldwidth.model import CachedAttention, Decoder, PackedAttention
-from worldwidth.packing import Batch
-from worldwidth.stored_corpus import StoredCorpus
-from worldwidth.tokens import Vocabulary
-from worldwidth.training import batch_loss
+import worldwidth.model.decoder
+from worldwidth.data.corpus import StoredCorpus
+from worldwidth.data.tokenizer import Vocabulary
+from worldwidth.model.checkpoint import save_model
+from worldwidth.model.decoder import CachedAttention, Decoder, PackedAttention
+from worldwidth.model.packing import Batch
+from worldwidth.settings.compute import parameter_count, vocabulary_size
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Settings
+from worldwidth.training.mixture import Mixture, pretraining_mixture
+from worldwidth.training.run import batch_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -168,7 +169,7 @@ def test_loss_and_gradients_are_those_of_transformers(
 
 
 def test_parameter_counts_agree(
-    variant: tuple[str, str], model: Decoder, twin: Any, tokens: str, smoke: dict[str, Matrix]
+    variant: tuple[str, str], model: Decoder, twin: Any, tokens: str, smoke: dict[str, Settings]
 ) -> None:
     scale = load(PARAMS).scales["paper"] if variant == PUBLISHED else smoke[tokens].selected
     counted = parameter_count(scale.model, scale.archs[variant[1]], vocabulary_size(scale))
@@ -249,7 +250,7 @@ def test_attention_by_plain_products_is_the_fused_kernel(monkeypatch: pytest.Mon
     results = []
     for patched in (False, True):
         if patched:
-            monkeypatch.setattr(worldwidth.model, "_attend", fused)
+            monkeypatch.setattr(worldwidth.model.decoder, "_attend", fused)
         out = attention(0, qk, v)
         results.append((out, *torch.autograd.grad((out * weights).sum(), (qk, v))))
     for plain, other in zip(*results, strict=True):
@@ -325,7 +326,7 @@ def test_initialize_sets_every_weight(make_decoder: MakeDecoder) -> None:
     assert all(torch.equal(wanted[name], value) for name, value in model.state_dict().items())
 
 
-def test_the_range_scales_the_initial_weights(make_decoder: MakeDecoder, smoke: dict[str, Matrix]) -> None:
+def test_the_range_scales_the_initial_weights(make_decoder: MakeDecoder, smoke: dict[str, Settings]) -> None:
     scale = smoke["cities"].selected
     halved = replace(scale, model=replace(scale.model, initializer_range=0.05))
     big, small = make_decoder("base").lm_head.weight, make_decoder("base", scale=halved).lm_head.weight

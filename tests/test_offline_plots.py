@@ -12,8 +12,8 @@ import pytest
 import vl_convert
 
 from repository import PROJECT, Repository
-from worldwidth.errors import WorldwidthError
-from worldwidth.offline_plots import install, page_template, vega_lite_version
+from worldwidth.commands.offline_plots import install, page_template, vega_lite_version
+from worldwidth.core.errors import WorldwidthError
 
 PLOTS = {"results/matrices.csv": "ftwb2-12", "results/evaluations.csv": "share exact", "results/training.csv": "nats"}
 

@@ -16,7 +16,7 @@ import pytest
 
 from repository import Repository, products, read_yaml_file
 from small_study import STAGES, copy_of, small_study
-from worldwidth.stage import scratch_folder
+from worldwidth.settings.paths import scratch_folder
 
 
 @pytest.fixture(scope="module")

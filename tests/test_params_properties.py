@@ -27,10 +27,11 @@ from ruamel.yaml import YAML
 from dvc_yaml import ROOT, expanded
 from matrices import matrices, written_somehow
 from params_file import TEXT
-from worldwidth import pipeline
-from worldwidth.errors import WorldwidthError
-from worldwidth.matrix import Matrix, load
-from worldwidth.pipeline import render
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.pipeline import render as rendering
+from worldwidth.pipeline.render import render
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Settings
 
 REPRODUCIBLE = settings(
     derandomize=True,
@@ -60,7 +61,7 @@ TRICKS = (
 )  # fmt: skip
 
 
-def one_line(path: Path) -> Matrix | None:
+def one_line(path: Path) -> Settings | None:
     """The matrix, or None when ``load`` says one line that is fit for a terminal; anything else fails the test."""
     try:
         return load(path)
@@ -100,12 +101,12 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("params") / "params.yaml"
 
 
-def check(path: Path, text: str) -> Matrix | None:
+def check(path: Path, text: str) -> Settings | None:
     path.write_text(text, encoding="utf-8", newline="")
-    matrix = one_line(path)
-    if matrix:
-        assert_read_alike(matrix, load_yaml(str(path)))
-    return matrix
+    settings = one_line(path)
+    if settings:
+        assert_read_alike(settings, load_yaml(str(path)))
+    return settings
 
 
 # --- broken files
@@ -237,9 +238,9 @@ def test_a_sound_matrix_is_never_refused_however_it_is_written(path: Path, data:
     values = data.draw(matrices())
     text = data.draw(written_somehow(values))
     path.write_text(text, encoding="utf-8", newline="")
-    matrix = load(path)
+    settings = load(path)
     assert parse_yaml(text, path) == values
-    assert_read_alike(matrix, parse_yaml(text, path))
+    assert_read_alike(settings, parse_yaml(text, path))
 
 
 PLAIN = re.compile(r"[A-Za-z0-9_@.-]+")
@@ -259,7 +260,7 @@ def quick_closures() -> Iterator[None]:
     """The imports of the stages are looked up once."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("code_closure", "task_closure"):
-            patch.setattr(pipeline, name, cache(getattr(pipeline, name)))
+            patch.setattr(rendering, name, cache(getattr(rendering, name)))
         yield
 
 
@@ -268,10 +269,10 @@ def quick_closures() -> Iterator[None]:
 @given(values=matrices())
 def test_a_sound_matrix_becomes_plain_commands_on_files_of_the_project(path: Path, values: dict[str, Any]) -> None:
     path.write_text(yaml.dump(values, Dumper=yaml.CSafeDumper, sort_keys=False))
-    matrix = load(path)
-    COMPILED_MULTI_STAGE_SCHEMA(parse_yaml(render(matrix, ROOT), "dvc.yaml"))
-    stages = expanded(matrix)
-    assert len(stages) == 6 + len(matrix.tasks) + len(matrix.finetunes) + len(matrix.models)
+    settings = load(path)
+    COMPILED_MULTI_STAGE_SCHEMA(parse_yaml(render(settings, ROOT), "dvc.yaml"))
+    stages = expanded(settings)
+    assert len(stages) == 6 + len(settings.tasks) + len(settings.finetunes) + len(settings.models)
     written: list[str] = []
     for stage in stages.values():
         assignment, python, script, *arguments = shlex.split(stage["cmd"])
@@ -280,8 +281,8 @@ def test_a_sound_matrix_becomes_plain_commands_on_files_of_the_project(path: Pat
         assert script in stage["deps"]
         assert all(PLAIN.fullmatch(argument) and not argument.startswith("-") for argument in arguments)
         for key in stage["params"]:
-            names = key.replace("${scale}", matrix.scale).replace("${arch}", matrix.arch)
-            assert dpath.get(values, names.replace("${reference}", matrix.reference), separator=".") is not None
+            names = key.replace("${scale}", settings.scale).replace("${arch}", settings.arch)
+            assert dpath.get(values, names.replace("${reference}", settings.reference), separator=".") is not None
         outs = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
         written += [out if isinstance(out, str) else next(iter(out)) for out in outs]
         for file in stage["deps"]:

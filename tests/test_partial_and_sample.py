@@ -17,36 +17,42 @@ import numpy as np
 import pytest
 from shapely import MultiPoint, Point
 
-from worldwidth import cli, corpus, partial, results, world
-from worldwidth.errors import WorldwidthError
-from worldwidth.layout import CORPORA, EVALUATIONS, POPULATIONS, SCORES, SPLITS
-from worldwidth.matrix import Matrix, load
-from worldwidth.partial import draw_partial
-from worldwidth.sample import print_sample, sample_lines
+from worldwidth import cli
+from worldwidth.commands import preview
+from worldwidth.commands.preview import draw_partial
+from worldwidth.commands.sample import print_sample, sample_lines
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.data import make_corpus
+from worldwidth.data.cities import City, save_cities
+from worldwidth.data.corpus import POPULATIONS, SPLITS
+from worldwidth.data.make_cities import make_cities
+from worldwidth.evaluation import tables
+from worldwidth.settings.load import load
+from worldwidth.settings.paths import CORPORA, EVALUATIONS, SCORES
+from worldwidth.settings.schema import Settings
 from worldwidth.tasks import load_task
-from worldwidth.world import City
 
 ROOT = Path(__file__).parents[1]
 TASKS = ("distance", "inside")
 FIGURES = {"ftwb1.png", "ftwb2.png", "difference.png", "overview.png"}
 
 
-def smoke() -> Matrix:
-    matrix = replace(load(ROOT / "params.yaml"), scale="smoke", arch="narrow")
-    scale = replace(matrix.selected, statistics=replace(matrix.selected.statistics, resamples=100))
-    return replace(matrix, scales={**matrix.scales, "smoke": scale})
+def smoke() -> Settings:
+    settings = replace(load(ROOT / "params.yaml"), scale="smoke", arch="narrow")
+    scale = replace(settings.selected, statistics=replace(settings.selected.statistics, resamples=100))
+    return replace(settings, scales={**settings.scales, "smoke": scale})
 
 
 # --- a study in part
 
 
-def write_evaluation(matrix: Matrix, model: str) -> None:
+def write_evaluation(settings: Settings, model: str) -> None:
     """Per-line scores and the statistics that the matrices need, in the pipeline's formats."""
-    rng = np.random.default_rng(list(matrix.models).index(model))
+    rng = np.random.default_rng(list(settings.models).index(model))
     lines: dict[str, Any] = {}
     report: dict[str, Any] = {}
-    for task, population in itertools.product(matrix.tasks, ("world", "atlantis")):
-        easy = population == "world" or task in matrix.finetunes.get(model, ())
+    for task, population in itertools.product(settings.tasks, ("world", "atlantis")):
+        easy = population == "world" or task in settings.finetunes.get(model, ())
         right = (rng.random(40) < (0.9 if easy else 0.4)).astype(np.float32)
         error = rng.integers(1, 20 if easy else 200, 40).astype(np.float32)
         lines[f"{task}.{population}"] = right if load_task(task).labels else error
@@ -62,7 +68,7 @@ def write_evaluation(matrix: Matrix, model: str) -> None:
 
 
 @pytest.fixture
-def matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Matrix:
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The working directory is empty but for the results and plots of an earlier, finished run."""
     monkeypatch.chdir(tmp_path)
     for name in ("results/summary.json", "results/matrices.csv", "plots/ftwb1.png", "plots/overview.png", "dvc.lock"):
@@ -78,20 +84,20 @@ def hashes(*outside: str) -> dict[str, str]:
     return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_three_of_fourteen_models(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
+def test_three_of_fourteen_models(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     done = ("base", "ftwb1-3", "ftwb2-2")
     for model in done:
-        write_evaluation(matrix, model)
+        write_evaluation(settings, model)
     before = hashes()
     assert len(before) == 5 + 6
-    draw_partial(matrix)
+    draw_partial(settings)
     assert hashes("partial") == before
     assert {path.name for path in Path("partial").iterdir()} == FIGURES
     assert all((Path("partial") / name).read_bytes().startswith(b"\x89PNG") for name in FIGURES)
     output = capsys.readouterr().out.splitlines()
     assert "evaluated: 3 of 14 models" in output
     (missing,) = (line for line in output if line.startswith("missing: "))
-    assert missing.removeprefix("missing: ").split(", ") == [m for m in matrix.models if m not in done]
+    assert missing.removeprefix("missing: ").split(", ") == [m for m in settings.models if m not in done]
     assert all(f"partial/{name}" in output[0] for name in FIGURES)
 
 
@@ -104,44 +110,46 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         calls.append(arguments)
         return []
 
-    monkeypatch.setattr(partial, "draw_study", draw_study)
+    monkeypatch.setattr(preview, "draw_study", draw_study)
     return calls
 
 
-def test_only_the_base_model(matrix: Matrix, drawn: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]) -> None:
-    write_evaluation(matrix, "base")
-    draw_partial(matrix)
-    assert drawn == [(matrix, [], {}, Path("partial"), frozenset(matrix.finetunes))]
+def test_only_the_base_model(
+    settings: Settings, drawn: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_evaluation(settings, "base")
+    draw_partial(settings)
+    assert drawn == [(settings, [], {}, Path("partial"), frozenset(settings.finetunes))]
     assert "evaluated: 1 of 14 models" in capsys.readouterr().out
 
 
 def test_a_finished_study_is_drawn_as_the_pipeline_does(
-    matrix: Matrix, drawn: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+    settings: Settings, drawn: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for model in matrix.models:
-        write_evaluation(matrix, model)
-    draw_partial(matrix)
+    for model in settings.models:
+        write_evaluation(settings, model)
+    draw_partial(settings)
     output = capsys.readouterr().out
     assert "evaluated: 14 of 14 models" in output
     assert "missing" not in output
-    cells, headline = results.compute_matrices(results.load_study(matrix, matrix.models), 100)
-    assert drawn == [(matrix, cells, headline, Path("partial"), frozenset())]
+    cells, headline = tables.compute_matrices(tables.load_study(settings, settings.models), 100)
+    assert drawn == [(settings, cells, headline, Path("partial"), frozenset())]
 
 
-def test_the_number_of_resamples_is_the_one_in_params(matrix: Matrix, drawn: list[tuple[Any, ...]]) -> None:
+def test_the_number_of_resamples_is_the_one_in_params(settings: Settings, drawn: list[tuple[Any, ...]]) -> None:
     for model in ("base", "ftwb1-1"):
-        write_evaluation(matrix, model)
-    fewer = replace(matrix.selected, statistics=replace(matrix.selected.statistics, resamples=300))
-    draw_partial(replace(matrix, scales={**matrix.scales, "smoke": fewer}))
-    cells, _ = results.compute_matrices(results.load_study(matrix, ("base", "ftwb1-1")), 300)
+        write_evaluation(settings, model)
+    fewer = replace(settings.selected, statistics=replace(settings.selected.statistics, resamples=300))
+    draw_partial(replace(settings, scales={**settings.scales, "smoke": fewer}))
+    cells, _ = tables.compute_matrices(tables.load_study(settings, ("base", "ftwb1-1")), 300)
     assert drawn[0][1] == cells
 
 
-def test_without_the_base_model_there_is_nothing_to_draw(matrix: Matrix) -> None:
-    write_evaluation(matrix, "ftwb1-1")
+def test_without_the_base_model_there_is_nothing_to_draw(settings: Settings) -> None:
+    write_evaluation(settings, "ftwb1-1")
     before = hashes()
     with pytest.raises(WorldwidthError, match="base") as caught:
-        draw_partial(matrix)
+        draw_partial(settings)
     assert "`dvc repro evaluate@base`" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert hashes() == before
@@ -149,36 +157,36 @@ def test_without_the_base_model_there_is_nothing_to_draw(matrix: Matrix) -> None
 
 
 def test_a_model_counts_once_both_its_files_are_there(
-    matrix: Matrix, drawn: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+    settings: Settings, drawn: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for model in ("base", "ftwb1-1", "ftwb1-2"):
-        write_evaluation(matrix, model)
+        write_evaluation(settings, model)
     (EVALUATIONS / "ftwb1-1.json").unlink()
     (SCORES / "ftwb1-2.npz").unlink()
-    draw_partial(matrix)
+    draw_partial(settings)
     output = capsys.readouterr().out
     assert "evaluated: 1 of 14 models" in output
     assert "ftwb1-1, ftwb1-2" in output
-    assert drawn[0][-1] == frozenset(matrix.finetunes)
+    assert drawn[0][-1] == frozenset(settings.finetunes)
 
 
-def test_a_damaged_evaluation_is_one_clear_line_and_no_picture(matrix: Matrix) -> None:
+def test_a_damaged_evaluation_is_one_clear_line_and_no_picture(settings: Settings) -> None:
     for model in ("base", "ftwb1-1"):
-        write_evaluation(matrix, model)
+        write_evaluation(settings, model)
     (SCORES / "ftwb1-1.npz").write_text("no archive")
     with pytest.raises(WorldwidthError, match=r"results/scores/ftwb1-1\.npz.*`dvc repro evaluate@ftwb1-1`"):
-        draw_partial(matrix)
+        draw_partial(settings)
     assert not Path("partial").exists()
 
 
 def test_the_command_line_draws_a_part(
-    matrix: Matrix,
+    settings: Settings,
     drawn: list[tuple[Any, ...]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for model in ("base", "ftwb1-1"):
-        write_evaluation(matrix, model)
+        write_evaluation(settings, model)
     write_params()
     assert run(monkeypatch, "plots", "--partial") == 0
     assert "evaluated: 2 of 14 models" in capsys.readouterr().out
@@ -210,30 +218,30 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 @pytest.fixture(scope="module")
 def cities() -> list[City]:
-    return world.build(smoke().selected.world)
+    return make_cities(smoke().selected.world)
 
 
 @pytest.fixture(scope="module", params=["cities", "characters"])
 def project(request: pytest.FixtureRequest, cities: list[City], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the smoke world and the corpora of two tasks, for both kinds of tokens. Read only."""
     folder = tmp_path_factory.mktemp(request.param)
-    world.save(cities, folder / "data" / "cities.csv")
-    matrix = two_tasks(request.param)
+    save_cities(cities, folder / "data" / "cities.csv")
+    settings = two_tasks(request.param)
     for task in TASKS:
-        corpus.save(task, corpus.generate(matrix.selected, task, cities), folder / CORPORA / task)
+        make_corpus.save(task, make_corpus.generate(settings.selected, task, cities), folder / CORPORA / task)
     return folder
 
 
-def two_tasks(tokens: str) -> Matrix:
-    matrix = smoke()
-    model = replace(matrix.selected.model, tokens="cities" if tokens == "cities" else "characters")
-    scale = replace(matrix.selected, model=model)
+def two_tasks(tokens: str) -> Settings:
+    settings = smoke()
+    model = replace(settings.selected.model, tokens="cities" if tokens == "cities" else "characters")
+    scale = replace(settings.selected, model=model)
     finetunes: dict[str, tuple[str, ...]] = {"ftwb1-1": ("distance",), "ftwb1-5": ("inside",)}
-    return replace(matrix, tasks=TASKS, finetunes=finetunes, scales={**matrix.scales, "smoke": scale})
+    return replace(settings, tasks=TASKS, finetunes=finetunes, scales={**settings.scales, "smoke": scale})
 
 
 @pytest.fixture
-def sampled(project: Path, monkeypatch: pytest.MonkeyPatch) -> Matrix:
+def sampled(project: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The matrix of ``project``, which is the working directory."""
     monkeypatch.chdir(project)
     return two_tasks("cities" if project.name.startswith("cities") else "characters")
@@ -250,7 +258,7 @@ def answer(task: str, places: list[tuple[int, int]]) -> str:
 @pytest.mark.parametrize("population", POPULATIONS)
 @pytest.mark.parametrize("task", TASKS)
 def test_every_line_says_what_its_cities_say(
-    sampled: Matrix,
+    sampled: Settings,
     cities: list[City],
     capsys: pytest.CaptureFixture[str],
     task: str,
@@ -282,13 +290,13 @@ def test_every_line_says_what_its_cities_say(
     assert len(answers) > 1
 
 
-def test_the_first_lines_are_the_same_however_many_are_asked_for(sampled: Matrix) -> None:
+def test_the_first_lines_are_the_same_however_many_are_asked_for(sampled: Settings) -> None:
     few, many = (list(sample_lines(sampled, "inside", "atlantis", "test", n)) for n in (3, 30))
     assert few == many[:3]
     assert len(list(sample_lines(sampled, "inside", "atlantis", "test", 10**6))) == 40
 
 
-def test_readable_lines_name_every_city_with_its_place(sampled: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
+def test_readable_lines_name_every_city_with_its_place(sampled: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     print_sample(sampled, "inside", "atlantis", "train", 5, as_json=False)
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 5
@@ -312,7 +320,7 @@ def test_readable_lines_name_every_city_with_its_place(sampled: Matrix, capsys: 
     ],
 )
 def test_bad_arguments_are_one_clear_line(
-    sampled: Matrix,
+    sampled: Settings,
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, str, str, int],
     parts: tuple[str, ...],
@@ -327,7 +335,7 @@ def test_bad_arguments_are_one_clear_line(
 
 
 def test_missing_and_damaged_corpora_are_one_clear_line(
-    sampled: Matrix, cities: list[City], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sampled: Settings, cities: list[City], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Path.cwd()
     monkeypatch.chdir(tmp_path)
@@ -339,7 +347,7 @@ def test_missing_and_damaged_corpora_are_one_clear_line(
         assert all(part in str(caught.value) for part in parts)
 
     refused("data/cities.csv", "`dvc repro cities`")
-    world.save(cities)
+    save_cities(cities)
     refused("data/corpora/distance/manifest.json", "`dvc repro corpus@distance`")
     (tmp_path / CORPORA).mkdir()
     copied = tmp_path / CORPORA / "distance"
@@ -361,9 +369,9 @@ def test_the_command_line_prints_lines_and_refuses_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_params()
-    matrix = smoke()
-    world.save(cities)
-    corpus.save("distance", corpus.generate(matrix.selected, "distance", cities), CORPORA / "distance")
+    settings = smoke()
+    save_cities(cities)
+    make_corpus.save("distance", make_corpus.generate(settings.selected, "distance", cities), CORPORA / "distance")
     capsys.readouterr()
     assert run(monkeypatch, "sample", "--task", "distance", "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

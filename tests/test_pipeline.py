@@ -168,7 +168,7 @@ def test_widths_as_experiments(repository: Repository) -> None:
         output = repository.ok("dvc", "exp", "run", "-S", f"arch={arch}", "-n", arch)
         ran = stages_run(output)
         assert not DATA_STAGES & set(ran)
-        assert len(ran) == 2 + 1 + 13 + 14 + 1 + 1  # check, schedule, base, fine-tunes, evaluations, summarize, plots
+        assert len(ran) == 2 + 1 + 13 + 14 + 1 + 1  # check, budget, base, fine-tunes, evaluations, summarize, plots
     back = repository.ok("dvc", "exp", "run", "-S", "arch=wide", "-n", "again")
     assert stages_run(back) == []
     assert len(stages_restored(back)) == 2 + 1 + 13 + 14 + 1 + 1

@@ -17,19 +17,19 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-import worldwidth.training
+import worldwidth.training.run
 from short_runs import run_of
-from worldwidth import publish, world
-from worldwidth.checkpoints import load_model
-from worldwidth.compute import training_steps, vocabulary_size
-from worldwidth.matrix import Matrix
-from worldwidth.mixture import Mixture
-from worldwidth.model import Decoder
-from worldwidth.packing import Batch
-from worldwidth.stored_corpus import StoredCorpus
-from worldwidth.tokens import Vocabulary
-from worldwidth.training import DivergedError, batch_loss, checkpoint_steps
-from worldwidth.world import City
+from worldwidth.data.cities import City, save_cities
+from worldwidth.data.corpus import StoredCorpus
+from worldwidth.data.tokenizer import Vocabulary
+from worldwidth.model.checkpoint import load_model
+from worldwidth.model.decoder import Decoder
+from worldwidth.model.packing import Batch
+from worldwidth.settings.compute import training_steps, vocabulary_size
+from worldwidth.settings.schema import Settings
+from worldwidth.training import publish
+from worldwidth.training.mixture import Mixture
+from worldwidth.training.run import DivergedError, batch_loss, checkpoint_steps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -111,7 +111,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     make_decoder: MakeDecoder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worldwidth.training, "batch_loss", failing_at(step, value))
+    monkeypatch.setattr(worldwidth.training.run, "batch_loss", failing_at(step, value))
     run = replace(run_of(small, epochs=2, log_every=4, checkpoints=2), name="ftwb1-1")
     with pytest.raises(DivergedError) as caught:
         publish.train_and_publish(make_decoder("narrow"), run, lambda folder: None, 10)
@@ -165,7 +165,7 @@ def test_an_update_that_ruins_the_last_step_stops_the_run(
                 return cast(Tensor, Poison.apply(found))  # type: ignore[no-untyped-call]
         return found
 
-    monkeypatch.setattr(worldwidth.training, "batch_loss", loss)
+    monkeypatch.setattr(worldwidth.training.run, "batch_loss", loss)
     with pytest.raises(DivergedError):
         publish.train_and_publish(make_decoder("narrow"), run_of(small), lambda folder: None, 10)
     assert not Path("models").exists()
@@ -180,7 +180,7 @@ def test_a_failed_run_leaves_the_model_that_was_there(
 ) -> None:
     publish.train_and_publish(make_decoder("narrow"), run_of(small), smoke_vocabularies["cities"].save, 10)
     before = {name: Path(name).read_bytes() for name in files(Path())}
-    monkeypatch.setattr(worldwidth.training, "batch_loss", failing_at(3, math.nan))
+    monkeypatch.setattr(worldwidth.training.run, "batch_loss", failing_at(3, math.nan))
     with pytest.raises(DivergedError):
         publish.train_and_publish(make_decoder("base"), run_of(small), smoke_vocabularies["cities"].save, 10)
     assert {name: Path(name).read_bytes() for name in files(Path())} == before
@@ -192,7 +192,7 @@ def test_ctrl_c_leaves_nothing(
     def interrupted(model: Decoder, batch: Batch) -> Tensor:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(worldwidth.training, "batch_loss", interrupted)
+    monkeypatch.setattr(worldwidth.training.run, "batch_loss", interrupted)
     with pytest.raises(KeyboardInterrupt):
         publish.train_and_publish(make_decoder("narrow"), run_of(small), lambda folder: None, 10)
     assert not Path("models").exists()
@@ -211,25 +211,25 @@ def stage(name: str) -> Any:
 def test_the_stages_pretrain_and_finetune(
     tokens: str,
     workspace: Path,
-    smoke: dict[str, Matrix],
+    smoke: dict[str, Settings],
     smoke_cities: list[City],
     smoke_folders: dict[str, Path],
     smoke_corpora: dict[str, Corpora],
 ) -> None:
-    world.save(smoke_cities)
+    save_cities(smoke_cities)
     Path("data/corpora").symlink_to(smoke_folders[tokens])
-    matrix = smoke[tokens]
-    scale = matrix.selected
+    settings = smoke[tokens]
+    scale = settings.selected
     hardware = replace(scale.hardware, device="cpu", threads=1)
     arch = replace(scale.archs["narrow"], epochs=1)
     scale = replace(scale, hardware=hardware, archs={**scale.archs, "narrow": arch})
-    matrix = replace(matrix, scales={**matrix.scales, "smoke": scale})
-    stage("schedule").main(matrix)
-    stage("pretrain").main(matrix)
-    stage("finetune").main(matrix, "ftwb2-12")
+    settings = replace(settings, scales={**settings.scales, "smoke": scale})
+    stage("budget").main(settings)
+    stage("pretrain").main(settings)
+    stage("finetune").main(settings, "ftwb2-12")
     for name, first in (("base", None), ("ftwb2-12", "models/base")):
         rows = list(csv.DictReader(Path(f"results/training/{name}.csv").read_text().splitlines()))
-        assert int(rows[-1]["step"]) == training_steps(matrix, name)
+        assert int(rows[-1]["step"]) == training_steps(settings, name)
         if first:  # fine-tuning starts from the pre-trained weights
             start, wanted = load_model(Path(f"models/{name}/steps/0"), ""), load_model(Path(first), "")
             assert all(torch.equal(value, wanted.state_dict()[key]) for key, value in start.state_dict().items())
@@ -239,7 +239,7 @@ def test_the_stages_pretrain_and_finetune(
     assert float(initial.lm_head.weight.detach().std()) == pytest.approx(0.1, rel=0.1)
     assert initial.config.vocab_size == vocabulary_size(scale)
     before = {name: Path(name).read_bytes() for name in files(Path()) if name.startswith("models/base")}
-    stage("pretrain").main(matrix)
+    stage("pretrain").main(settings)
     assert {name: Path(name).read_bytes() for name in before} == before, "the same matrix, the same bytes"
-    stage("pretrain").main(replace(matrix, seed=43))
+    stage("pretrain").main(replace(settings, seed=43))
     assert Path("models/base/model.safetensors").read_bytes() != before["models/base/model.safetensors"]

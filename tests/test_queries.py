@@ -20,15 +20,16 @@ import pytest
 
 import worldwidth
 from drawn import lines, rows, small_scale
-from worldwidth.corpus import generate
-from worldwidth.errors import WorldwidthError
-from worldwidth.keyset import KeySet, first_of_equal
-from worldwidth.layout import POPULATIONS, SPLITS
-from worldwidth.matrix import Corpus, Scale
-from worldwidth.queries import Queries, draw_splits
-from worldwidth.stored_corpus import Lines as EncodedLines
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.data.cities import City, first_atlantis
+from worldwidth.data.corpus import POPULATIONS, SPLITS
+from worldwidth.data.corpus import Lines as EncodedLines
+from worldwidth.data.hash_set import KeySet, first_of_equal
+from worldwidth.data.make_cities import make_cities
+from worldwidth.data.make_corpus import generate
+from worldwidth.data.queries import Queries, draw_splits
+from worldwidth.settings.schema import Corpus, Scale
 from worldwidth.tasks import load_task
-from worldwidth.world import City, build, first_atlantis
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("distance", "trianglearea", "angle", "compass", "inside", "perimeter", "crossing")
@@ -62,7 +63,7 @@ def scale() -> Scale:
 
 @pytest.fixture(scope="module")
 def cities(scale: Scale) -> list[City]:
-    return build(scale.world)
+    return make_cities(scale.world)
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +163,8 @@ def test_how_many_queries_are_worked_on_at_once_changes_nothing(
     few = replace(scale, world=replace(scale.world, cities=20), corpus=lines(train=300, validation=6, test=40))
     table = [*cities[:20], *cities[first_atlantis(cities) :]]
     expected = generate(few, name, table)
-    for module in ("queries", "corpus"):
-        monkeypatch.setattr(f"worldwidth.{module}.PIECE", piece)
+    for module in ("queries", "make_corpus"):
+        monkeypatch.setattr(f"worldwidth.data.{module}.PIECE", piece)
     for key, (queries, encoded) in generate(few, name, table).items():
         assert (queries.cities == expected[key][0].cities).all()
         assert (queries.answers == expected[key][0].answers).all()

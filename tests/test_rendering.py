@@ -3,7 +3,7 @@
 pytest tests/test_rendering.py
 """
 
-from worldwidth.entry import run_stage
+from worldwidth.engine.stage_main import run_stage
 
 import copy
 import json
@@ -23,16 +23,18 @@ from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
 from jsonschema import Draft202012Validator
 
 from dvc_yaml import Stages, expanded, parsed
-from worldwidth import cli, imports
-from worldwidth.errors import WorldwidthError
-from worldwidth.matrix import Matrix, json_schema, load
-from worldwidth.pipeline import check_rendered, render, rendered_files, write_rendered
+from worldwidth import cli
+from worldwidth.core import imports
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.pipeline.render import check_rendered, render, rendered_files, write_rendered
+from worldwidth.settings.load import json_schema, load
+from worldwidth.settings.schema import Settings
 
 ROOT = Path(__file__).parents[1]
 
 
-def with_finetunes(matrix: Matrix, **more: tuple[str, ...]) -> Matrix:
-    return replace(matrix, finetunes={**matrix.finetunes, **{k.replace("_", "-"): v for k, v in more.items()}})
+def with_finetunes(settings: Settings, **more: tuple[str, ...]) -> Settings:
+    return replace(settings, finetunes={**settings.finetunes, **{k.replace("_", "-"): v for k, v in more.items()}})
 
 
 def outs(stage: dict[str, Any]) -> list[str]:
@@ -43,19 +45,19 @@ def outs(stage: dict[str, Any]) -> list[str]:
 # --- the same bytes
 
 
-def test_the_committed_files_are_the_rendering_of_params(matrix: Matrix) -> None:
-    for path, text in rendered_files(matrix, ROOT).items():
+def test_the_committed_files_are_the_rendering_of_params(settings: Settings) -> None:
+    for path, text in rendered_files(settings, ROOT).items():
         assert (ROOT / path).read_text(encoding="utf-8") == text, f"{path} is stale: run `make render`"
-    check_rendered(matrix, ROOT)
+    check_rendered(settings, ROOT)
 
 
 def test_rendering_reads_nothing_but_its_arguments(
-    matrix: Matrix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = render(matrix, ROOT)
+    before = render(settings, ROOT)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", "elsewhere")
-    assert render(matrix, ROOT) == before == render(copy.deepcopy(matrix), ROOT)
+    assert render(settings, ROOT) == before == render(copy.deepcopy(settings), ROOT)
     assert list(tmp_path.iterdir()) == []
     assert "\r" not in before
     assert before.endswith("\n")
@@ -64,20 +66,20 @@ def test_rendering_reads_nothing_but_its_arguments(
     assert str(ROOT) not in before
 
 
-def test_rendering_is_the_same_in_another_process(matrix: Matrix) -> None:
+def test_rendering_is_the_same_in_another_process(settings: Settings) -> None:
     """Another hash seed and locale: no order of a set and no language slips in."""
-    code = "import sys; from worldwidth.matrix import load; from worldwidth.pipeline import render; "
+    code = "import sys; from worldwidth.settings.load import load; from worldwidth.pipeline.render import render; "
     code += "sys.stdout.buffer.write(render(load()).encode())"
     environment = {**os.environ, "PYTHONHASHSEED": "4711", "LC_ALL": "C", "PYTHONPATH": str(ROOT / "src")}
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
-    assert run.stdout.decode() == render(matrix, ROOT)
+    assert run.stdout.decode() == render(settings, ROOT)
 
 
 # --- the structure
 
 
-def test_dvc_reads_it(matrix: Matrix) -> None:
-    COMPILED_MULTI_STAGE_SCHEMA(parsed(matrix))
+def test_dvc_reads_it(settings: Settings) -> None:
+    COMPILED_MULTI_STAGE_SCHEMA(parsed(settings))
 
 
 def test_every_dependency_is_a_file_of_the_project_or_the_output_of_one_stage(stages: Stages) -> None:
@@ -89,26 +91,26 @@ def test_every_dependency_is_a_file_of_the_project_or_the_output_of_one_stage(st
             assert dep in made or (ROOT / dep).is_file(), f"{name}: {dep}"
 
 
-def test_the_stages_of_params(matrix: Matrix, stages: Stages) -> None:
-    expected = ["check", "cities", *(f"corpus@{task}" for task in matrix.tasks), "schedule", "base"]
-    expected += [model.replace("-", "@") for model in matrix.finetunes]
-    expected += [f"evaluate@{model}" for model in matrix.models] + ["summarize", "plots"]
+def test_the_stages_of_params(settings: Settings, stages: Stages) -> None:
+    expected = ["check", "cities", *(f"corpus@{task}" for task in settings.tasks), "budget", "base"]
+    expected += [model.replace("-", "@") for model in settings.finetunes]
+    expected += [f"evaluate@{model}" for model in settings.models] + ["summarize", "plots"]
     assert list(stages) == expected
     assert outs(stages["ftwb2@13"]) == ["models/ftwb2-13", "results/training/ftwb2-13.csv"]
     assert stages["ftwb2@13"]["cmd"].endswith("stages/finetune.py ftwb2-13")
     assert "finetunes.ftwb2-13" in stages["ftwb2@13"]["params"]
     assert not [param for param in stages["ftwb2@13"]["params"] if param.startswith("finetunes.") and "13" not in param]
-    assert list(parsed(matrix)["artifacts"]) == list(matrix.models)
+    assert list(parsed(settings)["artifacts"]) == list(settings.models)
 
 
 @pytest.mark.parametrize("arch", ["narrow", "base", "wide", "wider"])
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
-def test_values_do_not_change_it(matrix: Matrix, arch: str, scale: str) -> None:
-    assert render(replace(matrix, arch=arch, scale=scale, seed=7), ROOT) == render(matrix, ROOT)
+def test_values_do_not_change_it(settings: Settings, arch: str, scale: str) -> None:
+    assert render(replace(settings, arch=arch, scale=scale, seed=7), ROOT) == render(settings, ROOT)
 
 
-def test_sizes_do_not_change_it(matrix: Matrix) -> None:
-    for name, scale in matrix.scales.items():
+def test_sizes_do_not_change_it(settings: Settings) -> None:
+    for name, scale in settings.scales.items():
         other = replace(
             scale,
             world=replace(scale.world, cities=77, seed=8, id_digits=5),
@@ -116,12 +118,12 @@ def test_sizes_do_not_change_it(matrix: Matrix) -> None:
             pretraining=replace(scale.pretraining, learning_rate=1.0, checkpoints=0),
             statistics=replace(scale.statistics, resamples=101),
         )
-        changed = replace(matrix, scales={**matrix.scales, name: other, "another": other})
-        assert render(changed, ROOT) == render(matrix, ROOT)
+        changed = replace(settings, scales={**settings.scales, name: other, "another": other})
+        assert render(changed, ROOT) == render(settings, ROOT)
 
 
-def fingerprint(matrix: Matrix) -> str:
-    (found,) = re.findall(r"stages/check\.py (\w+)$", expanded(matrix)["check"]["cmd"])
+def fingerprint(settings: Settings) -> str:
+    (found,) = re.findall(r"stages/check\.py (\w+)$", expanded(settings)["check"]["cmd"])
     return str(found)
 
 
@@ -131,8 +133,8 @@ def unchanged(before: Stages, after: Stages, *but: str) -> None:
         assert before[name] == after[name], name
 
 
-def test_one_more_pair(matrix: Matrix, stages: Stages) -> None:
-    more = with_finetunes(matrix, ftwb2_1=("distance", "trianglearea"))
+def test_one_more_pair(settings: Settings, stages: Stages) -> None:
+    more = with_finetunes(settings, ftwb2_1=("distance", "trianglearea"))
     after = expanded(more)
     assert after.keys() - stages.keys() == {"ftwb2@1", "evaluate@ftwb2-1"}
     assert stages.keys() <= after.keys()
@@ -148,19 +150,19 @@ def test_one_more_pair(matrix: Matrix, stages: Stages) -> None:
         "params": [param.replace("ftwb2-13", "ftwb2-1") for param in stages["ftwb2@13"]["params"]],
         "outs": ["models/ftwb2-1", "results/training/ftwb2-1.csv"],
     }
-    assert fingerprint(more) != fingerprint(matrix)
+    assert fingerprint(more) != fingerprint(settings)
 
 
-def test_other_tasks_for_the_same_model_change_the_fingerprint_and_the_description_only(matrix: Matrix) -> None:
-    swapped = with_finetunes(matrix, ftwb2_4=("inside", "distance"))
-    before, after = expanded(matrix), expanded(swapped)
-    assert fingerprint(swapped) != fingerprint(matrix)
+def test_other_tasks_for_the_same_model_change_the_fingerprint_and_the_description_only(settings: Settings) -> None:
+    swapped = with_finetunes(settings, ftwb2_4=("inside", "distance"))
+    before, after = expanded(settings), expanded(swapped)
+    assert fingerprint(swapped) != fingerprint(settings)
     assert after["ftwb2@4"].pop("desc") != before["ftwb2@4"].pop("desc")
     unchanged(before, after)
 
 
-def test_three_tasks_make_a_group_of_their_own(matrix: Matrix, stages: Stages) -> None:
-    more = with_finetunes(matrix, ftwb3_1=("distance", "angle", "inside"))
+def test_three_tasks_make_a_group_of_their_own(settings: Settings, stages: Stages) -> None:
+    more = with_finetunes(settings, ftwb3_1=("distance", "angle", "inside"))
     after = expanded(more)
     assert after.keys() - stages.keys() == {"ftwb3@1", "evaluate@ftwb3-1"}
     assert parsed(more)["stages"]["ftwb3"]["foreach"] == {"1": "distance and angle and inside"}
@@ -172,11 +174,11 @@ def test_three_tasks_make_a_group_of_their_own(matrix: Matrix, stages: Stages) -
     COMPILED_MULTI_STAGE_SCHEMA(parsed(more))
 
 
-def test_one_more_task(matrix: Matrix, stages: Stages) -> None:
+def test_one_more_task(settings: Settings, stages: Stages) -> None:
     """Seen from the other side: the study without crossing."""
-    tasks = tuple(task for task in matrix.tasks if task != "crossing")
-    finetunes = {model: trained for model, trained in matrix.finetunes.items() if "crossing" not in trained}
-    fewer = expanded(replace(matrix, tasks=tasks, finetunes=finetunes))
+    tasks = tuple(task for task in settings.tasks if task != "crossing")
+    finetunes = {model: trained for model, trained in settings.finetunes.items() if "crossing" not in trained}
+    fewer = expanded(replace(settings, tasks=tasks, finetunes=finetunes))
     unchanged_names = {name for name in fewer if name.startswith(("cities", "corpus"))} | {"plots"}
     assert all(fewer[name] == stages[name] for name in unchanged_names)
     assert "corpus@crossing" not in fewer
@@ -190,13 +192,13 @@ def test_one_more_task(matrix: Matrix, stages: Stages) -> None:
         assert set(fewer[name]["deps"]) <= set(stages[name]["deps"])
 
 
-def test_without_pairs_there_is_no_picture_of_differences(matrix: Matrix, stages: Stages) -> None:
+def test_without_pairs_there_is_no_picture_of_differences(settings: Settings, stages: Stages) -> None:
     three = ("ftwb1", "ftwb2", "difference")
     assert outs(stages["plots"]) == [f"plots/{n}.png" for n in [*three, "overview", "training", "world"]]
     single: dict[str, tuple[str, ...]] = {
-        model: trained for model, trained in matrix.finetunes.items() if len(trained) == 1
+        model: trained for model, trained in settings.finetunes.items() if len(trained) == 1
     }
-    alone = expanded(replace(matrix, finetunes=single))
+    alone = expanded(replace(settings, finetunes=single))
     assert outs(alone["plots"]) == [f"plots/{n}.png" for n in ("ftwb1", "overview", "training", "world")]
 
 
@@ -245,8 +247,8 @@ def test_a_stale_dvc_yaml_is_refused(project: Path, change: str) -> None:
         imports._imported_modules.cache_clear()  # the cache is for one process
         edit(
             project / "stages/summarize.py",
-            "from worldwidth import results\n",
-            "from worldwidth import figures, results\n",
+            "from worldwidth.evaluation import tables\n",
+            "from worldwidth.evaluation import tables\nfrom worldwidth.plots import figures\n",
         )
     refused(lambda: check_rendered(load(), project))
 
@@ -297,7 +299,7 @@ def test_no_stage_runs_under_a_stale_dvc_yaml(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_rendered(load())
-    ran: list[Matrix] = []
+    ran: list[Settings] = []
     monkeypatch.setattr(sys, "argv", ["stages/cities.py"])
     run_stage(ran.append)
     assert len(ran) == 1
@@ -311,7 +313,7 @@ def test_no_stage_runs_under_a_stale_dvc_yaml(
     assert "dvc.yaml does not match" in error
 
 
-def test_the_schema_describes_params(matrix: Matrix) -> None:
+def test_the_schema_describes_params(settings: Settings) -> None:
     schema = json.loads((ROOT / "docs/params.schema.json").read_text(encoding="utf-8"))
     assert schema == json.loads(json.dumps(json_schema()))
     Draft202012Validator.check_schema(schema)

@@ -15,13 +15,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from fake_runs import fake_runs
-from worldwidth.comparison import Comparison, compare
-from worldwidth.matrix import Matrix, load
-from worldwidth.report import write_report
-from worldwidth.report_colors import colors, contrast, step_class
-from worldwidth.report_conclusions import limits, told, untold
-from worldwidth.report_format import MINUS, flops, number, p_value, times
-from worldwidth.report_text import answers, compute_text
+from worldwidth.comparison.tables import Comparison, compare
+from worldwidth.report.conclusions import limits, told, untold
+from worldwidth.report.format import MINUS, flops, number, p_value, times
+from worldwidth.report.page import write_report
+from worldwidth.report.sentences import answers, compute_text
+from worldwidth.report.theme import colors, contrast, step_class
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Settings
 
 PROJECT = Path(__file__).parents[1]
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -109,25 +110,25 @@ def page_of(comparison: Comparison, folder: Path, *, drawn: bool = False, **prov
     """Write the report and read it again; drawing its charts is what takes the time."""
     with pytest.MonkeyPatch.context() as patch:
         for name in () if drawn else ("draw_scores", "draw_curves"):
-            patch.setattr(f"worldwidth.report.{name}", lambda comparison: Figure())
+            patch.setattr(f"worldwidth.report.page.{name}", lambda comparison: Figure())
         write_report(comparison, {**PROVENANCE, **provenance}, folder / "report" / "index.html", PROJECT)
     return Page((folder / "report" / "index.html").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def matrix() -> Matrix:
+def settings() -> Settings:
     """Three tasks, three models of one task and one of two."""
     finetunes = {"ftwb1-1": ("distance",), "ftwb1-4": ("compass",), "ftwb1-5": ("inside",)}
     pair = {"ftwb2-15": ("compass", "distance")}
-    matrix = replace(load(PROJECT / "params.yaml"), seed=1, budget="epochs")
-    return replace(matrix, tasks=("distance", "compass", "inside"), finetunes={**finetunes, **pair})
+    settings = replace(load(PROJECT / "params.yaml"), seed=1, budget="epochs")
+    return replace(settings, tasks=("distance", "compass", "inside"), finetunes={**finetunes, **pair})
 
 
 @pytest.fixture(scope="module")
-def study(matrix: Matrix) -> Comparison:
+def study(settings: Settings) -> Comparison:
     """Three widths and three seeds under one budget, two and two under another."""
-    runs = fake_runs(matrix, archs=("narrow", "base", "wide"))
-    runs += fake_runs(matrix, archs=("narrow", "wide"), seeds=(1, 2), budgets=("flops",))
+    runs = fake_runs(settings, archs=("narrow", "base", "wide"))
+    runs += fake_runs(settings, archs=("narrow", "wide"), seeds=(1, 2), budgets=("flops",))
     return compare(runs)
 
 
@@ -137,19 +138,19 @@ def page(study: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 
 @pytest.fixture(scope="module")
-def one_seed(matrix: Matrix) -> Comparison:
-    return compare(fake_runs(matrix, archs=("narrow", "base", "wide"), seeds=(7,)))
+def one_seed(settings: Settings) -> Comparison:
+    return compare(fake_runs(settings, archs=("narrow", "base", "wide"), seeds=(7,)))
 
 
 @pytest.fixture(scope="module")
-def one_arch(matrix: Matrix) -> Comparison:
-    return compare(fake_runs(matrix, archs=("wide",), seeds=(1, 2)))
+def one_arch(settings: Settings) -> Comparison:
+    return compare(fake_runs(settings, archs=("wide",), seeds=(1, 2)))
 
 
 @pytest.fixture(scope="module")
-def patchy(matrix: Matrix) -> Comparison:
+def patchy(settings: Settings) -> Comparison:
     """Two widths: the wide one lacks a model, one run of the narrow one another and all measurable cells of a task."""
-    runs = fake_runs(matrix, archs=("narrow", "wide"), seeds=(1, 2))
+    runs = fake_runs(settings, archs=("narrow", "wide"), seeds=(1, 2))
     for i, run in enumerate(runs):
         lacking = "ftwb2-15" if run.arch == "wide" else "ftwb1-4" if run.seed == 1 else ""
         cells = {key: values for key, values in run.cells.items() if key[1] != lacking}
@@ -279,12 +280,12 @@ def test_one_pair_of_widths_is_one_table(study: Comparison, page: Page) -> None:
 def test_the_matrices_have_a_cell_for_every_model_and_task(study: Comparison, page: Page) -> None:
     epochs = study.cells[(study.cells["budget"] == "epochs") & (study.cells["matrix"] == "ftwb1")]
     table = page.table("narrow")  # the first: FTWB1 under the first budget
-    assert table.rows[0][1:] == list(study.matrix.tasks)
-    for model, trained in study.matrix.finetunes.items():
+    assert table.rows[0][1:] == list(study.settings.tasks)
+    for model, trained in study.settings.finetunes.items():
         if len(trained) == 1:
             row = table.row(trained[0])
             cells = epochs[(epochs["arch"] == "narrow") & (epochs["model"] == model)].set_index("task")
-            for task, shown in zip(study.matrix.tasks, row[1:], strict=True):
+            for task, shown in zip(study.settings.tasks, row[1:], strict=True):
                 expected = number(float(cells["mean"][task]), 2)
                 assert shown == (f"{expected} T" if task == trained[0] else expected)
     change = page.table("FTWB2: wide \N{MINUS SIGN} narrow")
@@ -333,7 +334,7 @@ def test_missing_models_and_cells_that_are_not_measurable_are_hatched(patchy: Co
         next(table for table in page.tables if table.caption == arch and len(table.rows) == rows)
         for arch, rows in (("narrow", 4), ("wide", 2))
     )
-    column = 1 + patchy.matrix.tasks.index("inside")
+    column = 1 + patchy.settings.tasks.index("inside")
     assert {row[column].rstrip(" T") for row in narrow.rows[1:]} == {"n.m."}
     assert "compass missing in 1 of 2 runs" in [row[0] for row in narrow.rows]
     assert {cell[0] for cell in wide.row("compass + distance missing")[1:]} == {"\N{EN DASH}"}
@@ -359,8 +360,8 @@ def test_nothing_measurable_is_said(one_seed: Comparison, tmp_path: Path) -> Non
     assert page.table("Means over seeds, with 95 % intervals").row("base")[2] == "n.m. 0 of 3 cells n = 0"
 
 
-def test_widths_without_a_seed_in_common_are_not_compared(matrix: Matrix, tmp_path: Path) -> None:
-    runs = fake_runs(matrix, archs=("narrow",), seeds=(1,)) + fake_runs(matrix, archs=("wide",), seeds=(2,))
+def test_widths_without_a_seed_in_common_are_not_compared(settings: Settings, tmp_path: Path) -> None:
+    runs = fake_runs(settings, archs=("narrow",), seeds=(1,)) + fake_runs(settings, archs=("wide",), seeds=(2,))
     page = page_of(compare(runs), tmp_path)
     assert "narrow and wide have no seed in common: nothing can be compared pair by pair." in page.text
     assert "No differences: no two widths have a seed in common." in page.text
@@ -465,7 +466,7 @@ def test_the_limits_name_the_numbers_they_are_about(study: Comparison) -> None:
         for row in study.widths[study.widths["metric"] == metric].to_dict("records"):
             assert f"{number(row['mean'], 2)} ({row['arch']})" in text
     assert "Scale laptop is not the published one: 96 ordinary cities, 3 layers" in text
-    published = replace(study, matrix=replace(study.matrix, scale="paper"))
+    published = replace(study, settings=replace(study.settings, scale="paper"))
     assert "not the published one" not in " ".join(limits(published))
 
 

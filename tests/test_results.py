@@ -15,17 +15,18 @@ import pandas as pd
 import pytest
 
 from fake_study import PARAMETERS, RESAMPLES, Floats, arrays, compute
-from worldwidth import results
-from worldwidth.layout import CURVES, EVALUATIONS, MATRICES, SCORES
-from worldwidth.matrix import Matrix, load
-from worldwidth.scores import Cell
+from worldwidth.evaluation import tables
+from worldwidth.evaluation.scores import Cell
+from worldwidth.settings.load import load
+from worldwidth.settings.paths import CURVES, EVALUATIONS, MATRICES, SCORES
+from worldwidth.settings.schema import Settings
 from worldwidth.tasks import load_task
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def matrix() -> Matrix:
+def settings() -> Settings:
     return replace(load(ROOT / "params.yaml"), scale="smoke")
 
 
@@ -37,8 +38,8 @@ def scores(cells: list[Cell], trained: bool | None = None) -> Floats:
 # --- the matrices
 
 
-def test_a_finished_study_has_all_cells_of_the_published_matrices(matrix: Matrix, study: Path) -> None:
-    cells, headline = compute(matrix)
+def test_a_finished_study_has_all_cells_of_the_published_matrices(settings: Settings, study: Path) -> None:
+    cells, headline = compute(settings)
     counts = {
         name: [cell.trained for cell in cells if cell.matrix == name] for name in ("ftwb1", "ftwb2", "difference")
     }
@@ -49,19 +50,19 @@ def test_a_finished_study_has_all_cells_of_the_published_matrices(matrix: Matrix
     assert {name: entry["cells"] for name, entry in headline.items()} == {"ftwb1": 49, "ftwb2": 42, "difference": 42}
     for name, first in (("ftwb1", "ftwb1-1"), ("ftwb2", "ftwb2-4"), ("difference", "ftwb2-4")):
         rows = [cell for cell in cells if cell.matrix == name]
-        assert [cell.task for cell in rows[:7]] == list(matrix.tasks)
+        assert [cell.task for cell in rows[:7]] == list(settings.tasks)
         assert rows[0].model == first
-        assert [cell.trained for cell in rows] == [cell.task in matrix.finetunes[cell.model] for cell in rows]
+        assert [cell.trained for cell in rows] == [cell.task in settings.finetunes[cell.model] for cell in rows]
     assert [cell.model for cell in cells if cell.task == "angle" and cell.matrix != "difference"] == list(
-        matrix.finetunes
+        settings.finetunes
     )
 
 
-def test_cells_repeat_the_formulas_on_the_written_files(matrix: Matrix, study: Path) -> None:
-    cells, _ = compute(matrix)
+def test_cells_repeat_the_formulas_on_the_written_files(settings: Settings, study: Path) -> None:
+    cells, _ = compute(settings)
     means = {
         model: {key: float(lines.mean()) for key, lines in arrays(SCORES / f"{model}.npz").items()}
-        for model in matrix.models
+        for model in settings.models
     }
     plain = {(cell.model, cell.task): cell for cell in cells if cell.matrix != "difference"}
     for (model, task), cell in plain.items():
@@ -81,7 +82,7 @@ def test_cells_repeat_the_formulas_on_the_written_files(matrix: Matrix, study: P
         assert cell.standard_error > 0
     for cell in cells:
         if cell.matrix != "ftwb1":
-            names = [f"ftwb1-{1 + matrix.tasks.index(task)}" for task in matrix.finetunes[cell.model]]
+            names = [f"ftwb1-{1 + settings.tasks.index(task)}" for task in settings.finetunes[cell.model]]
             best = (max if load_task(cell.task).labels else min)(names, key=lambda name: plain[name, cell.task].raw)
             assert cell.expected == pytest.approx(plain[best, cell.task].score)
         if cell.matrix == "difference":
@@ -91,8 +92,8 @@ def test_cells_repeat_the_formulas_on_the_written_files(matrix: Matrix, study: P
             assert cell.score == pytest.approx(own.score - cell.expected)
 
 
-def test_the_headline_is_plain_means_over_cells(matrix: Matrix, study: Path) -> None:
-    cells, headline = compute(matrix)
+def test_the_headline_is_plain_means_over_cells(settings: Settings, study: Path) -> None:
+    cells, headline = compute(settings)
     for name, entry in headline.items():
         rows = [cell for cell in cells if cell.matrix == name]
         blocks: dict[str, bool | None] = {"trained": True, "transfer": False}
@@ -110,10 +111,10 @@ def test_the_headline_is_plain_means_over_cells(matrix: Matrix, study: Path) -> 
     assert json.loads(json.dumps(headline, allow_nan=False)) == headline
 
 
-def test_columns_that_are_not_measurable_leave_the_means_and_are_counted(matrix: Matrix, study: Path) -> None:
-    made = results.load_study(matrix, matrix.models)
+def test_columns_that_are_not_measurable_leave_the_means_and_are_counted(settings: Settings, study: Path) -> None:
+    made = tables.load_study(settings, settings.models)
     made.scores["base"]["angle.world"] = made.scores["base"]["angle.atlantis"] + 1
-    cells, headline = results.compute_matrices(made, RESAMPLES)
+    cells, headline = tables.compute_matrices(made, RESAMPLES)
     assert {name: entry["measurable"] for name, entry in headline.items()} == {
         "ftwb1": 42,
         "ftwb2": 36,
@@ -130,19 +131,19 @@ def test_columns_that_are_not_measurable_leave_the_means_and_are_counted(matrix:
     )
 
 
-def test_nothing_measurable_is_null_and_never_zero(matrix: Matrix, study: Path) -> None:
-    made = results.load_study(matrix, matrix.models)
-    for task in matrix.tasks:
+def test_nothing_measurable_is_null_and_never_zero(settings: Settings, study: Path) -> None:
+    made = tables.load_study(settings, settings.models)
+    for task in settings.tasks:
         made.scores["base"][f"{task}.world"] = made.scores["base"][f"{task}.atlantis"]
-    _, headline = results.compute_matrices(made, RESAMPLES)
+    _, headline = tables.compute_matrices(made, RESAMPLES)
     for entry in headline.values():
         assert entry["measurable"] == 0
         assert {value for key, value in entry.items() if key not in ("measurable", "cells")} == {None}
 
 
-def test_a_study_in_part_has_the_matrices_it_can_have(matrix: Matrix, study: Path) -> None:
-    made = results.load_study(matrix, ("base", "ftwb1-1", "ftwb2-4", "ftwb2-13", "ftwb1-6"))
-    cells, headline = results.compute_matrices(made, RESAMPLES)
+def test_a_study_in_part_has_the_matrices_it_can_have(settings: Settings, study: Path) -> None:
+    made = tables.load_study(settings, ("base", "ftwb1-1", "ftwb2-4", "ftwb2-13", "ftwb1-6"))
+    cells, headline = tables.compute_matrices(made, RESAMPLES)
     counts = {name: len([c for c in cells if c.matrix == name]) for name in headline}
     assert counts == {"ftwb1": 14, "ftwb2": 14, "difference": 7}
     assert {c.model for c in cells if c.matrix == "difference"} == {"ftwb2-13"}
@@ -151,9 +152,9 @@ def test_a_study_in_part_has_the_matrices_it_can_have(matrix: Matrix, study: Pat
 # --- the tables
 
 
-def test_the_table_of_cells_has_the_columns_people_rely_on(matrix: Matrix, study: Path) -> None:
-    cells, _ = compute(matrix)
-    results.write_table(results.cells_table(cells), MATRICES)
+def test_the_table_of_cells_has_the_columns_people_rely_on(settings: Settings, study: Path) -> None:
+    cells, _ = compute(settings)
+    tables.write_table(tables.cells_table(cells), MATRICES)
     rows = list(csv.DictReader(io.StringIO(MATRICES.read_text(encoding="utf-8"))))
     assert len(rows) == 133
     wanted = "matrix model task trained raw base_atlantis base_world constant score standard_error expected measurable"
@@ -163,42 +164,42 @@ def test_the_table_of_cells_has_the_columns_people_rely_on(matrix: Matrix, study
     assert [float(row["score"]) for row in rows] == pytest.approx([cell.score for cell in cells], rel=1e-15)
 
 
-def test_cells_come_back_as_they_were(matrix: Matrix, study: Path) -> None:
-    made = results.load_study(matrix, matrix.models)
+def test_cells_come_back_as_they_were(settings: Settings, study: Path) -> None:
+    made = tables.load_study(settings, settings.models)
     made.scores["base"]["angle.world"] = made.scores["base"]["angle.atlantis"]
-    cells, _ = results.compute_matrices(made, RESAMPLES)
+    cells, _ = tables.compute_matrices(made, RESAMPLES)
     assert any(cell.score is None for cell in cells)
-    results.write_table(results.cells_table(cells), MATRICES)
-    read = results.read_cells()
+    tables.write_table(tables.cells_table(cells), MATRICES)
+    read = tables.read_cells()
     assert read == cells
     for before, after in zip(cells, read, strict=True):
         for field in fields(Cell):
             assert type(getattr(after, field.name)) is type(getattr(before, field.name)), field.name
     first = MATRICES.read_bytes()
-    results.write_table(results.cells_table(read), MATRICES)
+    tables.write_table(tables.cells_table(read), MATRICES)
     assert MATRICES.read_bytes() == first
 
 
-def test_cells_without_any_number_come_back_as_they_were(matrix: Matrix, study: Path) -> None:
-    made = results.load_study(matrix, ("base", "ftwb1-1"))
-    for task in matrix.tasks:
+def test_cells_without_any_number_come_back_as_they_were(settings: Settings, study: Path) -> None:
+    made = tables.load_study(settings, ("base", "ftwb1-1"))
+    for task in settings.tasks:
         made.scores["base"][f"{task}.world"] = made.scores["base"][f"{task}.atlantis"]
-    cells, _ = results.compute_matrices(made, RESAMPLES)
+    cells, _ = tables.compute_matrices(made, RESAMPLES)
     assert {cell.score for cell in cells} == {None}
-    results.write_table(results.cells_table(cells), MATRICES)
-    assert results.read_cells() == cells
+    tables.write_table(tables.cells_table(cells), MATRICES)
+    assert tables.read_cells() == cells
 
 
-def test_the_evaluation_table_holds_every_model_and_test_set(matrix: Matrix, study: Path) -> None:
-    table = results.evaluation_table(matrix)
+def test_the_evaluation_table_holds_every_model_and_test_set(settings: Settings, study: Path) -> None:
+    table = tables.evaluation_table(settings)
     assert len(table) == 14 * (7 * 2 + 7 + 1) == 308
     assert not table.duplicated(["model", "task", "population"]).any()
-    assert list(table["model"].drop_duplicates()) == list(matrix.models)
+    assert list(table["model"].drop_duplicates()) == list(settings.models)
     assert set(table["population"]) == {"world", "atlantis", "multitask"}
     indexed = {(row["model"], row["task"], row["population"]): row for row in table.to_dict("records")}
     for model in ("base", "ftwb2-12"):
         report = json.loads((EVALUATIONS / f"{model}.json").read_text())
-        for task in matrix.tasks:
+        for task in settings.tasks:
             for population, values in (*report[task].items(), ("multitask", report["multitask"][task])):
                 row = indexed[model, task, population]
                 for key in ("mean", "median", "std", "min", "max", "n", "parse_rate", "exact_match"):
@@ -208,29 +209,29 @@ def test_the_evaluation_table_holds_every_model_and_test_set(matrix: Matrix, stu
         assert np.isnan(whole["mean"])
 
 
-def test_the_evaluation_table_goes_without_a_task_that_is_in_no_multitask_line(matrix: Matrix, study: Path) -> None:
+def test_the_evaluation_table_goes_without_a_task_that_is_in_no_multitask_line(settings: Settings, study: Path) -> None:
     path = EVALUATIONS / "base.json"
     report = json.loads(path.read_text())
     del report["multitask"]["inside"]
     path.write_text(json.dumps(report))
-    assert len(results.evaluation_table(matrix)) == 307
+    assert len(tables.evaluation_table(settings)) == 307
 
 
-def test_the_training_table_is_all_curves_below_each_other(matrix: Matrix, study: Path) -> None:
-    table = results.training_table(matrix)
+def test_the_training_table_is_all_curves_below_each_other(settings: Settings, study: Path) -> None:
+    table = tables.training_table(settings)
     assert len(table) == 14 * 3
-    assert list(table["model"].drop_duplicates()) == list(matrix.models)
-    assert list(table.columns) == ["model", *results.CURVE_COLUMNS]
+    assert list(table["model"].drop_duplicates()) == list(settings.models)
+    assert list(table.columns) == ["model", *tables.CURVE_COLUMNS]
     assert list(table[table["model"] == "ftwb1-2"]["step"]) == [1, 5, 9]
     assert table["validation_loss"].isna().sum() == 14
     path = Path("results/training.csv")
-    results.write_table(table, path)
+    tables.write_table(table, path)
     assert b"\r" not in path.read_bytes()
-    pd.testing.assert_frame_equal(results.read_table(path, list(table.columns), "run it"), table)
+    pd.testing.assert_frame_equal(tables.read_table(path, list(table.columns), "run it"), table)
 
 
-def test_the_summary_counts_parameters_steps_tokens_and_flops(matrix: Matrix, study: Path) -> None:
-    summary = results.compute_summary(matrix)
+def test_the_summary_counts_parameters_steps_tokens_and_flops(settings: Settings, study: Path) -> None:
+    summary = tables.compute_summary(settings)
     steps = sum(7 + number for number in range(1, 14))
     assert summary == {
         "parameters": PARAMETERS,
@@ -240,14 +241,14 @@ def test_the_summary_counts_parameters_steps_tokens_and_flops(matrix: Matrix, st
     assert json.loads(json.dumps(summary)) == summary  # plain integers, which numpy's are not
 
 
-def test_the_summary_is_exact_beyond_two_to_the_53(matrix: Matrix, study: Path) -> None:
+def test_the_summary_is_exact_beyond_two_to_the_53(settings: Settings, study: Path) -> None:
     """Hidden size 516 at the published scale; floats count such FLOPs in steps of 16 and lose a parameter."""
     parameters, tokens = 96 * 516**2 + 227 * 516, 764_000_001
     rows = (
         f"step,tokens,flops,loss,learning_rate,validation_loss\n164064,{tokens},{6 * parameters * tokens},1.5,0.1,1.5\n"
     )
     (CURVES / "base.csv").write_text(rows)
-    summary = results.compute_summary(matrix)
+    summary = tables.compute_summary(settings)
     assert summary["pretraining"] == {"step": 164_064, "tokens": tokens, "flops": 6 * parameters * tokens}
     assert summary["parameters"] == parameters
 
@@ -255,7 +256,7 @@ def test_the_summary_is_exact_beyond_two_to_the_53(matrix: Matrix, study: Path) 
 def test_no_text_is_taken_for_a_missing_value(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("task,answer,score\nNA,null,\nnan,None,1.5\n")
-    table = results.read_table(path, ["task", "answer", "score"], "run it")
+    table = tables.read_table(path, ["task", "answer", "score"], "run it")
     assert list(table["task"]) == ["NA", "nan"]
     assert list(table["answer"]) == ["null", "None"]
     assert table["score"].isna().tolist() == [True, False]

@@ -21,18 +21,20 @@ import numpy as np
 import pytest
 import torch
 
-import worldwidth.resume
-import worldwidth.training
+import worldwidth.training.loop
+import worldwidth.training.resume
+import worldwidth.training.run
 from killed_runs import Killed, at_step, killed, left_over, published, train_until
 from short_runs import no_checkpoint, run_of
-from worldwidth import publish
-from worldwidth.mixture import Mixture
-from worldwidth.model import Decoder
-from worldwidth.resume import SavedRun
-from worldwidth.saved_states import saved_states
-from worldwidth.steps import resident_step
-from worldwidth.stopping import Stopped
-from worldwidth.training import DivergedError, State, Training, train, train_together
+from worldwidth.core.signals import Stopped
+from worldwidth.doctor.training_states import saved_states
+from worldwidth.model.decoder import Decoder
+from worldwidth.training import publish
+from worldwidth.training.loop import train, train_together
+from worldwidth.training.mixture import Mixture
+from worldwidth.training.resume import SavedRun
+from worldwidth.training.run import DivergedError, State, Training
+from worldwidth.training.step import resident_step
 
 pytestmark = pytest.mark.usefixtures("one_thread", "empty_project")
 
@@ -119,7 +121,7 @@ def test_a_stack_of_runs_goes_on(
     wanted = published()
     shutil.rmtree("models")
     shutil.rmtree("results")
-    monkeypatch.setattr(worldwidth.resume, "_COST", np.inf)
+    monkeypatch.setattr(worldwidth.training.resume, "_COST", np.inf)
     with monkeypatch.context() as patch:
         calls = 0
 
@@ -133,7 +135,7 @@ def test_a_stack_of_runs_goes_on(
 
             return count
 
-        patch.setattr(worldwidth.training, "resident_step", dying)
+        patch.setattr(worldwidth.training.loop, "resident_step", dying)
         with pytest.raises(Killed):
             train_both()
     assert [state.step for state in saved_states()] == [3, 3]
@@ -148,9 +150,9 @@ def test_a_state_is_saved_while_others_see_it_in_use(
     small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    monkeypatch.setattr(worldwidth.resume, "_COST", np.inf)
+    monkeypatch.setattr(worldwidth.training.resume, "_COST", np.inf)
     look = at_step(4, lambda: seen.extend(state.in_use for state in saved_states()))
-    monkeypatch.setattr(worldwidth.training, "batch_loss", look)
+    monkeypatch.setattr(worldwidth.training.run, "batch_loss", look)
     publish.train_and_publish(make_decoder("base"), run_of(small), save, 0)
     assert seen == [True]
 
@@ -180,7 +182,7 @@ def test_saving_takes_little_time(
             now += cost
 
     training = Training(make_decoder("narrow"), run, no_checkpoint)
-    saving = worldwidth.resume.Saving({"base": Slow(training.model, run)}, seconds)
+    saving = worldwidth.training.resume.Saving({"base": Slow(training.model, run)}, seconds)
     for _ in range(100):
         now += step
         saving.after_step([training])
@@ -199,7 +201,7 @@ def test_a_run_that_is_asked_to_stop_is_saved_first(
     shutil.rmtree("models")
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
-        patch.setattr(worldwidth.training, "batch_loss", at_step(5, lambda: os.kill(os.getpid(), number)))
+        patch.setattr(worldwidth.training.run, "batch_loss", at_step(5, lambda: os.kill(os.getpid(), number)))
         with pytest.raises(Stopped, match=r"^base is saved after step 5 of 12$") as caught:
             publish.train_and_publish(copy.deepcopy(model), run, save, 1000)
     assert caught.value.code == (130 if number == signal.SIGINT else 75)
@@ -217,7 +219,7 @@ def test_a_second_ctrl_c_does_not_wait(
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("it waited")
 
-    monkeypatch.setattr(worldwidth.training, "batch_loss", at_step(3, twice))
+    monkeypatch.setattr(worldwidth.training.run, "batch_loss", at_step(3, twice))
     with pytest.raises(KeyboardInterrupt) as caught:
         publish.train_and_publish(make_decoder("base"), run_of(small), save, 1000)
     assert not isinstance(caught.value, Stopped)
@@ -227,14 +229,14 @@ def test_a_second_ctrl_c_does_not_wait(
 def test_a_run_that_diverges_leaves_no_state(
     small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worldwidth.resume, "_COST", np.inf)
+    monkeypatch.setattr(worldwidth.training.resume, "_COST", np.inf)
     model = make_decoder("base")
 
     def ruin() -> None:
         with torch.no_grad():
             model.norm[0] = torch.nan
 
-    monkeypatch.setattr(worldwidth.training, "batch_loss", at_step(4, ruin))
+    monkeypatch.setattr(worldwidth.training.run, "batch_loss", at_step(4, ruin))
     with pytest.raises(DivergedError):
         publish.train_and_publish(model, run_of(small), save, 0)
     assert left_over() == []
@@ -250,7 +252,7 @@ def test_seconds_and_tokens_of_all_lives_are_counted(
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(worldwidth.training, "batch_loss", at_step(8, sleep_and_stop))
+        patch.setattr(worldwidth.training.run, "batch_loss", at_step(8, sleep_and_stop))
         with pytest.raises(Stopped):
             publish.train_and_publish(copy.deepcopy(model), run, save, 1000)
     publish.train_and_publish(copy.deepcopy(model), run, save, 1000)

@@ -24,19 +24,20 @@ from safetensors.torch import load_file, save_file
 from dvc_yaml import ROOT
 from fake_runs import fake_runs
 from test_report import PROVENANCE, Page, page_of
-from worldwidth import results
-from worldwidth.checkpoints import load_model, save_model
-from worldwidth.comparison import compare
-from worldwidth.errors import WorldwidthError
-from worldwidth.experiments import Experiment
-from worldwidth.figures import draw_world
-from worldwidth.files import sha256
-from worldwidth.layout import SCORES
-from worldwidth.matrix import Matrix, load
-from worldwidth.model import Decoder
-from worldwidth.report_charts import inline_svg
-from worldwidth.stored_corpus import StoredCorpus
-from worldwidth.world import City
+from worldwidth.comparison.tables import compare
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import sha256
+from worldwidth.data.cities import City
+from worldwidth.data.corpus import StoredCorpus
+from worldwidth.dvcio.experiments import Experiment
+from worldwidth.evaluation import tables
+from worldwidth.model.checkpoint import load_model, save_model
+from worldwidth.model.decoder import Decoder
+from worldwidth.plots.figures import draw_world
+from worldwidth.report.svg import inline_svg
+from worldwidth.settings.load import load
+from worldwidth.settings.paths import SCORES
+from worldwidth.settings.schema import Settings
 
 # --- the code
 
@@ -242,7 +243,7 @@ def test_scores_of_objects_are_refused(marker: Path) -> None:
     trap = np.array([Touch(marker)], dtype=object)
     np.savez(path, allow_pickle=True, **dict.fromkeys(scores, trap))
     with pytest.raises(WorldwidthError, match=r"run `dvc repro evaluate@base`") as caught:
-        results.load_scores("base", lines)
+        tables.load_scores("base", lines)
     assert str(caught.value).isprintable()
     assert not marker.exists()
 
@@ -310,28 +311,28 @@ def unchecked(settings: Any, **changes: Any) -> Any:
 
 
 @pytest.fixture
-def matrix(monkeypatch: pytest.MonkeyPatch) -> Matrix:
+def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Two widths, with markup wherever a name can stand."""
     monkeypatch.setattr("fake_runs.replace", unchecked)
-    matrix = load(ROOT / "params.yaml")
-    scale = matrix.selected
+    settings = load(ROOT / "params.yaml")
+    scale = settings.selected
     scale = unchecked(
         scale,
         archs={HOSTILE: scale.archs["narrow"], "wide": scale.archs["wide"]},
         world=unchecked(scale.world, source=HOSTILE),
     )
-    named = unchecked(matrix, arch=HOSTILE, scale=HOSTILE, scales={HOSTILE: scale}, tasks=("distance", "compass"))
-    found: Matrix = unchecked(named, finetunes={f"ftwb1-{HOSTILE}": ("distance",), "ftwb1-4": ("compass",)})
+    named = unchecked(settings, arch=HOSTILE, scale=HOSTILE, scales={HOSTILE: scale}, tasks=("distance", "compass"))
+    found: Settings = unchecked(named, finetunes={f"ftwb1-{HOSTILE}": ("distance",), "ftwb1-4": ("compass",)})
     return found
 
 
-def test_markup_is_no_name(matrix: Matrix) -> None:
+def test_markup_is_no_name(settings: Settings) -> None:
     with pytest.raises(ValueError, match="should match pattern"):
-        replace(matrix)
+        replace(settings)
 
 
-def test_markup_reaches_the_report_as_text(matrix: Matrix, tmp_path: Path) -> None:
-    comparison = compare(fake_runs(matrix, archs=(HOSTILE, "wide"), seeds=(1, 2)))
+def test_markup_reaches_the_report_as_text(settings: Settings, tmp_path: Path) -> None:
+    comparison = compare(fake_runs(settings, archs=(HOSTILE, "wide"), seeds=(1, 2)))
     page = page_of(
         comparison,
         tmp_path,

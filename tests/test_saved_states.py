@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import worldwidth.resume
-import worldwidth.training
+import worldwidth.training.resume
+import worldwidth.training.run
 from killed_runs import Killed, at_step, published, train_until
 from short_runs import no_checkpoint, run_of
-from worldwidth import publish
-from worldwidth.files import sha256
-from worldwidth.mixture import Mixture
-from worldwidth.model import Decoder
-from worldwidth.resume import SavedRun, identity, states_folder
-from worldwidth.saved_states import saved_states
-from worldwidth.training import Run, train
+from worldwidth.core.files import sha256
+from worldwidth.doctor.training_states import saved_states
+from worldwidth.model.decoder import Decoder
+from worldwidth.training import publish
+from worldwidth.training.loop import train
+from worldwidth.training.mixture import Mixture
+from worldwidth.training.resume import SavedRun, identity, states_folder
+from worldwidth.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread", "empty_project")
 
@@ -108,7 +109,7 @@ def other_runs(run: Run, model: Decoder, make_decoder: MakeDecoder) -> dict[str,
     lines.tokens[-1, 3] += 1
     held_out = Mixture(run.validation.tokens[:-1], run.validation.lengths[:-1])
     return {
-        "settings": (model, replace(run, settings=replace(run.settings, weight_decay=0.02))),
+        "settings": (model, replace(run, optimization=replace(run.optimization, weight_decay=0.02))),
         "settings ": (model, replace(run, seed=43)),
         "settings  ": (model, replace(run, steps=run.steps + 1)),
         "settings   ": (model, replace(run, threads=2)),
@@ -145,7 +146,7 @@ def test_other_code_is_another_run(
     def other(path: Path) -> str:
         return "0" * 64 if path.name == changed["path"] else whole(path)
 
-    monkeypatch.setattr(worldwidth.resume, "sha256", other)
+    monkeypatch.setattr(worldwidth.training.resume, "sha256", other)
     for name in ("training.py", "model.py", "optimizers.py", "steps.py", "packing.py", "mixture.py"):
         changed["path"] = name
         differing = {part for part, value in identity(model, run).items() if value != before[part]}
@@ -182,7 +183,7 @@ def test_power_loss_in_the_middle_of_a_save_leaves_this_state_or_the_last(
         return whole(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(worldwidth.resume, "_COST", np.inf)
+        patch.setattr(worldwidth.training.resume, "_COST", np.inf)
         patch.setattr(owner, call, dying)
         with pytest.raises(Killed):
             publish.train_and_publish(copy.deepcopy(model), run, save, 0)
@@ -199,14 +200,14 @@ def test_a_disk_that_is_full_does_not_end_a_run(
 ) -> None:
     run, model = run_of(small, epochs=2), make_decoder("narrow")
     curve = train(copy.deepcopy(model), run, no_checkpoint)
-    monkeypatch.setattr(worldwidth.resume, "_COST", np.inf)
+    monkeypatch.setattr(worldwidth.training.resume, "_COST", np.inf)
     with SavedRun(copy.deepcopy(model), run) as probe:
         folder = probe.folder
 
     def fill() -> None:
         (folder / ".state.safetensors.tmp").symlink_to("/dev/full")
 
-    monkeypatch.setattr(worldwidth.training, "batch_loss", at_step(4, fill))
+    monkeypatch.setattr(worldwidth.training.run, "batch_loss", at_step(4, fill))
     publish.train_and_publish(model, run, save, 0)
     said = capsys.readouterr().err
     assert (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fake_scores import FINETUNES, cell, cells_of, exactly, study
-from worldwidth.scores import DIFFERENCE, block_statistics, matrix_names, matrix_of, normalized
+from worldwidth.evaluation.scores import DIFFERENCE, block_statistics, matrix_names, matrix_of, normalized
 
 
 def one_score(value: float, base_atlantis: float, base_world: float, is_accuracy: bool) -> float:

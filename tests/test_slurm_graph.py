@@ -8,7 +8,7 @@ import pytest
 
 from repository import Repository
 from small_study import STAGES, small_study
-from worldwidth.cluster import Cluster
+from worldwidth.settings.cluster import Cluster
 from worldwidth.slurm.records import new_submission
 from worldwidth.slurm.status import last_lines
 
@@ -33,7 +33,7 @@ def stages_by_job(jobs: list[dict[str, object]]) -> dict[str, list[str]]:
 def test_one_variant(study: Repository) -> None:
     jobs = plan(study)
     assert stages_by_job(jobs) == {
-        "wide-epochs-s1.check": ["check", "cities", "schedule", "corpus@distance", "corpus@compass", "corpus@inside"],
+        "wide-epochs-s1.check": ["check", "cities", "budget", "corpus@distance", "corpus@compass", "corpus@inside"],
         "wide-epochs-s1.base": ["base"],
         "wide-epochs-s1.ftwb2-15": ["ftwb2@15", "ftwb1@1", "evaluate@ftwb2-15", "evaluate@ftwb1-1"],
         "wide-epochs-s1.ftwb1-4": ["ftwb1@4", "ftwb1@5", "evaluate@ftwb1-4", "evaluate@ftwb1-5"],

@@ -211,9 +211,9 @@ def test_what_another_has_done_meanwhile_is_restored(made: Repository) -> None:
     assert end_of(spec)["stages"] == {
         "check": "restored",
         "cities": "restored",
-        **dict.fromkeys(["schedule", "corpus@distance", "corpus@compass", "corpus@inside"], "ran"),
+        **dict.fromkeys(["budget", "corpus@distance", "corpus@compass", "corpus@inside"], "ran"),
     }
-    assert stages_run(made.ok("dvc", "repro", "corpus", "schedule")) == []
+    assert stages_run(made.ok("dvc", "repro", "corpus", "budget")) == []
 
 
 def test_an_empty_entry_of_the_run_cache_is_no_hindrance(made: Repository) -> None:

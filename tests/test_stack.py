@@ -15,16 +15,18 @@ import pytest
 import torch
 from torch import Tensor
 
-import worldwidth.training
+import worldwidth.training.loop
+import worldwidth.training.run
 from short_runs import CPU, no_checkpoint, run_of
-from worldwidth import steps
-from worldwidth.mixture import Mixture
-from worldwidth.model import Decoder
-from worldwidth.packing import IGNORED, Batch, Sizes, exact_sizes, pack, prediction_counts
-from worldwidth.resident import ResidentLines, largest
-from worldwidth.stack import Stack
-from worldwidth.stored_corpus import StoredCorpus
-from worldwidth.training import DivergedError, Run, Training, batch_loss, train, train_together
+from worldwidth.data.corpus import StoredCorpus
+from worldwidth.model.decoder import Decoder
+from worldwidth.model.packing import IGNORED, Batch, Sizes, exact_sizes, pack, prediction_counts
+from worldwidth.model.stack import Stack
+from worldwidth.training import step
+from worldwidth.training.device_batches import ResidentLines, largest
+from worldwidth.training.loop import train, train_together
+from worldwidth.training.mixture import Mixture
+from worldwidth.training.run import DivergedError, Run, Training, batch_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -178,8 +180,8 @@ def test_a_large_batch_is_cut_into_parts(
             seen.append(len(batch.lengths))
         return batch_loss(model, batch)
 
-    monkeypatch.setattr(worldwidth.training, "batch_loss", noting)
-    monkeypatch.setattr(steps, "_WIDEST_TENSOR", 40 * int(small.lengths.max()) * 2 * 64 * 4 / 4)
+    monkeypatch.setattr(worldwidth.training.run, "batch_loss", noting)
+    monkeypatch.setattr(step, "_WIDEST_TENSOR", 40 * int(small.lengths.max()) * 2 * 64 * 4 / 4)
     parts = train(copy.deepcopy(model), run, no_checkpoint)
     assert sorted(seen) == sorted([10] * 4 * 5 + [3, 3, 2, 2]), "forty lines in four parts, and the last ten"
     np.testing.assert_allclose([p.loss for p in parts], [p.loss for p in whole], rtol=1e-4)
@@ -195,7 +197,7 @@ def test_an_error_in_a_thread_ends_the_run(
             raise MemoryError("no room")
         return batch_loss(model, batch)
 
-    monkeypatch.setattr(worldwidth.training, "batch_loss", failing)
+    monkeypatch.setattr(worldwidth.training.run, "batch_loss", failing)
     with pytest.raises(MemoryError, match="no room"):
         train(make_decoder("narrow"), replace(run_of(small), threads=2), no_checkpoint)
 
@@ -284,7 +286,7 @@ def test_the_step_of_a_gpu_is_the_plain_one(
     """The very step that a GPU runs, on the CPU: one run, batches of one shape, the last of an epoch too short."""
     run, model = run_of(small, epochs=2), make_decoder("base")
     plain = train(copy.deepcopy(model), run, no_checkpoint)
-    monkeypatch.setattr(worldwidth.training, "plain_step", lambda training: steps.resident_step([training]))
+    monkeypatch.setattr(worldwidth.training.loop, "plain_step", lambda training: step.resident_step([training]))
     fixed = train(copy.deepcopy(model), run, no_checkpoint)
     np.testing.assert_allclose([p.loss for p in fixed], [p.loss for p in plain], rtol=1e-4)
     assert [p.tokens for p in fixed] == [p.tokens for p in plain]
@@ -338,7 +340,7 @@ def test_a_recorded_function_runs_first_and_is_then_replayed(monkeypatch: pytest
             done.append("eager")
         return torch.zeros(1)
 
-    recorded = steps._Recorded(function)
+    recorded = step._Recorded(function)
     for _ in range(6):
         recorded()
     assert done == ["eager"] * 3 + ["replay"] * 3

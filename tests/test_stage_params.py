@@ -24,20 +24,20 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from dvc_yaml import Stages, expanded, parsed
-from worldwidth import study_plots
-from worldwidth.checkpoints import load_model
-from worldwidth.evaluation import evaluate
-from worldwidth.layout import EVALUATION_TABLE, MATRICES, TRAINING_TABLE
-from worldwidth.matrix import Matrix
-from worldwidth.mixture import finetuning_mixture, pretraining_mixture
-from worldwidth.stored_corpus import StoredCorpus
+from worldwidth.data.corpus import StoredCorpus
+from worldwidth.evaluation.evaluate import evaluate
+from worldwidth.model.checkpoint import load_model
+from worldwidth.plots import study
+from worldwidth.settings.paths import EVALUATION_TABLE, MATRICES, TRAINING_TABLE
+from worldwidth.settings.schema import Settings
+from worldwidth.training.mixture import finetuning_mixture, pretraining_mixture
 
 ROOT = Path(__file__).parents[1]
 PARAMS = {
     "check": {"arch", "scale", "seed", "budget", "reference", "tasks", "finetunes"},
     "cities": {"world"},
     "corpus@angle": {"world", "corpus", "model"},
-    "schedule": {"arch", "budget", "reference", "tasks", "world", "corpus", "model", "pretraining"}
+    "budget": {"arch", "budget", "reference", "tasks", "world", "corpus", "model", "pretraining"}
     | {"archs.${arch}", "archs.${reference}"},
     "base": {"seed", "tasks", "archs.${arch}", "world", "model", "pretraining", "hardware"},
     "ftwb1@3": {"seed", "tasks", "finetunes.ftwb1-3", "finetuning", "hardware"},
@@ -100,13 +100,13 @@ class RecordingDict(dict[str, Any]):
         return super().values()
 
 
-def tiny(matrix: Matrix) -> Matrix:
+def tiny(settings: Settings) -> Settings:
     finetunes: dict[str, tuple[str, ...]] = {
         "ftwb1-1": ("distance",),
         "ftwb1-5": ("inside",),
         "ftwb2-19": ("distance", "inside"),
     }
-    small = replace(matrix, scale="smoke", arch="wide", tasks=("distance", "inside"), finetunes=finetunes)
+    small = replace(settings, scale="smoke", arch="wide", tasks=("distance", "inside"), finetunes=finetunes)
     return replace(small, budget="flops", reference="base")  # the budget that reads most
 
 
@@ -117,17 +117,19 @@ def draw_only(name: str, draw: Callable[[], Figure], folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tiny_study(matrix: Matrix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, set[str]]]]:
+def tiny_study(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, dict[str, set[str]]]]:
     """A finished study of two tasks, made by the stages' own code, and what every stage read of params.yaml."""
     folder, before, threads = tmp_path_factory.mktemp("study"), Path.cwd(), torch.get_num_threads()
-    small, seen = tiny(matrix), {}
+    small, seen = tiny(settings), {}
     os.chdir(folder)
     patch = pytest.MonkeyPatch()
-    patch.setattr(study_plots, "save_figure", draw_only)
+    patch.setattr(study, "save_figure", draw_only)
     try:
         runs = [
             "cities",
-            "schedule",
+            "budget",
             "corpus@distance",
             "corpus@inside",
             "base",
@@ -160,7 +162,7 @@ OF_THE_MODEL = {
 }
 NOT_TRACKED = {"scales.${scale}.execution.resume_seconds"}  # changes no result
 STATED_BUT_NOT_READ = {  # values that change nothing, and are there for people who read dvc.lock
-    "schedule": {"arch"},  # picks the entry of archs
+    "budget": {"arch"},  # picks the entry of archs
     "summarize": {"arch", "scale", "seed", "budget"},
 }
 COMPARED_WITH_A_DEPENDENCY = {  # data/cities.csv and models/*, which hang on these values, are checked against them
@@ -173,7 +175,7 @@ RUN = (
     "cities",
     "corpus@distance",
     "corpus@inside",
-    "schedule",
+    "budget",
     "base",
     "ftwb1@1",
     "ftwb2@19",
@@ -185,12 +187,12 @@ RUN = (
 
 @pytest.mark.parametrize("name", RUN)
 def test_a_stage_reads_what_it_declares_and_nothing_else(
-    matrix: Matrix, tiny_study: tuple[Path, dict[str, set[str]]], name: str
+    settings: Settings, tiny_study: tuple[Path, dict[str, set[str]]], name: str
 ) -> None:
-    reference = f".archs.{tiny(matrix).reference}"
+    reference = f".archs.{tiny(settings).reference}"
     read = {setting.replace(reference, ".archs.${reference}") for setting in tiny_study[1][name]}
     read -= COMPARED_WITH_A_DEPENDENCY.get(name, set()) | NOT_TRACKED
-    declared = set(expanded(tiny(matrix))[name]["params"])
+    declared = set(expanded(tiny(settings))[name]["params"])
     for setting in read:
         assert any(setting == param or setting.startswith(f"{param}.") for param in declared), f"{name} reads {setting}"
     for param in declared - STATED_BUT_NOT_READ.get(name, set()):
@@ -199,11 +201,11 @@ def test_a_stage_reads_what_it_declares_and_nothing_else(
 
 @pytest.mark.parametrize("name", ["base", "ftwb1@1", "evaluate@base"])
 def test_the_order_of_tasks_is_declared_where_it_changes_a_result(
-    matrix: Matrix, tiny_study: tuple[Path, dict[str, set[str]]], monkeypatch: pytest.MonkeyPatch, name: str
+    settings: Settings, tiny_study: tuple[Path, dict[str, set[str]]], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """DVC does not see the order of dependencies: a stage whose lines follow the tasks has to declare them."""
     monkeypatch.chdir(tiny_study[0])
-    scale = tiny(matrix).selected
+    scale = tiny(settings).selected
     forth, back = (
         {task: StoredCorpus(task) for task in order} for order in (("distance", "inside"), ("inside", "distance"))
     )
@@ -215,29 +217,29 @@ def test_the_order_of_tasks_is_declared_where_it_changes_a_result(
     else:
         once, again = (finetuning_mixture(corpora, ("distance",), scale.finetuning) for corpora in (forth, back))
         same = np.array_equal(once.lengths, again.lengths)
-    assert same or "tasks" in expanded(tiny(matrix))[name]["params"]
+    assert same or "tasks" in expanded(tiny(settings))[name]["params"]
 
 
 # --- the templates of dvc plots
 
 
-def plot_settings(matrix: Matrix) -> dict[str, dict[str, Any]]:
+def plot_settings(settings: Settings) -> dict[str, dict[str, Any]]:
     """Table -> its settings for dvc plots, which may stand at the stage or at the end of dvc.yaml."""
-    listed = [*parsed(matrix)["stages"]["summarize"]["plots"], *parsed(matrix).get("plots", [])]
+    listed = [*parsed(settings)["stages"]["summarize"]["plots"], *parsed(settings).get("plots", [])]
     return {
-        table: settings
+        table: plot_options
         for plot in listed
-        for table, settings in (plot.items() if isinstance(plot, dict) else ())
-        if "template" in settings
+        for table, plot_options in (plot.items() if isinstance(plot, dict) else ())
+        if "template" in plot_options
     }
 
 
 @pytest.mark.parametrize("table", [MATRICES, EVALUATION_TABLE, TRAINING_TABLE])
 def test_dvc_fills_the_template_of_a_table(
-    matrix: Matrix, tiny_study: tuple[Path, dict[str, set[str]]], table: Path
+    settings: Settings, tiny_study: tuple[Path, dict[str, set[str]]], table: Path
 ) -> None:
-    settings = plot_settings(matrix)[str(table)]
-    template = ROOT / settings["template"]
+    plot_options = plot_settings(settings)[str(table)]
+    template = ROOT / plot_options["template"]
     text = template.read_text(encoding="utf-8")
     assert json.loads(text)["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
     assert json.loads(text)["data"]["values"] == "<DVC_METRIC_DATA>"
@@ -246,18 +248,18 @@ def test_dvc_fills_the_template_of_a_table(
     rows = pd.read_csv(tiny_study[0] / table, dtype=str, keep_default_na=False).to_dict("records")
     points = [{**row, "rev": rev} for row in rows for rev in ("workspace", "HEAD")]
     renderer = importlib.import_module("dvc_render.vega").VegaRenderer
-    filled = renderer(points, str(table), **{**settings, "template": str(template)}).get_filled_template()
+    filled = renderer(points, str(table), **{**plot_options, "template": str(template)}).get_filled_template()
     assert "DVC_METRIC" not in json.dumps(filled)
-    assert filled["title"] == settings["title"]
+    assert filled["title"] == plot_options["title"]
     assert len(filled["data"]["values"]) == len(points)
     known = set(points[0]) | set(re.findall(r'"as": "(\w+)"', text))
     used = set(re.findall(r"datum\.(\w+)", text)) | set(re.findall(r'"field": "(\w+)"', text))
     assert used <= known
-    assert {settings["x"], settings["y"]} <= set(rows[0])
+    assert {plot_options["x"], plot_options["y"]} <= set(rows[0])
 
 
-def test_every_template_is_used(matrix: Matrix) -> None:
-    used = [settings["template"] for settings in plot_settings(matrix).values()]
+def test_every_template_is_used(settings: Settings) -> None:
+    used = [plot_options["template"] for plot_options in plot_settings(settings).values()]
     assert sorted(used) == sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "templates/plots").iterdir())
 
 

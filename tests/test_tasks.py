@@ -18,12 +18,14 @@ import numpy as np
 import pytest
 import shapely
 
-from worldwidth.errors import WorldwidthError
-from worldwidth.layout import POPULATIONS
-from worldwidth.matrix import Corpus, Lines, load
-from worldwidth.queries import draw_splits, query_keys
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.data.cities import City, first_atlantis, points
+from worldwidth.data.corpus import POPULATIONS
+from worldwidth.data.make_cities import make_cities
+from worldwidth.data.queries import draw_splits, query_keys
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Corpus, Lines
 from worldwidth.tasks import Integers, available, load_task
-from worldwidth.world import City, build, first_atlantis, points
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 NAMES = ("distance", "trianglearea", "angle", "compass", "inside", "perimeter", "crossing")
@@ -130,7 +132,7 @@ def assert_agrees(name: str, queries: Integers) -> None:
 
 @pytest.fixture(scope="module")
 def published_cities() -> list[City]:
-    return build(load(PARAMS).scales["paper"].world)
+    return make_cities(load(PARAMS).scales["paper"].world)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from worldwidth.compute import CHARACTER_IDS, vocabulary_size
-from worldwidth.matrix import Scale, load
-from worldwidth.tokens import BOS, EOS, ID_OF, PAD, UNK, Vocabulary, characters
-from worldwidth.world import City
+from worldwidth.data.cities import City
+from worldwidth.data.tokenizer import BOS, EOS, ID_OF, PAD, UNK, Vocabulary, characters
+from worldwidth.settings.compute import CHARACTER_IDS, vocabulary_size
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Scale
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 Mode = Literal["characters", "cities"]

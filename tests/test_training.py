@@ -16,15 +16,16 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, get_linear_schedule_with_warmup
 
 from short_runs import CPU, EQUALS, SETTINGS, no_checkpoint, run_of
-from worldwidth.checkpoints import save_model
-from worldwidth.compute import parameter_count, vocabulary_size
-from worldwidth.matrix import Matrix, Optimization
-from worldwidth.mixture import Mixture, pretraining_mixture
-from worldwidth.model import Decoder
-from worldwidth.optimizers import build_optimizers, learning_rate, set_learning_rate
-from worldwidth.stored_corpus import StoredCorpus
-from worldwidth.tokens import Vocabulary
-from worldwidth.training import CurvePoint, batch_loss, checkpoint_steps, train, validation_loss, write_curve
+from worldwidth.data.corpus import StoredCorpus
+from worldwidth.data.tokenizer import Vocabulary
+from worldwidth.model.checkpoint import save_model
+from worldwidth.model.decoder import Decoder
+from worldwidth.settings.compute import parameter_count, vocabulary_size
+from worldwidth.settings.schema import Optimization, Settings
+from worldwidth.training.loop import train
+from worldwidth.training.mixture import Mixture, pretraining_mixture
+from worldwidth.training.optimizer import build_optimizers, learning_rate, set_learning_rate
+from worldwidth.training.run import CurvePoint, batch_loss, checkpoint_steps, validation_loss, write_curve
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,32 +38,34 @@ Corpora = dict[str, StoredCorpus]
 
 @pytest.mark.parametrize(("warmup", "steps"), [(50, 200), (0, 200), (1, 200), (199, 200), (2, 3)])
 def test_the_published_schedule_is_that_of_transformers(warmup: int, steps: int) -> None:
-    settings = replace(SETTINGS, learning_rate=3e-4, warmup_steps=warmup, decay_fraction=1.0)
+    optimization = replace(SETTINGS, learning_rate=3e-4, warmup_steps=warmup, decay_fraction=1.0)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3e-4)
     schedule = get_linear_schedule_with_warmup(optimizer, warmup, steps)
     for step in range(steps):
-        assert learning_rate(step, steps, settings) == pytest.approx(schedule.get_last_lr()[0], rel=1e-12, abs=1e-20)
+        assert learning_rate(step, steps, optimization) == pytest.approx(
+            schedule.get_last_lr()[0], rel=1e-12, abs=1e-20
+        )
         optimizer.step()
         schedule.step()
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
 def test_a_smaller_fraction_is_warmup_stable_decay(fraction: float) -> None:
-    settings = replace(SETTINGS, learning_rate=2.0, warmup_steps=20, decay_fraction=fraction)
-    rates = np.array([learning_rate(step, 220, settings) for step in range(221)])
+    optimization = replace(SETTINGS, learning_rate=2.0, warmup_steps=20, decay_fraction=fraction)
+    rates = np.array([learning_rate(step, 220, optimization) for step in range(221)])
     decay = round(200 * fraction)
     np.testing.assert_allclose(rates[:20], 2.0 * np.arange(20) / 20)
     np.testing.assert_allclose(rates[20 : 221 - decay], 2.0)
     np.testing.assert_allclose(rates[220 - decay :], 2.0 * np.arange(decay, -1, -1) / decay, atol=1e-12)
 
 
-def grouped(model: Decoder, settings: Optimization) -> dict[str, tuple[str, float]]:
+def grouped(model: Decoder, optimization: Optimization) -> dict[str, tuple[str, float]]:
     """Weight -> (class of its optimiser, its weight decay); every weight stands in one group."""
     name_of = {id(parameter): name for name, parameter in model.named_parameters()}
     found: dict[str, tuple[str, float]] = {}
-    for optimizer in build_optimizers(model, settings):
+    for optimizer in build_optimizers(model, optimization):
         for group in optimizer.param_groups:
-            assert group["lr"] == settings.learning_rate
+            assert group["lr"] == optimization.learning_rate
             for parameter in group["params"]:
                 assert name_of[id(parameter)] not in found
                 found[name_of[id(parameter)]] = (type(optimizer).__name__, group["weight_decay"])
@@ -190,7 +193,7 @@ def test_checkpoints_do_not_change_the_run(small: Mixture, make_decoder: MakeDec
     assert [point.loss for point in plain] == [point.loss for point in busy]
 
 
-def test_the_curve(small: Mixture, make_decoder: MakeDecoder, smoke: dict[str, Matrix]) -> None:
+def test_the_curve(small: Mixture, make_decoder: MakeDecoder, smoke: dict[str, Settings]) -> None:
     """12 steps: a row every 5, at the checkpoints, and at the end."""
     saved: list[int] = []
     model = make_decoder("base")

@@ -16,11 +16,12 @@ import yaml
 
 from repository import PROJECT, Repository
 from small_study import STAGES, small_study
-from worldwidth import widths
-from worldwidth.errors import WorldwidthError
-from worldwidth.matrix import Matrix, load
-from worldwidth.trees import Variant
-from worldwidth.widths import run_widths, sweep
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Settings
+from worldwidth.sweep import widths
+from worldwidth.sweep.variants import Variant, sweep
+from worldwidth.sweep.widths import run_widths
 
 TREE = Path(".dvc") / "tmp" / "worldwidth" / "widths"
 
@@ -173,10 +174,10 @@ def test_a_failure_does_not_stop_the_others(
         ran.append(variant.name)
         return "base: the loss is nan at step 3" if variant.arch == "base" else ""
 
-    monkeypatch.setattr(widths, "check_rendered", lambda matrix: None)
+    monkeypatch.setattr(widths, "check_rendered", lambda settings: None)
     monkeypatch.setattr(widths, "source_commit", lambda: "0" * 40)
-    monkeypatch.setattr(widths, "present_experiment", lambda matrix, variant, source: variant.arch == "narrow")
-    monkeypatch.setattr(widths, "prepare_tree", lambda matrix, source: Path())
+    monkeypatch.setattr(widths, "present_experiment", lambda settings, variant, source: variant.arch == "narrow")
+    monkeypatch.setattr(widths, "prepare_tree", lambda settings, source: Path())
     monkeypatch.setattr(widths, "run_variant", run)
     with pytest.raises(WorldwidthError) as failed:
         run_widths(load(PROJECT / "params.yaml"), None, [1], None, None)
@@ -185,7 +186,7 @@ def test_a_failure_does_not_stop_the_others(
     assert "3 of 4 experiments are there" in capsys.readouterr().out
 
 
-def at_laptop() -> Matrix:
+def at_laptop() -> Settings:
     return load(PROJECT / "params.yaml")
 
 
@@ -208,15 +209,15 @@ def test_unknown_names_are_refused_before_anything_runs() -> None:
 
 
 def test_a_budget_that_leaves_no_steps_is_refused_before_anything_runs() -> None:
-    matrix = replace(at_laptop(), reference="narrow")  # narrow's FLOPs are a few steps of a wide model
-    scale = matrix.selected
+    settings = replace(at_laptop(), reference="narrow")  # narrow's FLOPs are a few steps of a wide model
+    scale = settings.selected
     short = replace(scale, archs={**scale.archs, "narrow": replace(scale.archs["narrow"], epochs=1)})
-    matrix = replace(matrix, scales={**matrix.scales, "laptop": short})
+    settings = replace(settings, scales={**settings.scales, "laptop": short})
     with pytest.raises(
         WorldwidthError, match=r"wider-flops-s1: scales\.laptop\.pretraining\.warmup_steps: found 50; it must"
     ):
-        sweep(matrix, ["narrow", "wider"], [1], ["flops"])
-    assert len(sweep(matrix, ["narrow", "wider"], [1], ["tokens"])) == 2
+        sweep(settings, ["narrow", "wider"], [1], ["flops"])
+    assert len(sweep(settings, ["narrow", "wider"], [1], ["tokens"])) == 2
 
 
 @pytest.mark.parametrize("seed", ["-1", "one", "1.5"])

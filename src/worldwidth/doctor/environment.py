@@ -136,15 +136,16 @@ def check_hardware() -> Iterator[Finding]:
     cores, threads, gpus = len(os.sched_getaffinity(0)), torch.get_num_threads(), torch.cuda.device_count()
     yield Finding("torch", "ok", f"{torch.__version__}: CPU cores: {cores}, threads: {threads}, GPUs: {gpus}")
 
-    from worldwidth.errors import WorldwidthError
-    from worldwidth.matrix import PARAMS, load
+    from worldwidth.core.errors import WorldwidthError
+    from worldwidth.settings.load import load
+    from worldwidth.settings.paths import PARAMS
 
     try:
-        matrix = load()
+        settings = load()
     except WorldwidthError:
         return  # said by the check of params.yaml
-    asked, edit = matrix.selected.hardware, f"${{EDITOR:-vi}} {PARAMS}"
-    key = f"scales.{matrix.scale}.hardware"
+    asked, edit = settings.selected.hardware, f"${{EDITOR:-vi}} {PARAMS}"
+    key = f"scales.{settings.scale}.hardware"
     if asked.device == "cuda" and not gpus:
         yield Finding("hardware", "problem", f"{key}.device is cuda, and torch sees no GPU here", edit)
     elif asked.device != "cuda" and max(asked.threads, asked.pretraining_threads) > cores:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from worldwidth.errors import WorldwidthError
+from worldwidth.core.errors import WorldwidthError
 
 State = Literal["ok", "warning", "problem"]
 

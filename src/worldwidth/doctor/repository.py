@@ -5,9 +5,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from worldwidth.core.errors import WorldwidthError
 from worldwidth.doctor.finding import AGAIN, Finding, listed, one_line, quoted
-from worldwidth.errors import WorldwidthError
-from worldwidth.layout import EVALUATION_TABLE, MATRICES, SUMMARY, TRAINING_TABLE
+from worldwidth.settings.paths import EVALUATION_TABLE, MATRICES, SUMMARY, TRAINING_TABLE
 
 _PARAMS, _DVC_YAML, _LOCK = Path("params.yaml"), Path("dvc.yaml"), Path("dvc.lock")
 _UNDER_WAY = {  # in git's folder -> what is going on, and how it is given up
@@ -76,7 +76,7 @@ def _ignored() -> Finding:
 
 def check_params() -> Iterator[Finding]:
     """Does params.yaml load?"""
-    from worldwidth.matrix import load
+    from worldwidth.settings.load import load
 
     edit = f"${{EDITOR:-vi}} {_PARAMS}  # or take the committed one: git checkout HEAD -- {_PARAMS}"
     if _conflicted(_PARAMS):
@@ -84,20 +84,20 @@ def check_params() -> Iterator[Finding]:
         yield Finding("params.yaml", "problem", found, edit)
         return
     try:
-        matrix = load()
+        settings = load()
     except WorldwidthError as error:
         gone = not _PARAMS.is_file()
         command = f"git checkout HEAD -- {_PARAMS}" if gone else edit
         yield Finding("params.yaml", "problem", str(error).removeprefix(f"{_PARAMS}: "), command)
     else:
-        found = f"arch {matrix.arch}, scale {matrix.scale}, seed {matrix.seed}, {len(matrix.models)} models"
+        found = f"arch {settings.arch}, scale {settings.scale}, seed {settings.seed}, {len(settings.models)} models"
         yield Finding("params.yaml", "ok", found)
 
 
 def check_pipeline() -> Iterator[Finding]:
     """Is dvc.yaml what params.yaml, the template and the imports say?"""
-    from worldwidth.matrix import load
-    from worldwidth.pipeline import stale_files
+    from worldwidth.pipeline.render import stale_files
+    from worldwidth.settings.load import load
 
     try:
         stale = stale_files(load())
@@ -118,19 +118,19 @@ def check_lock_file() -> Iterator[Finding]:
     if problem:
         yield Finding("dvc.lock", "problem", problem, _lock_from())
         return
-    from worldwidth.lockfile import check_lock
-    from worldwidth.matrix import load
+    from worldwidth.dvcio.lockfile import check_lock
+    from worldwidth.settings.load import load
 
     if not _LOCK.exists():
         yield Finding("dvc.lock", "warning", "not there: nothing has run yet", "make repro")
         return
     try:
-        matrix = load()
+        settings = load()
     except WorldwidthError:
         yield Finding("dvc.lock", "warning", "not compared, for params.yaml cannot be read; mend that first", AGAIN)
         return
     try:
-        check_lock(matrix)
+        check_lock(settings)
     except WorldwidthError as error:
         found = re.sub(r"^dvc\.lock: |; run `dvc repro`.*$", "", str(error))
         yield Finding("dvc.lock", "warning", f"{found}: some stages are to be run again", "make repro")
@@ -140,7 +140,7 @@ def check_lock_file() -> Iterator[Finding]:
 
 def lock_problem() -> str:
     """Why dvc.lock cannot be read; empty if it can, or is not there."""
-    from worldwidth.strict_yaml import read_yaml
+    from worldwidth.settings.strict_yaml import read_yaml
 
     if not _LOCK.exists() and not _LOCK.is_symlink():
         return ""
@@ -157,7 +157,7 @@ def lock_problem() -> str:
 
 def _lock_from() -> str:
     """Where a readable dvc.lock comes from: the last commit, or a run, which finds its results in the run cache."""
-    from worldwidth.strict_yaml import parse_yaml
+    from worldwidth.settings.strict_yaml import parse_yaml
 
     status, said = _git("show", f"HEAD:{_LOCK}")
     try:
@@ -169,7 +169,7 @@ def _lock_from() -> str:
 
 
 def _conflicted(path: Path) -> bool:
-    from worldwidth.half_written import has_conflict_markers
+    from worldwidth.dvcio.repair import has_conflict_markers
 
     try:
         return has_conflict_markers(path.read_text(encoding="utf-8"))

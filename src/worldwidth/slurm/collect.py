@@ -6,29 +6,30 @@ become DVC experiments, as with `worldwidth widths`.
 
 from contextlib import chdir
 
-from worldwidth.errors import WorldwidthError
-from worldwidth.experiments import git
-from worldwidth.forecast import CACHED, UP_TO_DATE, Forecast, forecast
-from worldwidth.half_written import forecast_of_a_whole_lock
-from worldwidth.locks import only_one
-from worldwidth.matrix import Matrix
-from worldwidth.parallel import run_lock
-from worldwidth.pipeline import check_rendered
-from worldwidth.restoring import restore_cached
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.git import git
+from worldwidth.core.locks import only_one
+from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, Forecast, forecast
+from worldwidth.dvcio.repair import forecast_of_a_whole_lock
+from worldwidth.dvcio.restore import restore_cached
+from worldwidth.engine.run import run_lock
+from worldwidth.pipeline.render import check_rendered
+from worldwidth.settings.paths import scratch_folder
+from worldwidth.settings.schema import Settings
 from worldwidth.slurm.records import submissions
-from worldwidth.stage import scratch_folder
-from worldwidth.trees import Variant, write_params
-from worldwidth.widths import prepare_tree, present_experiment, run_variant, sweep
+from worldwidth.sweep.variants import Variant, sweep
+from worldwidth.sweep.widths import present_experiment, run_variant
+from worldwidth.sweep.worktree import prepare_tree, write_params
 
 
-def collect(matrix: Matrix) -> None:
+def collect(settings: Settings) -> None:
     """Restore all variants that were handed in last, and those handed in before at the same commit.
 
     Raises:
         WorldwidthError: some of it is missing; what is there is restored all the same.
     """
-    check_rendered(matrix)
-    here = Variant(matrix.arch, matrix.budget, matrix.seed)
+    check_rendered(settings)
+    here = Variant(settings.arch, settings.budget, settings.seed)
     variants = _handed_in()
     missing: dict[str, list[str]] = {}
     for variant in variants:
@@ -36,7 +37,7 @@ def collect(matrix: Matrix) -> None:
         if variant == here:
             lacking, places = _restore_here(), ["restored here"]
         if not lacking and (variant != here or len(variants) > 1):
-            lacking, places = _save_experiment(matrix, variant), [*places, "saved as an experiment"]
+            lacking, places = _save_experiment(settings, variant), [*places, "saved as an experiment"]
         if lacking:
             missing[variant.name] = lacking
         print(f"{variant.name}: {f'missing: {_listed(lacking)}' if lacking else ' and '.join(places)}", flush=True)
@@ -64,18 +65,18 @@ def _restore_here() -> list[str]:
     return _lacking(answers)
 
 
-def _save_experiment(matrix: Matrix, variant: Variant) -> list[str]:
+def _save_experiment(settings: Settings, variant: Variant) -> list[str]:
     """Make an experiment of a variant that is whole; return the stages that it lacks otherwise.
 
     Raises:
         WorldwidthError: it could not be saved.
     """
-    sweep(matrix, [variant.arch], [variant.seed], [variant.budget])  # its settings may have gone since
+    sweep(settings, [variant.arch], [variant.seed], [variant.budget])  # its settings may have gone since
     with only_one(scratch_folder() / "widths.lock", "`worldwidth widths` is going on here: wait for it"):
         source = git("rev-parse", "HEAD")
-        if present_experiment(matrix, variant, source):
+        if present_experiment(settings, variant, source):
             return []
-        tree = prepare_tree(matrix, source)
+        tree = prepare_tree(settings, source)
         write_params(tree, source, variant)
         with chdir(tree):
             lacking = _lacking(forecast())

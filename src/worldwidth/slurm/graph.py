@@ -4,18 +4,20 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from worldwidth.cluster import Resources
-from worldwidth.compute import training_steps
-from worldwidth.forecast import CACHED, UP_TO_DATE, forecast_with_outs, needs_of
-from worldwidth.jobs import group_stages
-from worldwidth.lockfile import md5, value_at
-from worldwidth.matrix import PARAMS, Matrix
-from worldwidth.strict_yaml import read_yaml
-from worldwidth.trees import Variant
+from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, forecast_with_outs
+from worldwidth.dvcio.lockfile import md5, value_at
+from worldwidth.dvcio.repo import needs_of
+from worldwidth.pipeline.groups import group_stages
+from worldwidth.pipeline.groups import plan_jobs as group_jobs
+from worldwidth.pipeline.stages import row_of
+from worldwidth.settings.cluster import Resources
+from worldwidth.settings.paths import PARAMS
+from worldwidth.settings.schema import Settings
+from worldwidth.settings.strict_yaml import read_yaml
+from worldwidth.sweep.variants import Variant
 
 
 @dataclass(frozen=True)
@@ -51,26 +53,25 @@ class Job:
     after_ids: tuple[int, ...]
     """The same for jobs of earlier submissions that are under way: their ids in Slurm."""
 
-    def resources(self, matrix: Matrix) -> Resources:
+    def resources(self, settings: Settings) -> Resources:
         """What it asks for."""
-        found: Resources = getattr(matrix.selected.execution.jobs, self.kind)
+        found: Resources = getattr(settings.selected.execution.jobs, self.kind)
         return found
 
 
-def stages_of(repo: Any, matrix: Matrix) -> dict[str, Stage]:
+def stages_of(repo: Any, settings: Settings) -> dict[str, Stage]:
     """Every stage of the variant that ``repo``, which must be locked, is set to; ``matrix`` is its params.yaml."""
     states = {answer.stage: answer.state for answer in forecast_with_outs(repo)[0]}
-    keys, needs = _keys(repo, matrix), needs_of(repo)
+    keys, needs = _keys(repo, settings), needs_of(repo)
     return {name: Stage(name, keys[name], states[name], frozenset(needs[name])) for name in states}
 
 
-def _keys(repo: Any, matrix: Matrix) -> dict[str, str]:
+def _keys(repo: Any, settings: Settings) -> dict[str, str]:
     """stage -> a hash of its command, its params, its code and the keys of the stages it reads from.
 
     Of two stages the contents are known before they run. What stands behind them hangs on those, so that budgets
     which come to the same steps share their models.
     """
-    known = {"check": "sound", "schedule": str(training_steps(matrix, "base"))}
     keys: dict[str, str] = {}
     made: dict[str, str] = {}
     params = read_yaml(PARAMS)
@@ -81,7 +82,8 @@ def _keys(repo: Any, matrix: Matrix) -> dict[str, str]:
         ]
         name = stage.addressing
         keys[name] = hashlib.sha256(json.dumps([stage.cmd, inputs]).encode()).hexdigest()[:16]
-        made |= {out.def_path: known.get(name, keys[name]) for out in stage.outs}
+        content = row_of(name).content
+        made |= dict.fromkeys((out.def_path for out in stage.outs), content(settings) if content else keys[name])
     return keys
 
 
@@ -89,19 +91,7 @@ def _input(path: str, made: dict[str, str]) -> tuple[str, str | None]:
     return path, made[path] if path in made else md5(Path(path))
 
 
-def kind_of(stage: str) -> str:
-    """The kind of job that a stage belongs to."""
-    group = stage.split("@")[0]
-    if group in ("check", "cities", "schedule", "corpus"):
-        return "data"
-    if group in ("summarize", "plots"):
-        return "summary"
-    if stage == "evaluate@base":
-        return "evaluation"
-    return "base" if group == "base" else "finetunes"
-
-
-def plan_jobs(studies: dict[Variant, tuple[Matrix, dict[str, Stage]]], under_way: dict[str, int]) -> list[Job]:
+def plan_jobs(studies: dict[Variant, tuple[Settings, dict[str, Stage]]], under_way: dict[str, int]) -> list[Job]:
     """The jobs that all variants together still need, in an order in which they can be handed to Slurm.
 
     Args:
@@ -110,11 +100,12 @@ def plan_jobs(studies: dict[Variant, tuple[Matrix, dict[str, Stage]]], under_way
     owner: dict[str, str | int] = dict(under_way)
     before: dict[str | int, set[str | int]] = {}
     jobs: list[Job] = []
-    for variant, (matrix, stages) in studies.items():
+    for variant, (settings, stages) in studies.items():
         needs = {name: stage.needs for name, stage in stages.items()}
-        for kind, group in _groups(matrix):
+        for planned in group_jobs(group_stages(settings, workers=1), needs.keys(), needs):
+            kind, group = planned.kind, planned.stages
             own = [stages[name] for name in group if not stages[name].done and stages[name].key not in owner]
-            if own and kind == "summary":  # tables and figures lie in git, not in the cache: they are made together
+            if any(row_of(stage.name).in_git for stage in own):  # not in the cache: they are made together
                 own = [stages[name] for name in group]
             if own:
                 job = f"{variant.name}.{own[0].name.replace('@', '-')}"
@@ -135,15 +126,6 @@ def plan_jobs(studies: dict[Variant, tuple[Matrix, dict[str, Stage]]], under_way
                     )
                 )
     return jobs
-
-
-def _groups(matrix: Matrix) -> Iterable[tuple[str, list[str]]]:
-    """Kind and stages of each job, what others wait for first: those of `worldwidth run`, but all data at once."""
-    for kind, groups in groupby(group_stages(matrix, 1), key=lambda group: kind_of(group[0])):
-        if kind == "data":
-            yield kind, [stage for group in groups for stage in group]
-        else:
-            yield from ((kind, list(group)) for group in groups)
 
 
 def ancestors(names: Iterable[str], needs: Mapping[str, Iterable[str]]) -> set[str]:

@@ -6,33 +6,33 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from worldwidth.errors import WorldwidthError
-from worldwidth.locks import only_one
-from worldwidth.matrix import Budget, Matrix
-from worldwidth.slurm.engine import queue
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.locks import only_one
+from worldwidth.dvcio.cache import cache_folder
+from worldwidth.settings.schema import Budget, Settings
+from worldwidth.slurm.commands import queue
 from worldwidth.slurm.graph import Job, as_values, plan_jobs
 from worldwidth.slurm.records import slurm_folder
-from worldwidth.slurm.submission import chosen, pinned_commit, studies_of, under_way
-from worldwidth.trees import cache_folder
+from worldwidth.slurm.submit import chosen, pinned_commit, studies_of, under_way
 
 
 def print_plan(
-    matrix: Matrix, archs: list[str] | None, seeds: list[int] | None, budgets: list[Budget] | None, as_json: bool
+    settings: Settings, archs: list[str] | None, seeds: list[int] | None, budgets: list[Budget] | None, as_json: bool
 ) -> None:
     """Print the jobs as a table or as JSON, with the most that they can use."""
-    variants = chosen(matrix, archs, seeds, budgets)
+    variants = chosen(settings, archs, seeds, budgets)
     with only_one(slurm_folder() / "submit.lock", "`worldwidth slurm submit` is going on here: wait for it"):
-        studies = studies_of(matrix, pinned_commit(matrix), cache_folder().resolve(), variants)
+        studies = studies_of(settings, pinned_commit(settings), cache_folder().resolve(), variants)
         jobs = plan_jobs(studies, _under_way())
-    total = _total(matrix, jobs)
+    total = _total(settings, jobs)
     if as_json:
-        listed = [{**as_values(job), **asdict(job.resources(matrix))} for job in jobs]
+        listed = [{**as_values(job), **asdict(job.resources(settings))} for job in jobs]
         print(json.dumps({"jobs": listed, "total": total}, indent=2))
         return
     width = max((len(job.name) for job in jobs), default=3)
     print(f"{'job':<{width}} {'stages':>6} {'minutes':>7} {'cores':>5} {'GB':>4} {'GPUs':>4}  after")
     for job in jobs:
-        asked = job.resources(matrix)
+        asked = job.resources(settings)
         after = " ".join([*map(str, job.after_ids), *(_short(name, job) for name in job.after)]) or "-"
         sizes = f"{asked.minutes:>7} {asked.cores:>5} {asked.memory_gb:>4} {asked.gpus:>4}"
         print(f"{job.name:<{width}} {len(job.stages):>6} {sizes}  {after}")
@@ -57,8 +57,8 @@ def _short(name: str, job: Job) -> str:
     return name.removeprefix(f"{job.variant.name}.")
 
 
-def _total(matrix: Matrix, jobs: list[Job]) -> dict[str, Any]:
-    asked = [job.resources(matrix) for job in jobs]
+def _total(settings: Settings, jobs: list[Job]) -> dict[str, Any]:
+    asked = [job.resources(settings) for job in jobs]
     return {
         "jobs": len(jobs),
         "stages": sum(len(job.stages) for job in jobs),

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from worldwidth.errors import WorldwidthError
-from worldwidth.files import write_json
-from worldwidth.stage import scratch_folder
-from worldwidth.trees import Variant
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import write_json
+from worldwidth.settings.paths import scratch_folder
+from worldwidth.sweep.variants import Variant
 
 
 @dataclass(frozen=True)

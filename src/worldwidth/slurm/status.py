@@ -8,13 +8,13 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from worldwidth.errors import WorldwidthError
-from worldwidth.job import FAILED as STAGE_FAILED
-from worldwidth.job import NOT_RUN, RAN, RESTORED
-from worldwidth.slurm.engine import CANCELLED as SLURM_CANCELLED
-from worldwidth.slurm.engine import COMPLETED, WAITING, QueueEntry, accounted, queue, require_slurm
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.engine.job import FAILED as STAGE_FAILED
+from worldwidth.engine.job import NOT_RUN, RAN, RESTORED
+from worldwidth.slurm.commands import CANCELLED as SLURM_CANCELLED
+from worldwidth.slurm.commands import COMPLETED, WAITING, QueueEntry, accounted, queue, require_slurm
 from worldwidth.slurm.records import End, Submission, Submitted, submissions
-from worldwidth.trees import Variant
+from worldwidth.sweep.variants import Variant
 
 WAITS, RUNS, DONE, FAILED, CANCELLED, LOST = "waiting", "running", "done", "failed", "cancelled", "lost"
 _LAST_LINES = 6

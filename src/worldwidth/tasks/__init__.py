@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from worldwidth.errors import WorldwidthError, nearest
+from worldwidth.core.errors import WorldwidthError, nearest
 
 Integers = NDArray[np.int64]
 

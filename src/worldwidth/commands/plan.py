@@ -1,0 +1,110 @@
+"""`worldwidth plan`: what the study costs at the selected scale and width, and what DVC would run now and why."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from worldwidth.dvcio.forecast import LATER, RUN, UP_TO_DATE, Forecast, forecast
+from worldwidth.engine.costs import LineSizes, WidthPlan, line_sizes, stage_sizes, width_plans
+from worldwidth.pipeline.render import check_rendered
+from worldwidth.settings.compute import (
+    parameter_count,
+    vocabulary_size,
+)
+from worldwidth.settings.schema import Settings
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One row of the plan. Tokens, and what follows from them, are estimates from a sample of lines."""
+
+    stage: str
+    state: str
+    reason: str
+    steps: int = 0
+    tokens: int = 0
+    flops: int = 0
+    bytes: int = 0
+
+
+def study_plan(settings: Settings, lines: LineSizes) -> list[StagePlan]:
+    """Every stage in the order in which it would run, with its size and DVC's answer."""
+    check_rendered(settings)
+    sizes = stage_sizes(settings, lines)
+    return [_with_sizes(answer, sizes.get(answer.stage, {})) for answer in forecast()]
+
+
+def _with_sizes(answer: Forecast, sizes: dict[str, int]) -> StagePlan:
+    return StagePlan(answer.stage, answer.state, answer.reason, **sizes)
+
+
+def print_plan(settings: Settings, as_json: bool) -> None:
+    """Print the plan as a table or as JSON."""
+    lines, scale = line_sizes(settings), settings.selected
+    rows, widths = study_plan(settings, lines), width_plans(settings, lines)
+    columns = ("steps", "tokens", "flops", "bytes")
+    total = {column: sum(getattr(row, column) for row in rows) for column in columns}
+    parameters = parameter_count(scale.model, settings.selected_arch, vocabulary_size(scale))
+    summary: dict[str, Any] = {
+        "arch": settings.arch,
+        "scale": settings.scale,
+        "seed": settings.seed,
+        "budget": settings.budget,
+        "reference": settings.reference,
+        "parameters": parameters,
+        "stages_to_run": sum(row.state == RUN for row in rows),
+        "stages_undecided": sum(row.state == LATER for row in rows),
+        "total": total,
+    }
+    if as_json:
+        listed = {"widths": [asdict(width) for width in widths], "stages": [asdict(row) for row in rows]}
+        print(json.dumps({**summary, **listed}, indent=2))
+        return
+    print(f"arch {settings.arch}, scale {settings.scale}, seed {settings.seed}, budget {settings.budget}")
+    print(f"{parameters:,} parameters\n")
+    print(f"{'stage':<20} {'steps':>9} {'tokens':>9} {'FLOPs':>9} {'disk':>9}  state")
+    for row in rows:
+        state = (
+            row.state if row.state == UP_TO_DATE else f"{row.state}{' ' if row.state == LATER else ': '}{row.reason}"
+        )
+        print(f"{row.stage:<20} {_numbers(asdict(row))}  {state[:100]}")
+    print(f"{'total':<20} {_numbers(total)}")
+    print(
+        f"\n{summary['stages_to_run']} stages will run, {summary['stages_undecided']} are decided after them (their "
+        "inputs may come out unchanged, or be known to the run cache)."
+        "\nTokens are estimated from 1,000 drawn lines a task; FLOPs are 6 x parameters x tokens."
+    )
+    _print_widths(settings, widths)
+
+
+def _print_widths(settings: Settings, widths: list[WidthPlan]) -> None:
+    """What the widths cost beside each other, under the selected budget."""
+    rule = {
+        "epochs": "each width its own epochs",
+        "tokens": f"the pre-training tokens of {settings.reference} for every width",
+        "flops": f"the pre-training FLOPs of {settings.reference} for every width",
+    }
+    print(f"\nbudget {settings.budget}: {rule[settings.budget]}")
+    columns = ("arch", "parameters", "epochs", "steps", "tokens", "FLOPs", "x", "tuning FLOPs", "x")
+    print("{:<10} {:>12} {:>8} {:>9} {:>9} {:>9} {:>6} {:>13} {:>6}".format(*columns))
+    first = widths[0]
+    for width in widths:
+        print(
+            f"{width.arch:<10} {width.parameters:>12,} {width.epochs:>8.4g} {width.steps:>9,}",
+            f"{_short(width.tokens):>9} {_short(width.flops):>9} {width.flops / first.flops:>6.3g}",
+            f"{_short(width.finetuning_flops):>13} {width.finetuning_flops / first.finetuning_flops:>6.3g}",
+        )
+
+
+def _numbers(values: dict[str, Any]) -> str:
+    return " ".join(f"{_short(values[column]):>9}" for column in ("steps", "tokens", "flops", "bytes"))
+
+
+def _short(value: int) -> str:
+    """A number in four significant digits: 164k, 0.76G, 28.9P."""
+    if value == 0:
+        return "-"
+    for power, letter in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if value >= 10**power:
+            return f"{value / 10**power:.4g}{letter}"
+    return str(value)

@@ -1,0 +1,165 @@
+"""The comparison as files and as text: CSV tables for machines, one Markdown table for people and the terminal."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from worldwidth.comparison.tables import Comparison
+from worldwidth.core.files import write_text
+
+COMPARISON = Path("results/comparison")
+TABLES = ("runs", "widths", "cells", "differences", "tasks", "cell_differences", "trends", "curves")
+
+_SHOWN = {  # the columns of the table of widths; all metrics are in widths.csv
+    *(f"ftwb{n}_{block}" for n in range(1, 10) for block in ("trained", "transfer")),
+    "difference_trained",
+    "retention_other",
+    "base_skill",
+}
+_DIGITS = 5  # significant, in the CSV files: more than any of these numbers has
+
+
+def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write every table as CSV, and comparison.md."""
+    written: list[Path] = []
+    for name in TABLES:
+        table: pd.DataFrame = getattr(comparison, name)
+        if not table.empty:
+            path = folder / f"{name}.csv"
+            rounded = table.apply(lambda column: column.map(_rounded) if column.dtype.kind in "fO" else column)
+            write_text(path, rounded.to_csv(index=False, lineterminator="\n"))
+            written.append(path)
+        else:
+            (folder / f"{name}.csv").unlink(missing_ok=True)  # of an earlier comparison that had more runs
+    path = folder / "comparison.md"
+    write_text(path, markdown(comparison))
+    return [*written, path]
+
+
+def _rounded(value: Any) -> Any:
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def markdown(comparison: Comparison) -> str:
+    """The comparison in Markdown, no line over 120 characters in the tables of four widths."""
+    lines = [f"# Widths compared, scale {comparison.settings.scale}", ""]
+    for budget in comparison.budgets:
+        lines += [f"## Budget: {budget}", "", *table_of(compute_rows(comparison, budget)), ""]
+        lines += [*table_of(score_rows(comparison, budget)), ""]
+        for title, rows in (
+            ("Differences, the wider minus the narrower:", difference_rows(comparison, budget)),
+            ("Trend over all widths, per doubling of hidden_size:", trend_rows(comparison, budget)),
+        ):
+            found = list(rows)
+            lines += [title, "", *table_of(found), ""] if found else []
+    return "\n".join([*lines, *(f"- {line}" for line in reading(comparison))]) + "\n"
+
+
+def reading(comparison: Comparison) -> list[str]:
+    """What the numbers are, and which runs are incomplete, in a few lines."""
+    seeds = ", ".join(map(str, sorted(set(comparison.runs["seed"]))))
+    lines = [
+        "mean ± half of the 95 % interval (Student's t over seeds); no ±: one seed, no interval; n.m.: not measurable",
+        f"seeds {seeds}: they set initialisation and batch order; the world is the same",
+        "differences: paired by seed and test line; *: told apart, p < 0.05 after Holm over the pairs of widths",
+        "FLOPs: 6 x parameters x tokens; x: times those of the narrowest",
+    ]
+    for meaning in dict.fromkeys(metric.meaning for metric in comparison.metrics.values()):
+        names = ", ".join(name for name, metric in comparison.metrics.items() if metric.meaning == meaning)
+        lines.append(f"{names}: {meaning}")
+    for run in comparison.runs.to_dict("records"):
+        if run["missing_models"]:
+            lines.append(f"{run['experiment']}: no results of {run['missing_models']}")
+        if run["cells_measurable"] < run["cells"]:
+            lines.append(f"{run['experiment']}: {run['cells_measurable']} of {run['cells']} cells measurable")
+    return lines
+
+
+def compute_rows(comparison: Comparison, budget: str) -> Iterator[dict[str, str]]:
+    """What each width cost under ``budget``."""
+    runs = comparison.runs[comparison.runs["budget"] == budget]
+    narrowest = runs.iloc[0]
+    for arch, of_arch in runs.groupby("arch", sort=False):
+        run = of_arch.iloc[0]
+        yield {
+            "arch": str(arch),
+            "hidden_size": f"{run['hidden_size']}",
+            "parameters": f"{run['parameters']:,}",
+            "epochs": f"{run['epochs']:.4g}",
+            "steps": f"{run['steps']:,}",
+            "tokens": f"{run['tokens']:.3g}",
+            "FLOPs": f"{run['flops']:.3g}",
+            "x": f"{run['flops'] / narrowest['flops']:.3g}",
+            "tuning FLOPs": f"{run['finetuning_flops']:.3g}",
+            "x ": f"{run['finetuning_flops'] / narrowest['finetuning_flops']:.3g}",
+            "seeds": f"{len(of_arch)}",
+        }
+
+
+def score_rows(comparison: Comparison, budget: str) -> Iterator[dict[str, str]]:
+    """Archs as rows, metrics as columns."""
+    widths = comparison.widths[comparison.widths["budget"] == budget]
+    for arch, rows in widths.groupby("arch", sort=False):
+        of_arch = rows.set_index("metric")
+        yield {"arch": str(arch), **{short(m): plus_minus(of_arch.loc[m]) for m in comparison.metrics if m in _SHOWN}}
+
+
+def difference_rows(comparison: Comparison, budget: str) -> Iterator[dict[str, str]]:
+    """Metrics as rows, pairs of widths as columns."""
+    if comparison.differences.empty:
+        return
+    of_budget = comparison.differences[comparison.differences["budget"] == budget]
+    for metric, rows in of_budget.groupby("metric", sort=False):
+        cells = {f"{row['other']}-{row['arch']}": _difference(row) for _, row in rows.iterrows()}
+        yield {"metric": str(metric), **cells}
+
+
+def _difference(row: Any) -> str:
+    return plus_minus(row, sign=True) + ("" if row["verdict"].startswith("no") else "*")
+
+
+def trend_rows(comparison: Comparison, budget: str) -> Iterator[dict[str, str]]:
+    """Metrics as rows: slope, p and verdict."""
+    if comparison.trends.empty:
+        return
+    for _, row in comparison.trends[comparison.trends["budget"] == budget].iterrows():
+        yield {
+            "metric": row["metric"],
+            "seeds": str(row["n"]),
+            "slope": plus_minus(row.rename({"slope": "mean"}), sign=True),
+            "p (Holm)": "-" if _absent(row["p_holm"]) else f"{row['p_holm']:.3f}",
+            "verdict": row["verdict"],
+        }
+
+
+def short(metric: str) -> str:
+    """A metric's name in a narrow column."""
+    return metric.replace("_", " ").replace("difference", "gain").replace("retention other", "retention")
+
+
+def plus_minus(row: Any, sign: bool = False) -> str:
+    """``0.80 ± 0.09``, or the mean alone where there is no interval. Student's interval is symmetric."""
+    if _absent(row["mean"]):
+        return "n.m."
+    mean = format(row["mean"], "+.2f" if sign else ".2f")
+    return mean if _absent(row["low"]) else f"{mean} ± {(row['high'] - row['low']) / 2:.2f}"
+
+
+def _absent(value: Any) -> bool:
+    return value is None or not math.isfinite(value)
+
+
+def table_of(rows: Any) -> list[str]:
+    """A Markdown table whose columns are padded, so that it reads as text as well."""
+    found = list(rows)
+    columns = list(found[0])
+    cells = [columns, *([row[column] for column in columns] for row in found)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    padded = [[text.ljust(width) for text, width in zip(line, widths, strict=True)] for line in cells]
+    rule = ["-" * width for width in widths]
+    return [f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:])]

@@ -1,0 +1,114 @@
+"""Writing files so that nobody ever sees half of one: a temporary name, then a rename."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from worldwidth.core.errors import WorldwidthError
+
+_SEAL = "sha256_of_the_rest"
+OR_DOCTOR = "; if that finds nothing to do: `worldwidth doctor`"
+"""Said of a damaged file after what to do: DVC trusts its own cache unseen, and may call the file up to date."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` only if the block succeeds.
+
+    Raises:
+        OSError: it could not be written, as when the disk is full; the error names a file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with naming(path):
+            yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Like :func:`replacing` for a folder: it appears under its name only once it is whole.
+
+    What a killed process left under the temporary name is removed first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        with naming(path):
+            yield temporary
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Add ``path`` to an OSError that names no file, as that of a failed write does."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` (UTF-8, line ends as given) to ``path`` in one step."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON; NaN and infinity are refused, for they are not JSON."""
+    write_text(path, _json(value))
+
+
+def write_sealed_json(path: Path, value: dict[str, Any]) -> None:
+    """Like :func:`write_json` with a last entry that lets :func:`read_json` notice one wrong digit."""
+    write_json(path, {**value, _SEAL: _digest(value)})
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """Read a JSON file, its seal checked and left out.
+
+    Raises:
+        WorldwidthError: it is missing or damaged; the message says ``remedy``.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        intact = not isinstance(value, dict) or _SEAL not in value or value.pop(_SEAL) == _digest(value)
+    except FileNotFoundError:
+        raise WorldwidthError(f"{path}: not found; {remedy}") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise WorldwidthError(f"{path}: not readable as JSON ({error}); {remedy}{OR_DOCTOR}") from None
+    if not intact:
+        raise WorldwidthError(f"{path}: does not hold what was written (damaged file); {remedy}{OR_DOCTOR}")
+    return value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(_json(value).encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

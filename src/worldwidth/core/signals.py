@@ -1,0 +1,196 @@
+"""Being asked to stop: Ctrl-C, SIGTERM and SIGUSR1 end a command with one line and an exit code, not with a traceback.
+
+Batch systems send SIGTERM, or SIGUSR1 if so told, some time before they end a job.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+EXIT_RETRY = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run me again
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as of a shell
+_TO_STOP = (signal.SIGTERM, signal.SIGUSR1)
+_REPEATED_WITHIN = 10.0  # seconds
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was asked to stop. ``code`` is its exit code, the text says what is left."""
+
+    def __init__(self, code: int, message: str = "nothing half-written is left") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def say_stopped(error: KeyboardInterrupt) -> int:
+    """Print the line that ends a stopped command; return its exit code."""
+    stopped = error if isinstance(error, Stopped) else Stopped(EXIT_INTERRUPTED)
+    again = "; run the same command again" if stopped.code == EXIT_RETRY else ""
+    print(f"worldwidth: stopped; {stopped}{again}", file=sys.stderr)
+    return stopped.code
+
+
+def install() -> None:
+    """From here on a request to stop raises :class:`Stopped`, and none outside a ``with`` shows a traceback.
+
+    For commands only, as the first thing they do: a Ctrl-C may come while torch is being imported.
+    """
+    sys.excepthook = _last_words
+    sys.unraisablehook = _not_losing(sys.unraisablehook)
+    if threading.current_thread() is threading.main_thread():  # elsewhere Python sets no handlers
+        for number in (signal.SIGINT, *_TO_STOP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # a shell starts background jobs with Ctrl-C ignored
+                signal.signal(number, _raise_stopped)
+        signal.signal(signal.SIGALRM, _raise_lost)
+
+
+def raise_again() -> None:
+    """Stop now if a request to stop was lost: code in C swallows it while numpy is being imported.
+
+    Raises:
+        Stopped: there was one.
+    """
+    if _raised:
+        raise Stopped(_code(_raised[-1]))
+
+
+def last_request() -> int | None:
+    """The signal that last asked this process to stop; None if none has."""
+    return _requests[-1][0] if _requests else None
+
+
+_raised: list[int] = []
+"""Signals that have raised :class:`Stopped`, whatever became of it."""
+
+_requests: list[tuple[int, float]] = []
+"""Signal and time, in seconds of a clock that only goes forward, of every request heard."""
+
+
+def _raise_stopped(number: int, frame: FrameType | None) -> None:
+    if not _is_repeated(number):
+        _raised.append(number)
+        raise Stopped(_code(number))
+
+
+def _not_losing(hook: Callable[["sys.UnraisableHookArgs"], object]) -> Callable[["sys.UnraisableHookArgs"], object]:
+    """``hook``, but a request to stop, which Python drops while an object is being deleted, is raised just after."""
+
+    def not_lost(found: "sys.UnraisableHookArgs") -> None:
+        if isinstance(found.exc_value, KeyboardInterrupt) and _requests:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        else:
+            hook(found)
+
+    return not_lost
+
+
+def _raise_lost(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped(_code(_requests[-1][0]))
+
+
+def _is_repeated(number: int) -> bool:
+    """Whether this is one request heard twice: a batch system tells all processes, and make passes it on to its jobs.
+
+    What is under way then is the tidying up, which must not be stopped. A second Ctrl-C is a request of its own.
+    """
+    now = time.monotonic()
+    _requests.append((number, now))
+    return number != signal.SIGINT and any(now - before < _REPEATED_WITHIN for _, before in _requests[:-1])
+
+
+def _code(number: int) -> int:
+    return EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_RETRY
+
+
+def _last_words(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What Python does with an error that nobody caught; only two of them are for people."""
+    if isinstance(error, KeyboardInterrupt):
+        code = say_stopped(error)
+    elif isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("worldwidth"):
+        package = error.name.split(".")[0]
+        print(
+            f"worldwidth: the Python package '{package}' is not installed in {sys.prefix}; run `make env` and use "
+            "the programs of .venv/bin",
+            file=sys.stderr,
+        )
+        code = 2
+    else:
+        sys.__excepthook__(kind, error, trace)
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the only way from here to an exit code; every `with` and `finally` has been left already
+
+
+class StopRequest:
+    """Inside its ``with`` a request to stop is only noted, so that work in progress can be saved first.
+
+    A second Ctrl-C stops at once.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._dvc_lives = _watch_dvc()
+        self._handlers: dict[signal.Signals, signal.Handlers] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, *_TO_STOP):
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, self._note)  # type: ignore[assignment]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+        if self._number and error[0] is None:  # it came after the last look
+            raise Stopped(self.code)
+
+    @property
+    def code(self) -> int:
+        """The exit code asked for; 0 as long as nobody has asked.
+
+        A stage whose DVC was killed is asked to stop, too: the next `dvc repro` would start it a second time.
+        """
+        if self._number:
+            return _code(self._number)
+        return 0 if self._dvc_lives() else EXIT_RETRY
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._number == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        _requests.append((number, time.monotonic()))
+        self._number = number
+
+
+def _watch_dvc() -> Callable[[], bool]:
+    """What tells, each time it is called, whether the DVC that started this process is still there.
+
+    DVC gives the command to $SHELL, or to sh where that is not set. Some shells (dash) stay between the two and
+    outlive DVC, so the shell's parent counts then; others (bash) become the command.
+    """
+    import psutil  # type: ignore[import-untyped]
+
+    if "DVC_ROOT" not in os.environ:
+        return lambda: True
+    parent = os.getppid()
+    shell = Path(os.environ.get("SHELL") or "/bin/sh").name
+    try:
+        process = psutil.Process(parent)
+        dvc = process.ppid() if process.name() == shell else None
+    except psutil.Error:  # the parent has just ended, or is none of ours to look at
+        dvc = None
+
+    def lives() -> bool:
+        try:
+            return os.getppid() == parent and (dvc is None or process.ppid() == dvc)
+        except psutil.NoSuchProcess:
+            return False
+
+    return lives

@@ -1,0 +1,167 @@
+"""DVC experiments as git keeps them: which there are, and what lies in them, without checking anything out.
+
+An experiment is a commit under refs/exps/ that hangs on the commit it started from. Its params, dvc.lock and
+the small tables are in that commit; per-line scores are in DVC's cache, under the hash that dvc.lock gives.
+"""
+
+import io
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from worldwidth.core.errors import WorldwidthError, nearest
+from worldwidth.core.git import git
+from worldwidth.dvcio.lockfile import CODE, LOCK
+from worldwidth.settings.load import load
+from worldwidth.settings.paths import PARAMS
+from worldwidth.settings.schema import Settings
+from worldwidth.settings.strict_yaml import parse_yaml
+
+NAME = re.compile(r"(?P<arch>[a-z][a-z0-9_]*)-(?P<budget>epochs|tokens|flops)-s(?P<seed>\d+)")
+"""What `worldwidth widths` calls its experiments."""
+
+_REF = re.compile(r"refs/exps/(?P<two>[0-9a-f]{2})/(?P<rest>[0-9a-f]{38})/(?P<name>[^/]+)")
+_HASH = re.compile(r"[0-9a-z]+(\.dir)?")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One DVC experiment."""
+
+    name: str
+    commit: str
+    baseline: str
+    """The commit it started from."""
+    time: int
+    """When it was made, in seconds since 1970."""
+
+    def text(self, path: str | Path) -> str | None:
+        """A file of the experiment's commit; None when it is not there.
+
+        Raises:
+            WorldwidthError: it is not UTF-8.
+        """
+        found = subprocess.run(
+            ["git", "show", f"{self.commit}:{Path(path).as_posix()}"], capture_output=True, check=False
+        )
+        try:
+            return found.stdout.decode("utf-8") if found.returncode == 0 else None
+        except UnicodeDecodeError as error:
+            raise WorldwidthError(f"{self.name}: its {path} is not UTF-8 text ({error}); {self._remedy}") from None
+
+    def table(self, path: Path) -> pd.DataFrame:
+        """A CSV table of the experiment's commit.
+
+        Raises:
+            WorldwidthError: it is not there, or no table.
+        """
+        text = self.text(path)
+        if not text:
+            raise WorldwidthError(f"{self.name}: has no {path}; {self._remedy}")
+        try:
+            return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+        except ValueError as error:
+            raise WorldwidthError(f"{self.name}: {path} is no table ({error}); {self._remedy}") from None
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """params.yaml as plain values.
+
+        Raises:
+            WorldwidthError: it is not YAML.
+        """
+        values = parse_yaml(self.text(PARAMS) or "", f"{self.name}: its {PARAMS}")
+        return values if isinstance(values, dict) else {}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """params.yaml as the matrix.
+
+        Raises:
+            WorldwidthError: it does not fit this version of worldwidth.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / PARAMS.name
+            path.write_text(self.text(PARAMS) or "", encoding="utf-8")
+            try:
+                return load(path)
+            except WorldwidthError as error:
+                said = str(error).replace(f"{path}: ", "")
+                raise WorldwidthError(f"{self.name}: its params.yaml is of another version ({said})") from None
+
+    @cached_property
+    def _lock(self) -> dict[str, dict[str, dict[str, str]]]:
+        """dvc.lock: stage -> ``deps`` and ``outs`` -> path -> hash.
+
+        Raises:
+            WorldwidthError: it is not as DVC writes it. A hash names a file of the cache, so it must be one.
+        """
+        values = parse_yaml(self.text(LOCK) or "", f"{self.name}: its {LOCK}") or {"stages": {}}
+        try:
+            stages = {
+                name: {kind: {file["path"]: file["md5"] for file in stage.get(kind, [])} for kind in ("deps", "outs")}
+                for name, stage in values["stages"].items()
+            }
+            files = [file for stage in stages.values() for kind in stage.values() for file in kind.items()]
+            sound = all(isinstance(path, str) and _HASH.fullmatch(digest) for path, digest in files)
+        except (KeyError, TypeError, AttributeError):
+            sound = False
+        if not sound:
+            raise WorldwidthError(f"{self.name}: its {LOCK} is not a lock file that DVC wrote; {self._remedy}")
+        return stages
+
+    @cached_property
+    def outs(self) -> dict[str, str]:
+        """Output path -> its hash, from dvc.lock."""
+        return {path: digest for stage in self._lock.values() for path, digest in stage["outs"].items()}
+
+    def code(self, without: frozenset[str] = frozenset()) -> dict[str, str]:
+        """Source file -> its hash, of all stages but those whose name (before ``@``) is in ``without``."""
+        return {
+            path: digest
+            for name, stage in self._lock.items()
+            if name.split("@")[0] not in without
+            for path, digest in stage["deps"].items()
+            if path.split("/")[0] in CODE
+        }
+
+    @property
+    def _remedy(self) -> str:
+        return "`make widths` makes it again"
+
+
+def list_experiments() -> list[Experiment]:
+    """Every experiment of this repository, whatever commit it hangs on, the newest first."""
+    lines = git("for-each-ref", "--format=%(refname) %(objectname) %(committerdate:unix)", "refs/exps").splitlines()
+    found: list[Experiment] = []
+    for line in lines:
+        reference, commit, time = line.split()
+        place = _REF.fullmatch(reference)
+        if place:  # refs/exps/ also holds DVC's own bookkeeping
+            found.append(Experiment(place["name"], commit, place["two"] + place["rest"], int(time)))
+    return sorted(found, key=lambda experiment: (-experiment.time, experiment.name))
+
+
+def find_experiments(names: list[str]) -> list[Experiment]:
+    """The newest experiment of each name.
+
+    Raises:
+        WorldwidthError: one does not exist.
+    """
+    newest: dict[str, Experiment] = {}
+    for experiment in list_experiments():
+        newest.setdefault(experiment.name, experiment)
+    for name in names:
+        if name not in newest:
+            there = ", ".join(sorted(newest)[:12]) or "none"
+            raise WorldwidthError(
+                f"experiment '{name}': not found, or removed; there are: {there}{nearest(name, newest)}; "
+                "`make widths` makes them"
+            )
+    return [newest[name] for name in dict.fromkeys(names)]

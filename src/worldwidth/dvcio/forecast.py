@@ -1,0 +1,142 @@
+"""What DVC would do now, stage by stage, without doing it: up to date, from the run cache, or run, and why.
+
+`dvc repro --dry` stops at the first stage whose inputs are not there and gives no reasons. Here the run
+cache's answers stand in for the outputs of the stages before.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from worldwidth.dvcio.repo import open_repo
+from worldwidth.pipeline.stages import row_of
+
+UP_TO_DATE, CACHED, RUN, LATER = "up to date", "from the run cache", "will run", "after"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What happens to one stage. ``reason`` is empty when nothing does."""
+
+    stage: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """The outputs of a stage, known before anything runs."""
+
+    hashes: dict[str, Any]
+    """By path."""
+    entry: dict[str, Any] | None = None
+    """Of DVC's run cache, in the form of dvc.lock; None where nothing has to be restored."""
+
+
+def forecast() -> list[Forecast]:
+    """Ask DVC about every stage, in the order in which they would run.
+
+    Raises:
+        WorldwidthError: DVC cannot read the pipeline, or another DVC command is running.
+    """
+    with open_repo() as repo, repo.lock:
+        return forecast_with_outs(repo)[0]
+
+
+def forecast_stage(repo: Any, name: str) -> Forecast:
+    """What DVC would do with one stage now, given the files as they are; ``repo`` must be locked."""
+    (stage,) = repo.stage.collect(name)
+    state, reason, _ = _settled(repo, stage, {}, _own_changes(stage, {}))
+    return Forecast(name, state, reason)
+
+
+def forecast_with_outs(repo: Any) -> tuple[list[Forecast], dict[str, Known]]:
+    """The same, and the outputs of every stage that need not run; ``repo`` must be locked."""
+    produced: dict[str, Any] = {}  # path of an output -> its hash; None: not known before something has run
+    owner: dict[str, str] = {}
+    forecasts: list[Forecast] = []
+    outs: dict[str, Known] = {}
+    for stage in repo.index.stages:  # in the order of dvc.yaml, where no stage stands before its inputs
+        name = stage.addressing
+        waiting = sorted({owner[dep.def_path] for dep in stage.deps if produced.get(dep.def_path, 0) is None})
+        recorded = _recorded(stage)  # before `_settled` puts other hashes into the stage
+        own = _own_changes(stage, produced)
+        if waiting:
+            state, reason, known = (RUN, own, None) if own else (LATER, ", ".join(waiting), None)
+        else:
+            state, reason, known = _settled(repo, stage, produced, own)
+        forecasts.append(Forecast(name, state, reason))
+        if known:
+            outs[name] = known
+        elif row_of(name).constant:  # so that what follows is known before it ran
+            known = recorded
+        for out in stage.outs:
+            owner[out.def_path] = name
+            produced[out.def_path] = known.hashes[out.def_path] if known else None
+    return forecasts, outs
+
+
+def _recorded(stage: Any) -> Known:
+    """The outputs as dvc.lock has them."""
+    return Known({out.def_path: out.hash_info or None for out in stage.outs})
+
+
+def _own_changes(stage: Any, produced: dict[str, Any]) -> str:
+    """What differs from the stage's last run, inputs still to be made left out."""
+    known = [dep for dep in stage.deps if produced.get(dep.def_path, 0) is not None]
+    if not any(out.hash_info for out in stage.outs):
+        return "never run"
+    changed = ["the command"] if stage.changed_stage() else []
+    changed += [_name(dep) for dep in known if _changes(dep, produced)]
+    return ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+
+
+def _settled(repo: Any, stage: Any, produced: dict[str, Any], own: str) -> tuple[str, str, Known | None]:
+    """State, reason and outputs of a stage all of whose inputs are known."""
+    recorded = _recorded(stage)
+    if not own:
+        gone = [out for out in stage.outs if out.status()]
+        if not gone:
+            return UP_TO_DATE, "", recorded
+        own = f"missing or edited: {', '.join(out.def_path for out in gone[:2])}"
+    cached = _cached(repo, stage, produced)
+    return (CACHED, own, cached) if cached else (RUN, own, None)
+
+
+def _name(dep: Any) -> str:
+    """What changed, for people: the file, or the keys of params.yaml."""
+    if hasattr(dep, "params"):
+        keys = dep.status().get(dep.def_path, {})
+        return "params " + ", ".join(keys if isinstance(keys, dict) else dep.params)
+    return str(dep.def_path)
+
+
+def _changes(dep: Any, produced: dict[str, Any]) -> bool:
+    """Whether a dependency will differ from what the stage last ran with."""
+    if dep.def_path in produced and not hasattr(dep, "params"):
+        return bool(produced[dep.def_path] != dep.hash_info)
+    return bool(dep.status())
+
+
+def _cached(repo: Any, stage: Any, produced: dict[str, Any]) -> Known | None:
+    """The outputs that the run cache holds for these inputs, all of them still in the cache; else None."""
+    from dvc.exceptions import DvcException
+    from dvc.stage.cache import _can_hash
+    from dvc_data.hashfile.meta import Meta
+
+    try:
+        for dep in stage.deps:
+            if dep.def_path in produced and not hasattr(dep, "params"):
+                dep.hash_info = produced[dep.def_path]
+                dep.meta = Meta()  # size and the like are of the file that lies there now
+                dep.get_hash = lambda known=dep.hash_info: known  # the file itself may not be there yet
+            else:
+                dep.save()  # in memory only: nothing here writes dvc.lock
+        if not _can_hash(stage):
+            return None
+        entry = repo.stage_cache._load(stage)
+        if not entry:
+            return None
+        cached = repo.stage_cache._create_stage(entry, wdir=stage.wdir)
+        return Known({out.def_path: out.hash_info for out in cached.outs}, entry) if cached.outs_cached() else None
+    except (DvcException, FileNotFoundError):  # an input is missing: the stage would stop with DVC's own message
+        return None

@@ -1,0 +1,46 @@
+"""DVC's own view of this repository."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from worldwidth.core.errors import WorldwidthError
+
+
+@contextmanager
+def open_repo(wait: bool = False) -> Iterator[Any]:
+    """DVC's own view of this repository; ``wait`` makes its lock wait for other DVC commands.
+
+    Raises:
+        WorldwidthError: inside, DVC cannot read the pipeline, or (without ``wait``) another DVC command is running.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    try:
+        with Repo(_wait_for_lock=wait) as repo:
+            yield repo
+    except LockError as error:
+        if str(error).startswith("Unable to acquire lock"):
+            raise WorldwidthError("another DVC command is running here: wait for it, then ask again") from None
+        raise WorldwidthError(f"DVC: {' '.join(str(error).split())}") from None
+    except (AttributeError, ImportError) as error:
+        raise WorldwidthError(f"this was written for DVC 3.67, the one here answers otherwise ({error})") from None
+    except DvcException as error:
+        raise WorldwidthError(f"DVC cannot read the pipeline: {str(error).splitlines()[0]}") from None
+
+
+def needs_of(repo: Any) -> dict[str, set[str]]:
+    """Stage -> the stages it reads from, from DVC's graph."""
+    graph = repo.index.graph
+    return {stage.addressing: {need.addressing for need in graph.successors(stage)} for stage in graph}
+
+
+def edit_yaml(path: Path, values: dict[str, Any]) -> None:
+    """Set keys of a YAML file and keep its comments and layout, as `dvc exp run -S` does."""
+    from dvc.utils.serialize import modify_yaml
+
+    with modify_yaml(str(path)) as found:
+        found.update(values)

@@ -1,0 +1,27 @@
+"""The start of every stage script: `run_stage(main)`."""
+
+from worldwidth.core.command import exit_codes
+
+import sys
+from collections.abc import Callable
+
+from worldwidth.core import signals
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.pipeline.render import check_rendered
+from worldwidth.settings.load import load
+
+
+def run_stage(main: Callable[..., None], *names: str) -> None:
+    """Call ``main(matrix, *arguments)`` with one command-line argument for each of ``names``.
+
+    Exits with 2 and one line on stderr when the input is bad, with 130 on Ctrl-C, and with 75 when it was told to
+    stop and should be run again.
+    """
+    with exit_codes():
+        arguments = sys.argv[1:]
+        if len(arguments) != len(names):
+            raise WorldwidthError(f"usage: python {sys.argv[0]} {' '.join(names)}")
+        signals.raise_again()
+        settings = load()
+        check_rendered(settings)
+        main(settings, *arguments)

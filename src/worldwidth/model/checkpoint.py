@@ -1,0 +1,176 @@
+"""Model folders that plain transformers loads: config.json, model.safetensors, tokenizer files."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import OR_DOCTOR, naming, read_json, sha256, write_json
+from worldwidth.data.tokenizer import BOS, EOS, PAD
+from worldwidth.model.decoder import Decoder, DecoderConfig
+from worldwidth.model.safe_tensors import load_tensors, save_tensors
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+_MAX_POSITIONS = 128  # the longest line has 57 tokens; rotary embeddings need no table
+
+
+def save_model(model: Decoder, folder: Path, save_tokenizer: Callable[[Path], None]) -> None:
+    """Write ``model`` into ``folder`` in transformers' Qwen2 format (32-bit weights).
+
+    The metadata of the weights hold the SHA-256 of the other files, so that no wrong bit in the folder goes unnoticed.
+
+    Raises:
+        OSError: the folder could not be written, as when the disk is full; the error names it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with naming(folder):
+        write_json(folder / CONFIG, _transformers_config(model.config))
+        save_tokenizer(folder)
+        beside = {name: sha256(folder / name) for name in (CONFIG, *TOKENIZER_FILES) if (folder / name).is_file()}
+        save_tensors(_to_transformers(model), folder / WEIGHTS, {"format": "pt", **beside})
+
+
+def copy_tokenizer(source: Path) -> Callable[[Path], None]:
+    """Return a ``save_tokenizer`` that copies the files of another model folder."""
+
+    def copy(folder: Path) -> None:
+        for name in TOKENIZER_FILES:
+            (folder / name).write_bytes((source / name).read_bytes())
+
+    return copy
+
+
+def load_model(folder: Path, remedy: str, expected: DecoderConfig | None = None) -> Decoder:
+    """Read a model folder back into a :class:`Decoder` on the CPU.
+
+    A folder that plain transformers wrote holds no digests, and is taken as it is.
+
+    Args:
+        remedy: what to do if it cannot be read, as "run `dvc repro base`".
+        expected: the settings that the model must have, where they are known.
+
+    Raises:
+        WorldwidthError: a file is missing or damaged, or the model is of another kind than ``expected``.
+    """
+    values = read_json(folder / CONFIG, remedy)
+    try:
+        config = DecoderConfig(**{key: values[key] for key in DecoderConfig.__dataclass_fields__})
+        _refuse_other(folder, config, expected, remedy)
+        tensors, metadata = load_tensors(folder / WEIGHTS)
+        _refuse_damaged(folder, metadata, remedy)
+        model = Decoder(config)
+        _from_transformers(model, tensors)
+    except FileNotFoundError:
+        raise WorldwidthError(f"{folder / WEIGHTS}: not found; {remedy}") from None
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        reason = str(error).splitlines()[0]
+        raise WorldwidthError(f"{folder}: not a whole model of this kind ({reason}); {remedy}{OR_DOCTOR}") from None
+    return model
+
+
+def _refuse_other(folder: Path, config: DecoderConfig, expected: DecoderConfig | None, remedy: str) -> None:
+    """Refuse a model that is sound, but of another width or scale."""
+    for name, value in asdict(expected).items() if expected else ():
+        found = getattr(config, name)
+        if found != value:
+            raise WorldwidthError(f"{folder}: its {name} is {found}, where params.yaml says {value}; {remedy}")
+
+
+def _refuse_damaged(folder: Path, metadata: dict[str, str], remedy: str) -> None:
+    """Compare the files beside the weights with the digests that the weights were saved with."""
+    for name in (CONFIG, *TOKENIZER_FILES):
+        if name in metadata:
+            if not (folder / name).is_file():
+                raise WorldwidthError(f"{folder / name}: not found; {remedy}")
+            if sha256(folder / name) != metadata[name]:
+                found = "not the file that was saved with the weights"
+                raise WorldwidthError(f"{folder / name}: {found}; {remedy}{OR_DOCTOR}")
+
+
+def _transformers_config(config: DecoderConfig) -> dict[str, object]:
+    return {
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        **asdict(config),
+        "num_key_value_heads": config.num_attention_heads,
+        "hidden_act": "silu",
+        "max_position_embeddings": _MAX_POSITIONS,
+        "tie_word_embeddings": False,
+        "use_sliding_window": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "pad_token_id": PAD,
+        # transformers 5 reads the second form, 4 the plain rope_theta among the settings above
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "dtype": "float32",
+        "torch_dtype": "float32",
+    }
+
+
+def _halves(weight: Tensor, heads: int) -> Tensor:
+    """Rows of q or k with rotary pairs side by side -> transformers' order, first halves before second halves."""
+    return weight.view(heads, -1, 2, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
+
+
+def _pairs(weight: Tensor, heads: int) -> Tensor:
+    """The inverse of :func:`_halves`."""
+    return weight.view(heads, 2, -1, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
+
+
+def _to_transformers(model: Decoder) -> dict[str, Tensor]:
+    """The weights under transformers' names, fused matrices taken apart."""
+    heads = model.config.num_attention_heads
+    tensors = {
+        "model.embed_tokens.weight": model.embed.weight,
+        "model.norm.weight": model.norm,
+        "lm_head.weight": model.lm_head.weight,
+    }
+    for i, layer in enumerate(model.blocks):
+        prefix = f"model.layers.{i}."
+        for kind in ("weight", "bias"):
+            q, k, v = getattr(layer.qkv, kind).chunk(3)
+            tensors[f"{prefix}self_attn.q_proj.{kind}"] = _halves(q, heads)
+            tensors[f"{prefix}self_attn.k_proj.{kind}"] = _halves(k, heads)
+            tensors[f"{prefix}self_attn.v_proj.{kind}"] = v
+        gate, up = layer.gate_up.weight.chunk(2)
+        tensors[f"{prefix}mlp.gate_proj.weight"] = gate
+        tensors[f"{prefix}mlp.up_proj.weight"] = up
+        tensors[f"{prefix}mlp.down_proj.weight"] = layer.down.weight
+        tensors[f"{prefix}self_attn.o_proj.weight"] = layer.o.weight
+        tensors[f"{prefix}input_layernorm.weight"] = layer.input_norm
+        tensors[f"{prefix}post_attention_layernorm.weight"] = layer.post_norm
+    return {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def _from_transformers(model: Decoder, tensors: dict[str, Tensor]) -> None:
+    """Copy weights under transformers' names into ``model``; shapes must agree."""
+    heads = model.config.num_attention_heads
+    unexpected = tensors.keys() - _to_transformers(model).keys()
+    if unexpected:
+        raise ValueError(f"weights without a place: {min(unexpected)}")
+
+    def put(parameter: Tensor, *values: Tensor) -> None:
+        value = torch.cat(values)
+        if value.shape != parameter.shape:
+            raise ValueError(f"weights of shape {tuple(value.shape)} where {tuple(parameter.shape)} is needed")
+        parameter.copy_(value)
+
+    put(model.embed.weight, tensors["model.embed_tokens.weight"])
+    put(model.norm, tensors["model.norm.weight"])
+    put(model.lm_head.weight, tensors["lm_head.weight"])
+    for i, layer in enumerate(model.blocks):
+        prefix = f"model.layers.{i}."
+        for kind in ("weight", "bias"):
+            q, k, v = (tensors[f"{prefix}self_attn.{part}_proj.{kind}"] for part in "qkv")
+            put(getattr(layer.qkv, kind), _pairs(q, heads), _pairs(k, heads), v)
+        put(layer.gate_up.weight, *(tensors[f"{prefix}mlp.{part}_proj.weight"] for part in ("gate", "up")))
+        put(layer.down.weight, tensors[f"{prefix}mlp.down_proj.weight"])
+        put(layer.o.weight, tensors[f"{prefix}self_attn.o_proj.weight"])
+        put(layer.input_norm, tensors[f"{prefix}input_layernorm.weight"])
+        put(layer.post_norm, tensors[f"{prefix}post_attention_layernorm.weight"])

@@ -1,0 +1,102 @@
+"""The matrix as stages: params.yaml and templates/dvc.yaml.j2 -> dvc.yaml, the same bytes every time."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import write_text
+from worldwidth.core.imports import code_closure, task_closure, task_files
+from worldwidth.evaluation.scores import matrix_names
+from worldwidth.pipeline.stages import STAGES
+from worldwidth.settings.load import json_schema
+from worldwidth.settings.schema import Settings
+
+DVC_YAML = Path("dvc.yaml")
+SCHEMA = Path("docs/params.schema.json")
+TEMPLATE = Path("templates/dvc.yaml.j2")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Fine-tunes that train the same number of tasks: stages ``ftwb<count>@<id>``."""
+
+    name: str
+    members: dict[str, str]
+    """id -> the trained tasks, for people."""
+
+
+def groups(settings: Settings) -> list[Group]:
+    """The fine-tunes by number of trained tasks, in the order of params.yaml."""
+    found: dict[str, Group] = {}
+    for model, trained in settings.finetunes.items():
+        name, member = model.split("-", 1)
+        found.setdefault(name, Group(name, {})).members[member] = " and ".join(trained)
+    return list(found.values())
+
+
+def render(settings: Settings, root: Path = Path()) -> str:
+    """Return the text of dvc.yaml. It hangs on the matrix's structure, the template and the imports only."""
+    code = {stage: code_closure(stage.script, root) for stage in STAGES}
+    shared = task_closure(settings.tasks, root)
+    context = {
+        "tasks": settings.tasks,
+        "models": settings.models,
+        "groups": groups(settings),
+        "figures": [*matrix_names(settings.finetunes), "overview", "training", "world"],
+        "code": {stage.name: sorted({*files, *(shared if stage.runs_tasks else [])}) for stage, files in code.items()},
+        "task_files": task_files(settings.tasks),
+        "sources": sorted(
+            {json.dumps(s.world.source) for s in settings.scales.values() if s.world.source != "geonames"}
+        ),
+    }
+    structure = json.dumps([settings.tasks, list(settings.finetunes.items()), context["code"], context["sources"]])
+    environment = Environment(
+        loader=FileSystemLoader(root / TEMPLATE.parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    template = environment.get_template(TEMPLATE.name)
+    return template.render(**context, fingerprint=hashlib.sha256(structure.encode()).hexdigest()[:12])
+
+
+def rendered_files(settings: Settings, root: Path = Path()) -> dict[Path, str]:
+    """Every generated file and the text it must have."""
+    return {
+        DVC_YAML: render(settings, root),
+        SCHEMA: json.dumps(json_schema(), indent=2) + "\n",
+    }
+
+
+def stale_files(settings: Settings) -> dict[Path, str]:
+    """The generated files that are not up to date, and the text they must have."""
+    return {path: text for path, text in rendered_files(settings).items() if not _holds(path, text)}
+
+
+def write_rendered(settings: Settings) -> list[Path]:
+    """Write the generated files that are not up to date; return those."""
+    stale = stale_files(settings)
+    for path, text in stale.items():
+        write_text(path, text)
+    return list(stale)
+
+
+def check_rendered(settings: Settings, root: Path = Path()) -> None:
+    """Refuse a dvc.yaml that is not what params.yaml, the template and the imports say.
+
+    Raises:
+        WorldwidthError: it is stale.
+    """
+    if not _holds(root / DVC_YAML, render(settings, root)):
+        raise WorldwidthError(
+            "dvc.yaml does not match params.yaml, templates/dvc.yaml.j2 and the imports: run `make render`"
+        )
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text

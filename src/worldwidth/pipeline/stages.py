@@ -1,0 +1,117 @@
+"""The table of stages: all that is to be said of a stage beside its script and its lines in templates/dvc.yaml.j2.
+
+Whatever has to know which stages there are reads it here: the template, `check --lock`, the jobs of `worldwidth run`
+and of Slurm, the forecast, the comparison, the doctor. A new stage is a script, a row, and lines in the template.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from worldwidth.settings.compute import training_steps
+from worldwidth.settings.names import stage_of
+from worldwidth.settings.schema import Settings
+
+Kind = Literal["data", "base", "evaluation", "finetunes", "summary"]
+KINDS: tuple[Kind, ...] = ("data", "base", "evaluation", "finetunes", "summary")
+"""What a job can ask for, a field of ``scales.SCALE.execution.jobs``; of jobs that are ready the first goes first."""
+
+BY_MODEL = "models"
+"""As a ``job``: the stages of ``execution.models_per_job`` fine-tuned models share one."""
+
+
+def _once(optimization: Settings) -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One row of the table: a stage of dvc.yaml, or a group of stages that run the same script."""
+
+    name: str
+    """That of its script, stages/NAME.py, and of ``code.NAME`` in the template."""
+    kind: Kind
+    job: str = ""
+    """Stages with the same word here share a job; without one each is a job of its own."""
+    is_dealt: bool = False
+    """Whether its stages are dealt over all workers instead, where there are several."""
+    members: Callable[[Settings], dict[str, str] | None] = _once
+    """DVC's name of every stage of the group -> the task or model that it is for; None for a single stage."""
+    pattern: str = ""
+    """Of the name in dvc.yaml, before any ``@``, where that is not the script's."""
+    runs_tasks: bool = False
+    """Whether it runs the tasks' code, which is imported by name."""
+    in_git: bool = False
+    """Whether its outs lie in git, and not in DVC's cache."""
+    content: Callable[[Settings], str] | None = None
+    """What tells its outs apart before it has run, where that is known. Its code makes none of the study's numbers."""
+    constant: bool = False
+    """Whether it writes the same bytes whenever it succeeds."""
+
+    @property
+    def script(self) -> Path:
+        """The file that runs it."""
+        return Path("stages") / f"{self.name}.py"
+
+    def has(self, name: str) -> bool:
+        """Whether ``name``, as DVC gives it, is one of its stages."""
+        return bool(re.fullmatch(self.pattern or self.name, name.split("@")[0]))
+
+    def all_members(self, optimization: Settings) -> dict[str, str]:
+        """DVC's name of each of its stages -> the task or model it is for; a single stage is for itself."""
+        found = self.members(optimization)
+        return {self.pattern or self.name: self.name} if found is None else found
+
+
+def _corpora(optimization: Settings) -> dict[str, str]:
+    return {f"corpus@{task}": task for task in optimization.tasks}
+
+
+def _finetunes(optimization: Settings) -> dict[str, str]:
+    return {stage_of(model): model for model in optimization.finetunes}
+
+
+def _evaluations(optimization: Settings) -> dict[str, str]:
+    return {f"evaluate@{model}": model for model in optimization.models}
+
+
+def _steps(optimization: Settings) -> str:
+    return str(training_steps(optimization, "base"))
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage(name="check", kind="data", job="start", content=lambda optimization: "sound", constant=True),
+    Stage(name="cities", kind="data", job="start"),
+    Stage(name="corpus", kind="data", job="start", is_dealt=True, members=_corpora, runs_tasks=True),
+    Stage(name="budget", kind="data", job="start", content=_steps),
+    Stage(name="pretrain", kind="base", pattern="base"),
+    Stage(name="finetune", kind="finetunes", job=BY_MODEL, members=_finetunes, pattern="ftwb[1-9]"),
+    Stage(name="evaluate", kind="evaluation", job=BY_MODEL, members=_evaluations, runs_tasks=True),
+    Stage(name="summarize", kind="summary", job="tables", runs_tasks=True, in_git=True),
+    Stage(name="plots", kind="summary", job="tables", in_git=True),
+)
+"""In the order of dvc.yaml, where no stage stands before its inputs."""
+
+
+def stage_names(optimization: Settings) -> list[str]:
+    """DVC's name of every stage, in the order of dvc.yaml."""
+    return [name for stage in STAGES for name in stage.all_members(optimization)]
+
+
+def row_of(name: str) -> Stage:
+    """The row of the stage that DVC calls ``name``, such as ``evaluate@base``.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for stage in STAGES:
+        if stage.has(name):
+            return stage
+    raise KeyError(name)
+
+
+def lies_in_git(name: str) -> bool:
+    """Whether git, and not DVC's cache, keeps what the stage that DVC calls ``name`` writes; no for an unknown one."""
+    return any(stage.in_git for stage in STAGES if stage.has(name))

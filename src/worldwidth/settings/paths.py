@@ -1,0 +1,30 @@
+"""Where every file of a study lies, below the project's folder. No path names the arch: DVC swaps the contents."""
+
+import os
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+CITIES = Path("data/cities.csv")
+BUDGET = Path("data/budget.json")
+CORPORA = Path("data/corpora")
+MODELS = Path("models")
+CURVES = Path("results/training")
+EVALUATIONS = Path("results/evaluations")
+SCORES = Path("results/scores")
+
+# small, and in git
+SUMMARY = Path("results/summary.json")
+MATRICES = Path("results/matrices.csv")
+EVALUATION_TABLE = Path("results/evaluations.csv")
+TRAINING_TABLE = Path("results/training.csv")
+PLOTS = Path("plots")
+
+# beside the pipeline: neither in git nor in DVC
+PARTIAL = Path("partial")
+TIMINGS = Path("timings")
+
+
+def scratch_folder() -> Path:
+    """Where things outside DVC's outs are kept: below .dvc/tmp of the main checkout, also in a temporary run."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".dvc" / "tmp" / "worldwidth"

@@ -1,0 +1,141 @@
+"""`worldwidth widths`: widths x seeds x budgets, each a DVC experiment, in a work tree of its own.
+
+The runs take place in a clone below .dvc/tmp that shares git objects and DVC's cache with this one, so that this
+tree stays as it is. One clone for all of them: what two runs share (cities, corpora, equal base models) is made
+once. Uncommitted changes to tracked files are part of every run, as with `dvc exp run`.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.git import git
+from worldwidth.core.locks import only_one
+from worldwidth.core.signals import EXIT_INTERRUPTED, EXIT_RETRY, Stopped
+from worldwidth.dvcio.experiments import Experiment, list_experiments
+from worldwidth.dvcio.lockfile import md5
+from worldwidth.pipeline.render import DVC_YAML, check_rendered
+from worldwidth.settings.paths import scratch_folder
+from worldwidth.settings.schema import Budget, Settings
+from worldwidth.sweep.variants import Variant, sweep
+from worldwidth.sweep.worktree import prepare_tree, source_commit, write_params
+
+
+def run_widths(
+    settings: Settings, archs: list[str] | None, seeds: list[int] | None, budgets: list[Budget] | None, jobs: int | None
+) -> None:
+    """Run every variant that is not there yet; None stands for all archs, and for the seed and budget of params.yaml.
+
+    Raises:
+        WorldwidthError: a name is unknown or a variant's settings cannot be, before anything runs; or, at the
+            end, some variants failed.
+    """
+    check_rendered(settings)
+    variants = sweep(
+        settings, archs or list(settings.selected.archs), seeds or [settings.seed], budgets or [settings.budget]
+    )
+    with only_one(scratch_folder() / "widths.lock", "another `worldwidth widths` is going on here: wait for it"):
+        source = source_commit()
+        present = [variant for variant in variants if present_experiment(settings, variant, source)]
+        for variant in present:
+            print(f"{variant.name}: there already")
+        to_run = [variant for variant in variants if variant not in present]
+        failed = _run_all(settings, source, to_run, jobs) if to_run else {}
+    there = f"{len(variants) - len(failed)} of {len(variants)} experiments"
+    print(f"\n{there} are there: `worldwidth compare` compares them")
+    if failed:
+        listed = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
+        raise WorldwidthError(f"{len(failed)} failed: {listed}. The same command runs only what is not there yet")
+
+
+def present_experiment(settings: Settings, variant: Variant, source: str) -> Experiment | None:
+    """The experiment of a variant at this commit, if it was made with the same code and the same params.
+
+    Raises:
+        WorldwidthError: one of that name, of another scale, is there and would be lost.
+    """
+    head = git("rev-parse", "HEAD")
+    for found in list_experiments():
+        if found.name != variant.name or found.baseline != head:
+            continue
+        scale = found.params.get("scale")
+        if scale != settings.scale:
+            raise WorldwidthError(
+                f"experiment '{found.name}': there is one of scale {scale}, not {settings.scale}; keep it under "
+                f"another name with `dvc exp rename {found.name} NEW`, or drop it with `dvc exp remove {found.name}`"
+            )
+        same_stages = not git("diff", "--name-only", found.commit, source, "--", DVC_YAML.as_posix())
+        same_code = all(md5(Path(path)) == digest for path, digest in found.code().items())
+        if same_stages and same_code and _tracked(found.settings) == _tracked(variant.of(settings)):
+            return found
+    return None
+
+
+def _tracked(settings: Settings) -> dict[str, Any]:
+    """What of the matrix can change a result."""
+    values = asdict(settings)
+    del values["cluster"]
+    for scale in values["scales"].values():
+        del scale["execution"]
+    return values
+
+
+def _run_all(settings: Settings, source: str, variants: list[Variant], jobs: int | None) -> dict[str, str]:
+    """Run the variants one after another, each as parallel as it can be; return why some failed, by name."""
+    tree = prepare_tree(settings, source)
+    failed: dict[str, str] = {}
+    for number, variant in enumerate(variants, start=1):
+        print(f"\n[{number} of {len(variants)}] {variant.name}", flush=True)
+        started = time.monotonic()
+        reason = run_variant(tree, source, variant, jobs)
+        if reason:
+            failed[variant.name] = reason
+        else:
+            print(f"{variant.name}: saved after {time.monotonic() - started:.0f} s", flush=True)
+    return failed
+
+
+def run_variant(tree: Path, source: str, variant: Variant, jobs: int | None) -> str:
+    """Run one variant in ``tree`` and save it as an experiment of this repository; return why that failed, or ""."""
+    write_params(tree, source, variant)
+    run = ["-m", "worldwidth.cli", "run", *(["--jobs", str(jobs)] if jobs else [])]
+    save = ["-m", "dvc", "--wait-for-lock", "exp", "save", "--force", "--name", variant.name]
+    reason = _python(run, tree)
+    if not reason:
+        git("add", "--all", folder=tree)  # DVC saves what git knows: tables and figures too where git has none yet
+        reason = _python(save, tree)
+    if not reason:
+        head = git("rev-parse", "HEAD")
+        reference = f"refs/exps/{head[:2]}/{head[2:]}/{variant.name}"
+        git("fetch", "--quiet", str(tree), f"+{reference}:{reference}")
+    return reason
+
+
+def _python(arguments: list[str], tree: Path) -> str:
+    """Run Python in ``tree``, its output passed through; return the last line of its errors if it fails, else "".
+
+    Raises:
+        KeyboardInterrupt: it, or this process, was stopped.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, ("src", os.environ.get("PYTHONPATH"))))
+    last = ""
+    with subprocess.Popen(
+        [sys.executable, *arguments], cwd=tree, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                sys.stderr.write(line)
+                last = line.strip() or last
+        except KeyboardInterrupt:
+            process.terminate()
+            raise
+    if process.returncode in (EXIT_RETRY, EXIT_INTERRUPTED):
+        raise Stopped(process.returncode, "what is finished is kept, and a training under way is saved")
+    return (last.removeprefix("worldwidth: ") or f"exit code {process.returncode}") if process.returncode else ""

@@ -1,0 +1,55 @@
+"""Fine-tuning models of the matrix: one, or several in one process that share what they read."""
+
+import copy
+from collections.abc import Iterator
+
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.data.corpus import StoredCorpus
+from worldwidth.model.checkpoint import copy_tokenizer, load_model
+from worldwidth.model.decoder import DecoderConfig
+from worldwidth.model.device import in_bfloat16, prepare
+from worldwidth.settings.compute import training_steps
+from worldwidth.settings.paths import MODELS
+from worldwidth.settings.schema import Settings
+from worldwidth.training.mixture import finetuning_mixture, validation_mixture
+from worldwidth.training.publish import train_and_publish_together
+from worldwidth.training.run import Run
+
+
+def finetune(settings: Settings, names: list[str]) -> Iterator[str]:
+    """Fine-tune ``names`` from the base model and write their files; yield each name once that is done.
+
+    On a GPU they are trained as one stacked model. On a CPU, where stacking is slower, one after
+    another: then the files are, byte for byte, those of separate processes.
+
+    Raises:
+        WorldwidthError, OSError: a run diverged or could not be written; raised when the others are done.
+    """
+    optimization, resume_seconds = settings.selected.finetuning, settings.selected.execution.resume_seconds
+    device = prepare(settings.selected.hardware)
+    expected = DecoderConfig.of(settings.selected, settings.selected_arch)
+    base = load_model(MODELS / "base", "run `dvc repro base`", expected)
+    corpora = {task: StoredCorpus(task) for task in settings.tasks}
+
+    def run(name: str) -> Run:
+        return Run(
+            name=name,
+            mixture=finetuning_mixture(corpora, settings.finetunes[name], optimization),
+            validation=validation_mixture(corpora, settings.finetunes[name], "atlantis"),
+            optimization=optimization,
+            steps=training_steps(settings, name),
+            seed=settings.seed,
+            device=device,
+            bfloat16=in_bfloat16(settings.selected.hardware, device),
+            threads=settings.selected.hardware.threads,
+        )
+
+    errors: list[WorldwidthError | OSError] = []
+    for group in [names] if device.type == "cuda" else [[name] for name in names]:
+        pairs = [(copy.deepcopy(base), run(name)) for name in group]
+        try:
+            yield from train_and_publish_together(pairs, copy_tokenizer(MODELS / "base"), resume_seconds)
+        except (WorldwidthError, OSError) as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
