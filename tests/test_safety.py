@@ -262,7 +262,7 @@ def experiment_of(monkeypatch: pytest.MonkeyPatch, text: str) -> Experiment:
     [
         pytest.param("a: !!python/object/apply:os.system [id]", "not valid YAML", id="a Python tag"),
         pytest.param("- " * 100_000, "nested too deep", id="what overflows the parser's stack"),
-        pytest.param("a: 1\na: 2\n", "stands twice", id="a key twice"),
+        pytest.param("a: 1\na: 2\n", "is listed twice", id="a key twice"),
         pytest.param("a: [", "not valid YAML", id="no YAML"),
         pytest.param("a: 2020-01-01", "which YAML reads as date", id="a date"),
     ],

@@ -242,7 +242,7 @@ def broken(row: str) -> str:
                 "1e999,0",
             )
         ),
-        pytest.param(broken(export_row(2)), "row 5: geonameid 2 stands in row 3", id="a duplicate id"),
+        pytest.param(broken(export_row(2)), "row 5: geonameid 2 is listed in row 3", id="a duplicate id"),
         pytest.param(broken(export_row(99).replace("99", "x9", 1)), "row 5", id="an id that is no number"),
         pytest.param(broken(export_row(99).replace("200000", "many")), "row 5", id="a population that is no number"),
         pytest.param(broken(export_row(99).replace("200000", "")), "row 5", id="no population"),

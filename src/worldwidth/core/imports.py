@@ -1,4 +1,4 @@
-"""Which source files a stage's result hangs on: the closure of its imports, computed from the code.
+"""Which source files a stage's result depends on: the closure of its imports, computed from the code.
 
 DVC does not follow imports, so dvc.yaml lists them. Left out is the plumbing below: code that moves
 values and messages but cannot change a number in a result.

@@ -133,7 +133,7 @@ def _export(path: Path) -> list[_Place]:
         place = _place(path, number, row, len(header), column)
         first = seen.setdefault(place.geonameid, number)
         if first != number:
-            raise WorldwidthError(f"{path}: row {number}: geonameid {place.geonameid} stands in row {first} already")
+            raise WorldwidthError(f"{path}: row {number}: geonameid {place.geonameid} is listed in row {first} already")
         places.append(place)
     return places
 

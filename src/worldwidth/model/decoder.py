@@ -1,7 +1,7 @@
 """A lean decoder with the mathematics of Qwen2: same weights, same logits, fewer and larger operations.
 
-Lines are packed: all real tokens of a batch stand in one row of T tokens, so that no linear layer ever
-works on padding. How tokens attend to each other is handed in: within the lines of a training batch
+Lines are packed: all real tokens of a batch lie in one row of T tokens, so that no linear layer ever
+works on padding. How tokens attend to each other is an argument: within the lines of a training batch
 (:class:`PackedAttention`) or to a cache while decoding (:class:`CachedAttention`).
 
 Rotary embeddings pair channel i with i + head_dim / 2 in transformers; here the rows of q and k are

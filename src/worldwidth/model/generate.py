@@ -53,7 +53,7 @@ def _continue(model: Decoder, prompts: torch.Tensor, max_new_tokens: int) -> NDA
 
 
 def true_answers(lines: Lines, width: int) -> NDArray[np.int64]:
-    """The answers that stand in the lines, in the form of :func:`greedy_answers`."""
+    """The answers in the lines, in the form of :func:`greedy_answers`."""
     start = (lines.tokens == EQUALS).argmax(axis=1) + 1
     padded = np.pad(lines.tokens, ((0, 0), (0, width)), constant_values=PAD).astype(np.int64)
     answers: NDArray[np.int64] = np.take_along_axis(padded, start[:, None] + np.arange(width), axis=1)

@@ -85,7 +85,7 @@ def pack(tokens: Tensor, lengths: Tensor, loss: str, sizes: Sizes) -> Batch:
 def true_places(flags: Tensor, size: int) -> Tensor:
     """Indices of the true entries of ``flags`` (n,) in order, (size,); n where there are fewer.
 
-    ``nonzero`` would do, but its shape hangs on the values.
+    ``nonzero`` would do, but its shape depends on the values.
     """
     count = len(flags)
     order = torch.where(flags, flags.cumsum(0) - 1, size)

@@ -70,7 +70,7 @@ def plan_jobs(groups: list[tuple[str, ...]], to_do: Set[str], needs: Mapping[str
 
 
 def _in_order(after: dict[str, tuple[str, ...]]) -> list[str]:
-    """Names so that none stands before one it waits for; else in the order in which they are given."""
+    """Names so that none comes before one it waits for; otherwise in the order given."""
     rank = {name: i for i, name in enumerate(after)}
     sorter, ordered = TopologicalSorter(after), list[str]()
     sorter.prepare()

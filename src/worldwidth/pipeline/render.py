@@ -1,4 +1,4 @@
-"""The matrix as stages: params.yaml and templates/dvc.yaml.j2 -> dvc.yaml, the same bytes every time."""
+"""Settings as stages: params.yaml and templates/dvc.yaml.j2 -> dvc.yaml, the same bytes every time."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def groups(settings: Settings) -> list[Group]:
 
 
 def render(settings: Settings, root: Path = Path()) -> str:
-    """Return the text of dvc.yaml. It hangs on the matrix's structure, the template and the imports only."""
+    """Return the text of dvc.yaml. It depends on the structure of params.yaml, the template and the imports only."""
     code = {stage: code_closure(stage.script, root) for stage in STAGES}
     shared = task_closure(settings.tasks, root)
     context = {

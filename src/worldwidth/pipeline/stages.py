@@ -92,7 +92,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(name="summarize", kind="summary", job="tables", runs_tasks=True, in_git=True),
     Stage(name="plots", kind="summary", job="tables", in_git=True),
 )
-"""In the order of dvc.yaml, where no stage stands before its inputs."""
+"""In the order of dvc.yaml, where no stage comes before its inputs."""
 
 
 def stage_names(optimization: Settings) -> list[str]:

@@ -1,4 +1,4 @@
-"""Parameters, lines, steps and FLOPs of every training run, from the matrix alone."""
+"""Parameters, lines, steps and FLOPs of every training run, from the settings alone."""
 
 import math
 

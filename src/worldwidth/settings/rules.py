@@ -44,13 +44,13 @@ def _task_problems(settings: Settings) -> Iterator[str]:
     for i, task in enumerate(settings.tasks):
         yield from _unknown(f"tasks.{i}", task, tasks.available())
         if task in settings.tasks[:i]:
-            yield f"tasks.{i}: '{task}' stands twice; each task may stand once"
+            yield f"tasks.{i}: '{task}' is listed twice; each task may be listed once"
     for name, trained in settings.finetunes.items():
         path = f"finetunes.{name}"
         for task in trained:
             yield from _unknown(path, task, settings.tasks)
         if len(set(trained)) != len(trained):
-            yield f"{path}: found {list(trained)}; each task may stand once"
+            yield f"{path}: found {list(trained)}; each task may be listed once"
         count = name.removeprefix("ftwb").split("-")[0]
         if int(count) != len(trained):
             yield f"{path}: trains {len(trained)} task(s); the number after 'ftwb' must say so: ftwb{len(trained)}-..."

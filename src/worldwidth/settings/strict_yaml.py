@@ -1,6 +1,6 @@
 """YAML as plain values, read by the very parser with which DVC reads params.yaml and dvc.lock.
 
-So the two cannot disagree about ``1e-3``, ``010``, ``yes``, a merge key or a key that stands twice. It is ruamel.yaml's
+So the two cannot disagree about ``1e-3``, ``010``, ``yes``, a merge key or a key listed twice. It is ruamel.yaml's
 safe loader, which builds no Python objects, with two guards. Before anything is built, the size of what the text stands
 for is bounded: that parser, in C, overflows the stack where brackets are nested by the thousand, and a few lines of
 aliases of aliases can stand for billions of values. Afterwards only what JSON has is let through: dates, bytes, sets
@@ -138,5 +138,5 @@ def _reason(error: Exception) -> str:
     where = f"line {mark.line + 1}: " if mark else ""
     twice = re.match(r'found duplicate (?:merge )?key "(.*?)"', str(getattr(error, "problem", None)), re.DOTALL)
     if twice:
-        return f"{where}key '{excerpt(twice[1])}' stands twice in the same place; keep one"
+        return f"{where}key '{excerpt(twice[1])}' is listed twice in the same place; keep one"
     return f"{where}not valid YAML: {excerpt(problem)}"

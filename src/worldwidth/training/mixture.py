@@ -33,7 +33,7 @@ class Mixture:
         return pack(tokens, lengths, loss, exact_sizes(tokens, lengths, loss)).to(device)
 
     def epoch(self, seed: int, name: str, epoch: int, batch_size: int) -> Iterator[NDArray[Any]]:
-        """Rows of every batch of one epoch. The order hangs on seed, model name and epoch, not on the width."""
+        """Rows of every batch of one epoch. The order depends on seed, model name and epoch, not on the width."""
         order = stream(seed, "order", name, epoch).permutation(len(self))
         for i in range(math.ceil(len(self) / batch_size)):
             yield order[i * batch_size : (i + 1) * batch_size]
