@@ -146,7 +146,10 @@ def test_one_wrong_bit_is_refused_by_every_reader(
         (lambda: write("models/base/steps/0/model.safetensors", b"more"), "not what stage base wrote"),
         (lambda: shutil.copy("models/ftwb1-1/model.safetensors", "models/base"), "not what stage base wrote"),
         (lambda: shutil.rmtree("models/base"), "not found"),
-        (lambda: Path("models/base").rename("aside") and shutil.copy("dvc.yaml", "models/base"), "not what stage base"),
+        (
+            lambda: Path("models/base").rename("aside") and shutil.copy(Path("dvc.yaml"), Path("models/base")),
+            "not what stage base",
+        ),
     ],
     ids=["a file is missing", "a file more", "another model", "nothing", "a file in place of a folder"],
 )
