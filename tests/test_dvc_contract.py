@@ -119,7 +119,7 @@ def test_an_unknown_dvc_that_answers_otherwise_is_one_line(project: Path, monkey
             open_repo() as found,
         ):
             wrong(found)
-        assert "`pip install 'dvc>=3.60,<3.68'`" in str(said.value)
+        assert "`pip install 'dvc>=3.63,<3.68'`" in str(said.value)
 
 
 # --- a tiny repository: two stages, and what the package does with them

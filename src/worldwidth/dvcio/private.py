@@ -6,7 +6,7 @@ place; until it has been checked, pyproject.toml keeps it away, and :func:`expla
 
 from importlib.metadata import version
 
-FIRST, BELOW = (3, 60), (3, 68)
+FIRST, BELOW = (3, 63), (3, 68)
 """The versions of DVC in which the entries below hold: from the first on, and below the second."""
 
 RELIED_ON = {
