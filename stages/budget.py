@@ -2,7 +2,7 @@
 
 from worldwidth.engine.stage_main import run_stage
 
-from worldwidth.core.files import write_sealed_json
+from worldwidth.core.files import write_json
 from worldwidth.settings.compute import training_epochs, training_steps
 from worldwidth.settings.paths import BUDGET
 from worldwidth.settings.schema import Settings
@@ -14,7 +14,7 @@ def main(settings: Settings) -> None:
     Pre-training reads the steps and not the budget, so that budgets which come to the same share one base model.
     """
     steps = training_steps(settings, "base")
-    write_sealed_json(BUDGET, {"pretraining_steps": steps})
+    write_json(BUDGET, {"pretraining_steps": steps})
     print(f"budget: {steps:,} steps of pre-training, {training_epochs(settings, 'base'):.4g} epochs")
 
 

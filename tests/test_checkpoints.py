@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from worldwidth.core.errors import WorldwidthError
@@ -89,7 +89,6 @@ def test_a_model_saved_by_transformers_is_read(folder: Path, tmp_path: Path) -> 
     """Somebody fine-tunes it with other tools and brings it back."""
     model = AutoModelForCausalLM.from_pretrained(folder)
     model.save_pretrained(tmp_path / "theirs")
-    assert b"sha256" not in (tmp_path / "theirs" / "model.safetensors").read_bytes(), "theirs have no digest"
     shutil.copyfile(folder / "config.json", tmp_path / "theirs" / "config.json")
     wanted, found = load_model(folder, REMEDY).state_dict(), load_model(tmp_path / "theirs", REMEDY).state_dict()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
@@ -205,42 +204,6 @@ def test_a_flipped_byte_in_the_header_is_refused(at: int, folder: Path) -> None:
     refused(folder)
 
 
-@pytest.mark.parametrize("part", ["header", "weights"])
-@pytest.mark.parametrize("bit", [1, 64])
-def test_one_wrong_bit_anywhere_never_gives_other_weights(bit: int, part: str, folder: Path) -> None:
-    path = folder / "model.safetensors"
-    whole, wanted = path.read_bytes(), load_model(folder, REMEDY).state_dict()
-    header = 8 + int.from_bytes(whole[:8], "little")
-    places = range(0, header, 7) if part == "header" else range(header, len(whole), (len(whole) - header) // 150)
-    messages: list[str] = []
-    for at in places:
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])
-        try:
-            found = load_model(folder, REMEDY).state_dict()
-        except WorldwidthError as error:
-            messages.append(str(error))
-        else:
-            assert part == "header"
-            assert all(torch.equal(found[name], wanted[name]) for name in wanted), at
-    assert len(messages) > 0.9 * len(places)
-    assert all(str(folder) in message and "\n" not in message for message in messages)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_one_wrong_bit_in_any_file_of_the_folder_is_refused(name: str, folder: Path) -> None:
-    path = folder / name
-    whole = path.read_bytes()
-    for at in range(len(whole) // 3, len(whole), len(whole) // 4):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        refused(folder)
-
-
-@pytest.mark.parametrize("name", FILES[2:])
-def test_a_missing_tokenizer_is_named(name: str, folder: Path) -> None:
-    (folder / name).unlink()
-    assert refused(folder) == f"{folder / name}: not found; {REMEDY}"
-
-
 def test_a_sound_model_of_another_width_is_refused(
     folder: Path, make_decoder: MakeDecoder, smoke_vocabularies: dict[str, Vocabulary]
 ) -> None:
@@ -265,8 +228,7 @@ def test_a_config_that_is_no_text_is_refused(folder: Path) -> None:
 
 
 def with_config(folder: Path, **changes: object) -> None:
-    """Another config.json, in a folder as other tools write it: without digests."""
-    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors", {"format": "pt"})
+    """Another config.json."""
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
@@ -314,8 +276,6 @@ def test_the_weights_of_another_width_are_refused(
 ) -> None:
     save_model(make_decoder("wide"), tmp_path / "wide", smoke_vocabularies["cities"].save)
     shutil.copyfile(tmp_path / "wide" / "model.safetensors", folder / "model.safetensors")
-    refused(folder)
-    with_config(folder)  # and now without digests
     assert "where (178, 8) is needed" in refused(folder)
 
 

@@ -2,7 +2,8 @@
 
 pytest tests/test_faults.py
 
-Single stages on a full disk, with damaged inputs and so on are in test_faults_disk.py; Ctrl-C in test_interrupts.py.
+Single stages on a full disk, with cut-off inputs and so on are in test_faults_disk.py; damaged inputs in
+test_integrity.py; Ctrl-C in test_interrupts.py.
 """
 
 import json
@@ -16,7 +17,6 @@ import pytest
 from faults import change, finished_study, flip, heal, inject, run_stage
 from repository import Repository, products, read_yaml_file, stages_run
 from small_study import copy_of
-from worldwidth.dvcio.lockfile import md5
 
 
 @pytest.fixture(scope="module")
@@ -60,53 +60,6 @@ def test_damaged_files_in_the_tree_come_back_from_the_cache(study: Repository, f
         flip(study.folder / name)
     output = study.ok("dvc", "repro")
     assert stages_run(output) == []
-    assert_as(study, finished)
-
-
-def cached(study: Repository, name: str) -> Path:
-    """The object in DVC's cache that the file ``name`` is."""
-    digest = md5(study.folder / name)
-    assert digest
-    return study.folder / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
-
-
-MODEL = "models/ftwb1-1/model.safetensors"
-TOKENS = "data/corpora/compass/world-test.tokens.npy"
-CURVE, CITIES = "results/training/ftwb1-1.csv", "data/cities.csv"
-READERS = {  # who reads the damaged files, and what it says; DVC deletes the outs of what it runs
-    "summarize": f"{CURVE}: not what its stage wrote, says dvc.lock (",
-    "evaluate@ftwb1-1": "models/ftwb1-1: not a whole model of this kind (",
-    "evaluate@base": f"{TOKENS}: its bytes do not match manifest.json (",
-    "corpus@inside": f"{CITIES}: not what its stage wrote, says dvc.lock (",
-}
-
-
-def test_damaged_cache_objects_give_no_result(study: Repository, finished: Repository) -> None:
-    """DVC links what it trusts into the tree and calls it up to date; whoever reads it refuses it."""
-    objects = [cached(study, name) for name in (MODEL, TOKENS, CURVE, CITIES)]
-    damaged = {path: path.read_bytes() for path in objects}
-    for path in objects:
-        flip(path)
-        path.chmod(0o444)  # DVC trusts a write-protected object unseen
-    outs = [study.folder / name for name in ("models/ftwb1-1", "data/corpora/compass", CURVE, CITIES)]
-
-    def remove_outs() -> None:
-        for path in outs:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    remove_outs()
-    assert stages_run(study.ok("dvc", "repro")) == []
-    assert study.changed_stages() == set()
-    for reader, found in READERS.items():
-        refused = study.run("dvc", "repro", "--force", "--single-item", reader)
-        assert refused.returncode == 255
-        (line,) = lines_of(refused.stderr)
-        assert line.startswith(f"worldwidth: {found}")
-        assert line.endswith("; if that finds nothing to do: `worldwidth doctor`")
-    for path, content in damaged.items():  # the doctor finds them; here they get their bytes back
-        change(path, lambda _, content=content: content)  # type: ignore[misc]
-    remove_outs()
-    study.ok("dvc", "repro")
     assert_as(study, finished)
 
 

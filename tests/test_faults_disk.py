@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from faults import change, finished_study, flip, run_stage
+from faults import change, finished_study, run_stage
 from repository import Repository, products
 from small_study import copy_of
-from worldwidth.core.files import OR_DOCTOR, read_json, write_sealed_json
+from worldwidth.core.files import OR_DOCTOR, read_json, write_json
 
 REFUSED = "(Permission denied|Operation not permitted|Read-only file system)"
 
@@ -126,34 +126,21 @@ def test_a_read_only_folder_is_one_line(study: Repository, folder: str, words: s
 CORPUS, MODEL = "data/corpora/compass", "models/base"
 DAMAGED = {  # file -> what the line names, the stage that makes it, and who reads it
     f"{CORPUS}/world-train.tokens.npy": (f"{CORPUS}/world-train.tokens.npy", "corpus@compass", "pretrain"),
-    f"{CORPUS}/atlantis-train.lengths.npy": (
-        f"{CORPUS}/atlantis-train.lengths.npy", "corpus@compass", "finetune ftwb1-1",
-    ),
-    f"{CORPUS}/atlantis-test.cities.npy": (f"{CORPUS}/atlantis-test.cities.npy", "corpus@compass", "evaluate base"),
     f"{CORPUS}/manifest.json": (f"{CORPUS}/manifest.json", "corpus@compass", "evaluate base"),
     f"{MODEL}/model.safetensors": (MODEL, "base", "finetune ftwb1-1"),
     f"{MODEL}/config.json": (MODEL, "base", "evaluate base"),
-    f"{MODEL}/tokenizer.json": (f"{MODEL}/tokenizer.json", "base", "finetune ftwb2-15"),
     "data/budget.json": ("data/budget.json", "budget", "pretrain"),
-    "results/evaluations/ftwb1-1.json": ("results/evaluations/ftwb1-1.json", "evaluate@ftwb1-1", "summarize"),
     "results/scores/ftwb1-1.npz": ("results/scores/ftwb1-1.npz", "evaluate@ftwb1-1", "summarize"),
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize(
-    ("damage", "file"),
-    [
-        *(("a flipped bit", file) for file in DAMAGED),
-        *(("cut off", file) for file in DAMAGED if file.endswith(("manifest.json", "safetensors", "npz"))),
-        *(("missing", file) for file in DAMAGED if file.endswith(("lengths.npy", "tokenizer.json", "budget.json"))),
-    ],
-)
+@pytest.mark.parametrize("damage", ["cut off", "missing"])
+@pytest.mark.parametrize("file", DAMAGED)
 def test_a_damaged_input_is_one_line(study: Repository, file: str, damage: str) -> None:
+    """Of a stage run by hand, where nothing is compared with dvc.lock."""
     named, maker, words = DAMAGED[file]
     path = study.folder / file
-    if damage == "a flipped bit":
-        flip(path)
-    elif damage == "cut off":
+    if damage == "cut off":
         change(path, lambda content: content[: len(content) // 3])
     else:
         path.unlink()
@@ -183,23 +170,18 @@ def test_a_model_of_another_width_is_refused(study: Repository, words: str, name
 
 
 def without(report: Path, task: str) -> None:
-    """The same evaluation, sealed, of one task less."""
+    """The same evaluation, of one task less."""
     values = read_json(report, "")
     del values[task]
     report.unlink()
-    write_sealed_json(report, values)
+    write_json(report, values)
 
 
-def test_evaluations_of_other_tasks_or_lines_are_refused(study: Repository) -> None:
+def test_evaluations_of_other_tasks_are_refused(study: Repository) -> None:
     folder, before = study.folder / "results", products(study)
     without(folder / "evaluations" / "ftwb1-4.json", "inside")
     done = run_stage(study, "summarize")
     line = "results/evaluations/ftwb1-4.json: not the evaluations of distance, compass, inside"
     assert (done.returncode, done.stderr) == (2, f"worldwidth: {line}; run `dvc repro evaluate@ftwb1-4`\n")
-    change(folder / "evaluations" / "ftwb1-4.json", lambda _: before["results/evaluations/ftwb1-4.json"])
-    change(folder / "evaluations" / "ftwb1-5.json", lambda _: before["results/evaluations/ftwb1-4.json"])
-    done = run_stage(study, "summarize")
-    line = "results/evaluations/ftwb1-5.json: its distance.world is not that of results/scores/ftwb1-5.npz"
-    assert (done.returncode, done.stderr) == (2, f"worldwidth: {line}; run `dvc repro evaluate@ftwb1-5`\n")
     assert json.loads(before["results/summary.json"]) == json.loads((folder / "summary.json").read_bytes())
     assert not [name for name in os.listdir(folder) if name.endswith(".tmp")]

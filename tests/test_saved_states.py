@@ -147,11 +147,11 @@ def test_other_code_is_another_run(
         return "0" * 64 if path.name == changed["path"] else whole(path)
 
     monkeypatch.setattr(worldwidth.training.resume, "sha256", other)
-    for name in ("training.py", "model.py", "optimizers.py", "steps.py", "packing.py", "mixture.py"):
+    for name in ("loop.py", "decoder.py", "optimizer.py", "step.py", "packing.py", "mixture.py"):
         changed["path"] = name
         differing = {part for part, value in identity(model, run).items() if value != before[part]}
         assert differing == {"code"}, name
-    changed["path"] = "report.py"
+    changed["path"] = "page.py"
     assert identity(model, run) == before
 
 

@@ -133,7 +133,7 @@ def _render(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from worldwidth.dvcio.lockfile import check_lock
+    from worldwidth.dvcio.fingerprint import check_lock
     from worldwidth.pipeline.render import check_rendered
 
     settings = _settings()

@@ -11,7 +11,6 @@ from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
 
-_SEAL = "sha256_of_the_rest"
 OR_DOCTOR = "; if that finds nothing to do: `worldwidth doctor`"
 """Said of a damaged file after what to do: DVC trusts its own cache unseen, and may call the file up to date."""
 
@@ -74,38 +73,21 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON; NaN and infinity are refused, for they are not JSON."""
-    write_text(path, _json(value))
-
-
-def write_sealed_json(path: Path, value: dict[str, Any]) -> None:
-    """Like :func:`write_json` with a last entry that lets :func:`read_json` notice one wrong digit."""
-    write_json(path, {**value, _SEAL: _digest(value)})
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path, remedy: str) -> Any:
-    """Read a JSON file, its seal checked and left out.
+    """Read a JSON file.
 
     Raises:
-        WorldwidthError: it is missing or damaged; the message says ``remedy``.
+        WorldwidthError: it is missing, or no JSON; the message says ``remedy``.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        intact = not isinstance(value, dict) or _SEAL not in value or value.pop(_SEAL) == _digest(value)
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise WorldwidthError(f"{path}: not found; {remedy}") from None
     except (ValueError, OSError, RecursionError) as error:
         raise WorldwidthError(f"{path}: not readable as JSON ({error}); {remedy}{OR_DOCTOR}") from None
-    if not intact:
-        raise WorldwidthError(f"{path}: does not hold what was written (damaged file); {remedy}{OR_DOCTOR}")
-    return value
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(_json(value).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

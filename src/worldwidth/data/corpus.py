@@ -1,6 +1,6 @@
-"""A task's corpus on disk: every line as token ids, read by memory map and checked before use.
+"""A task's corpus on disk: every line as token ids, read by memory map.
 
-data/corpora/<task>/manifest.json                  sizes, SHA-256 of every file, best constant answers
+data/corpora/<task>/manifest.json                  sizes, best constant answers
 data/corpora/<task>/<population>-<split>.tokens.npy    (n, longest) ids, <pad> past the end
 data/corpora/<task>/<population>-<split>.lengths.npy   (n,) ids before the padding
 data/corpora/<task>/<population>-<split>.cities.npy    (n, k) rows of the cities table, -1 past the end
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.files import OR_DOCTOR, read_json, sha256
+from worldwidth.core.files import read_json
 from worldwidth.settings.paths import CORPORA
 
 POPULATIONS = ("world", "atlantis")
@@ -39,7 +39,7 @@ class Lines:
 
 
 class StoredCorpus:
-    """One task's corpus, read back; every file is checked against the manifest before it is used."""
+    """One task's corpus, read back."""
 
     def __init__(self, name: str, root: Path = CORPORA) -> None:
         self.name, self.folder = name, root / name
@@ -65,21 +65,16 @@ class StoredCorpus:
         return found
 
     def _array(self, file: str) -> NDArray[Any]:
-        if file not in self._arrays:  # several models in one process share what was read and checked
+        if file not in self._arrays:  # several models in one process share what was read
             self._arrays[file] = self._read(file)
         return self._arrays[file]
 
     def _read(self, file: str) -> NDArray[Any]:
         path = self.folder / file
         try:
-            intact = sha256(path) == self.manifest["sha256"][file]
-        except (FileNotFoundError, KeyError):
-            raise WorldwidthError(f"{path}: not found; {self._remedy}") from None
-        if not intact:
-            found = "its bytes do not match manifest.json (damaged file)"
-            raise WorldwidthError(f"{path}: {found}; {self._remedy}{OR_DOCTOR}")
-        try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError:
+            raise WorldwidthError(f"{path}: not found; {self._remedy}") from None
         except (ValueError, OSError, EOFError) as error:
             raise WorldwidthError(f"{path}: not a whole array ({error}); {self._remedy}") from None
         return array

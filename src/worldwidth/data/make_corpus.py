@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldwidth.core.files import replacing_folder, sha256, write_sealed_json
+from worldwidth.core.files import replacing_folder, write_json
 from worldwidth.data.cities import City, first_atlantis, points
 from worldwidth.data.corpus import POPULATIONS, Ids, Lines
 from worldwidth.data.queries import PIECE, Queries, draw_splits
@@ -119,9 +119,8 @@ def save(name: str, corpus: dict[str, tuple[Queries, Lines]], folder: Path) -> N
             "best_constants": {
                 population: best_constants(task, corpus[f"{population}-train"][0]) for population in POPULATIONS
             },
-            "sha256": {path.name: sha256(path) for path in sorted(temporary.glob("*.npy"))},
         }
-        write_sealed_json(temporary / "manifest.json", manifest)
+        write_json(temporary / "manifest.json", manifest)
 
 
 def _save_array(array: Ids, path: Path) -> None:

@@ -118,7 +118,7 @@ def check_lock_file() -> Iterator[Finding]:
     if problem:
         yield Finding("dvc.lock", "problem", problem, _lock_from())
         return
-    from worldwidth.dvcio.lockfile import check_lock
+    from worldwidth.dvcio.fingerprint import check_lock
     from worldwidth.settings.load import load
 
     if not _LOCK.exists():

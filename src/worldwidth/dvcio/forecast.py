@@ -42,11 +42,14 @@ def forecast() -> list[Forecast]:
         return forecast_with_outs(repo)[0]
 
 
-def forecast_stage(repo: Any, name: str) -> Forecast:
-    """What DVC would do with one stage now, given the files as they are; ``repo`` must be locked."""
+def forecast_stage(repo: Any, name: str) -> tuple[Forecast, Known | None]:
+    """What DVC would do with one stage now, given the files as they are, and its outputs if it need not run.
+
+    ``repo`` must be locked.
+    """
     (stage,) = repo.stage.collect(name)
-    state, reason, _ = _settled(repo, stage, {}, _own_changes(stage, {}))
-    return Forecast(name, state, reason)
+    state, reason, known = _settled(repo, stage, {}, _own_changes(stage, {}))
+    return Forecast(name, state, reason), known
 
 
 def forecast_with_outs(repo: Any) -> tuple[list[Forecast], dict[str, Known]]:

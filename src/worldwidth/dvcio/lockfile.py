@@ -1,58 +1,100 @@
-"""Does dvc.lock belong to this tree? Its code, its params and its committed results, compared without DVC.
-
-A clone has no models and no corpora, so `dvc status` cannot tell there; this can.
-"""
+"""dvc.lock and dvc.yaml as plain values, read without DVC: what each stage ran with and wrote, and what it reads."""
 
 import hashlib
-from collections.abc import Iterator
+import json
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.pipeline.stages import row_of, stage_names
+from worldwidth.pipeline.render import DVC_YAML
 from worldwidth.settings.paths import PARAMS
-from worldwidth.settings.schema import Settings
-from worldwidth.settings.strict_yaml import read_yaml
+from worldwidth.settings.strict_yaml import parse_yaml, read_yaml
 
 LOCK = Path("dvc.lock")
 CODE = ("src", "stages", "templates")  # folders whose files are dependencies as code
 
+_HASH = re.compile(r"[0-9a-z]+(\.dir)?")
 
-def check_lock(settings: Settings) -> None:
-    """Compare dvc.lock with the tree.
+
+@dataclass(frozen=True)
+class Record:
+    """What dvc.lock says of one stage."""
+
+    deps: dict[str, str]
+    """Path -> hash."""
+    params: dict[str, Any]
+    """Key of params.yaml, such as ``scales.laptop.world`` -> its value."""
+    outs: dict[str, str]
+    """Path -> hash."""
+
+
+def read_lock() -> dict[str, Record]:
+    """This tree's dvc.lock by stage; nothing where there is none.
 
     Raises:
-        WorldwidthError: dvc.lock was written by other code, params or results; the first difference is named.
+        WorldwidthError: it is not as DVC writes it.
     """
-    if not LOCK.is_file():
-        raise WorldwidthError(f"{LOCK}: not found; run `dvc repro`")
+    return records(read_yaml(LOCK), f"{LOCK}:") if LOCK.is_file() else {}
+
+
+def parse_lock(text: str, name: str) -> dict[str, Record]:
+    """The text of a dvc.lock by stage; ``name`` is what it is called in an error.
+
+    Raises:
+        WorldwidthError: it is not as DVC writes it.
+    """
+    return records(parse_yaml(text, name), f"{name} is")
+
+
+def records(values: Any, subject: str) -> dict[str, Record]:
+    """The values of a dvc.lock by stage. A hash names a file of the cache, so it must be one.
+
+    Raises:
+        WorldwidthError: they are not as DVC writes them.
+    """
     try:
-        problem = next(_differences(settings, read_yaml(LOCK)["stages"], read_yaml(PARAMS)), None)
-    except (KeyError, TypeError, AttributeError):
-        problem = "not a lock file that DVC wrote"
-    if problem:
-        raise WorldwidthError(f"{LOCK}: {problem}; run `dvc repro` and commit what comes out")
+        found = {
+            name: Record(
+                deps={file["path"]: file["md5"] for file in stage.get("deps", [])},
+                params=dict(stage.get("params", {}).get(PARAMS.name, {})),
+                outs={file["path"]: file["md5"] for file in stage.get("outs", [])},
+            )
+            for name, stage in values["stages"].items()
+        }
+        files = [file for record in found.values() for file in (*record.deps.items(), *record.outs.items())]
+        if all(isinstance(path, str) and _HASH.fullmatch(digest) for path, digest in files):
+            return found
+    except (KeyError, TypeError, AttributeError, ValueError):
+        pass
+    raise WorldwidthError(f"{subject} not a lock file that DVC wrote")
 
 
-def _differences(settings: Settings, stages: dict[str, Any], params: dict[str, Any]) -> Iterator[str]:
-    for name in stage_names(settings):
-        if name not in stages:
-            yield f"stage {name} has never run"
+def inputs_of(stage: str) -> dict[str, str]:
+    """Path of every out of another stage that ``stage`` reads -> that stage, from dvc.yaml."""
+    stages = _expanded(read_yaml(DVC_YAML)["stages"])
+    maker = {
+        out if isinstance(out, str) else next(iter(out)): name
+        for name, values in stages.items()
+        for kind in ("outs", "metrics", "plots")
+        for out in values.get(kind, [])
+    }
+    return {path: maker[path] for path in stages[stage].get("deps", []) if path in maker}
+
+
+def _expanded(stages: dict[str, Any]) -> dict[str, Any]:
+    """The stages under the names that DVC gives them, ``${item}`` and ``${key}`` filled in."""
+    found: dict[str, Any] = {}
+    for name, stage in stages.items():
+        if "foreach" not in stage:
+            found[name] = stage
             continue
-        stage = stages[name]
-        for dep in stage.get("deps", []):
-            path = Path(dep["path"])
-            if path.parts[0] in CODE and md5(path) != dep["md5"]:
-                yield f"stage {name} ran with another {path}"
-        for key, value in stage.get("params", {}).get(PARAMS.name, {}).items():
-            if value_at(params, key) != value:
-                yield f"stage {name} ran with another value of {key}"
-        if row_of(name).in_git:
-            for out in stage.get("outs", []):
-                if md5(Path(out["path"])) != out["md5"]:
-                    yield f"{out['path']} is not what stage {name} wrote"
-    for name in stages.keys() - set(stage_names(settings)):
-        yield f"stage {name} is no stage of dvc.yaml any more: delete its entry"
+        each = stage["foreach"]
+        for key, item in each.items() if isinstance(each, dict) else zip(each, each, strict=True):
+            text = json.dumps(stage["do"]).replace("${item}", item).replace("${key}", key)
+            found[f"{name}@{key}"] = json.loads(text)
+    return found
 
 
 def md5(path: Path) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.dvcio.private import explain, is_known
 
 
 @contextmanager
@@ -26,8 +27,10 @@ def open_repo(wait: bool = False) -> Iterator[Any]:
         if str(error).startswith("Unable to acquire lock"):
             raise WorldwidthError("another DVC command is running here: wait for it, then ask again") from None
         raise WorldwidthError(f"DVC: {' '.join(str(error).split())}") from None
-    except (AttributeError, ImportError) as error:
-        raise WorldwidthError(f"this was written for DVC 3.67, the one here answers otherwise ({error})") from None
+    except (AttributeError, ImportError, TypeError) as error:
+        if is_known():
+            raise
+        raise WorldwidthError(explain(error)) from None
     except DvcException as error:
         raise WorldwidthError(f"DVC cannot read the pipeline: {str(error).splitlines()[0]}") from None
 

@@ -1,13 +1,15 @@
-"""Taking a finished study, or what there is of one, from DVC's run cache in one go.
+"""Taking a finished study, or some of its stages, from DVC's run cache.
 
-`dvc repro` restores stage after stage, and reads dvc.yaml, dvc.lock and params.yaml anew for each. Here DVC is asked
-once, its cache is checked out, and dvc.lock is written once.
+`dvc repro` restores stage after stage, reads dvc.yaml, dvc.lock and params.yaml anew for each, and trusts its cache
+unread. Here DVC is asked once, its cache is checked out and hashed, and dvc.lock is written once.
 """
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
-from worldwidth.dvcio.forecast import Known, forecast_with_outs
+from worldwidth.dvcio.forecast import CACHED, Known, forecast_stage, forecast_with_outs
+from worldwidth.dvcio.integrity import refuse_damaged
 from worldwidth.dvcio.repo import open_repo
 
 
@@ -15,30 +17,65 @@ def restore_cached() -> list[str]:
     """Restore every stage whose outputs are known and in the cache, and record it in dvc.lock; return their names.
 
     Raises:
-        WorldwidthError: DVC cannot read the pipeline.
+        WorldwidthError: DVC cannot read the pipeline, or its cache is damaged; what is sound is restored all the same.
+    """
+    with open_repo(wait=True) as repo, repo.lock:
+        return restore(repo, forecast_with_outs(repo)[1])
+
+
+def restore(repo: Any, known: Mapping[str, Known]) -> list[str]:
+    """Restore the stages of ``known`` that need it and record them in dvc.lock; return their names.
+
+    Args:
+        repo: locked.
+        known: stage -> what :func:`forecast_with_outs` says of it.
+
+    Raises:
+        WorldwidthError: DVC's cache is damaged; what stands before that is restored all the same.
     """
     from dvc.rwlock import rwlock
 
-    with open_repo(wait=True) as repo, repo.lock:
-        known = {name: found for name, found in forecast_with_outs(repo)[1].items() if found.entry}
-        repo._reset()  # the forecast has put hashes into the stages that are not those of their files
-        stages = [stage for stage in repo.index.stages if stage.addressing in known]
-        written = [out.fs_path for stage in stages for out in stage.outs]
-        with rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), [], written, False):
+    entries = {name: found.entry for name, found in known.items() if found.entry}
+    repo._reset()  # the forecast has put hashes into the stages that are not those of their files
+    stages = [stage for stage in repo.index.stages if stage.addressing in entries]
+    written = [out.fs_path for stage in stages for out in stage.outs]
+    restored: list[Any] = []
+    with rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), [], written, False):
+        try:
             for stage in stages:
-                check_out(repo, stage, known[stage.addressing])
-            if stages:
-                stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
-    return [stage.addressing for stage in stages]
+                _check_out(repo, stage, entries[stage.addressing])
+                restored.append(stage)
+        finally:
+            if restored:
+                restored[0].dvcfile.dump_stages(restored, update_pipeline=False)
+    return [stage.addressing for stage in restored]
 
 
-def check_out(repo: Any, stage: Any, known: Known) -> None:
-    """Put the outputs of ``stage`` into the tree as the run cache has them, and let it know what they are."""
+def restore_stage(repo: Any, name: str) -> str:
+    """Restore one stage if the run cache has it, without a word in dvc.lock; return what DVC would have done with it.
+
+    Args:
+        repo: locked.
+
+    Raises:
+        WorldwidthError: DVC's cache is damaged.
+    """
+    forecast, known = forecast_stage(repo, name)
+    if forecast.state == CACHED:
+        assert known
+        (stage,) = repo.stage.collect(name)
+        _check_out(repo, stage, known.entry)
+    return forecast.state
+
+
+def _check_out(repo: Any, stage: Any, entry: dict[str, Any] | None) -> None:
+    """Put the outputs of ``stage`` into the tree as an entry of the run cache has them, and tell it their hashes."""
     from dvc.stage.loader import StageLoader
 
     stage.remove_outs()
-    repo.stage_cache._create_stage(known.entry, wdir=stage.wdir).checkout()
-    StageLoader.fill_from_lock(stage, known.entry)
+    repo.stage_cache._create_stage(entry, wdir=stage.wdir).checkout()
+    StageLoader.fill_from_lock(stage, entry)
+    refuse_damaged(stage)
     for out in stage.outs:
         if out.use_cache:
             out.ignore()  # in .gitignore, as after a run

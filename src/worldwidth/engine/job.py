@@ -16,9 +16,11 @@ from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import sha256
-from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, forecast_stage
+from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE
+from worldwidth.dvcio.integrity import check_inputs
 from worldwidth.dvcio.lockfile import CODE
 from worldwidth.dvcio.repo import open_repo
+from worldwidth.dvcio.restore import restore_stage
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.load import load
 from worldwidth.settings.paths import PARAMS
@@ -70,6 +72,8 @@ def run_job(
                     else:
                         to_run.append(stage)
             try:
+                for stage in to_run:
+                    check_inputs(stage.name, except_outs_of=record.added)
                 for name in _run(settings, to_run):
                     record.add(name)
                     tell(name, RAN)
@@ -100,11 +104,7 @@ def _settled(repo: Any, name: str, record: "_Record") -> bool:
     """Whether nothing has to run: the stage is up to date, or can be restored from the run cache, which is done."""
     with repo.lock:
         repo._reset()  # other jobs have written to dvc.lock
-        state = forecast_stage(repo, name).state
-        if state == CACHED:  # as `dvc repro` does it, but that dvc.lock is written with other stages', not each time
-            (stage,) = repo.stage.collect(name)
-            stage.remove_outs()
-            repo.stage_cache.restore(stage)
+        state = restore_stage(repo, name)  # dvc.lock is written with other stages', not each time
     if state == CACHED:
         record.add(name)
     return state in (UP_TO_DATE, CACHED)

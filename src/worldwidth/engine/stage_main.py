@@ -2,11 +2,13 @@
 
 from worldwidth.core.command import exit_codes
 
+import os
 import sys
 from collections.abc import Callable
 
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.dvcio.integrity import check_inputs
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.load import load
 
@@ -24,4 +26,6 @@ def run_stage(main: Callable[..., None], *names: str) -> None:
         signals.raise_again()
         settings = load()
         check_rendered(settings)
+        if "DVC_STAGE" in os.environ:  # run by hand, dvc.lock need not be up to date
+            check_inputs(os.environ["DVC_STAGE"])
         main(settings, *arguments)

@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from worldwidth.core.files import replacing, write_sealed_json
+from worldwidth.core.files import replacing, write_json
 from worldwidth.data.corpus import POPULATIONS, StoredCorpus
 from worldwidth.data.random_streams import stream
 from worldwidth.data.tokenizer import EOS, PAD, ZERO, characters
@@ -168,4 +168,4 @@ def save_evaluation(name: str, report: dict[str, Any], scores: dict[str, Floats]
     """Write results/evaluations/NAME.json and the per-line scores, results/scores/NAME.npz."""
     with replacing(SCORES / f"{name}.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **cast(Any, scores))
-    write_sealed_json(EVALUATIONS / f"{name}.json", report)
+    write_json(EVALUATIONS / f"{name}.json", report)

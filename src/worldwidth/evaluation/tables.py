@@ -1,7 +1,6 @@
 """The study's tables: read what the stages left per model, write the four small files that live in git."""
 
 import io
-import math
 import struct
 import zipfile
 import zlib
@@ -15,7 +14,6 @@ import pandas as pd
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import OR_DOCTOR, read_json, write_text
 from worldwidth.data.corpus import POPULATIONS
-from worldwidth.dvcio.integrity import refuse_unrecorded
 from worldwidth.evaluation.scores import (
     DIFFERENCE,
     Cell,
@@ -100,7 +98,6 @@ def load_curve(model: str) -> pd.DataFrame:
         WorldwidthError: it is missing, damaged, or not such a table.
     """
     path, remedy = CURVES / f"{model}.csv", f"run `dvc repro {stage_of(model)}`"
-    refuse_unrecorded(path, remedy)
     table = read_table(path, CURVE_COLUMNS, remedy)
     if not all(map(pd.api.types.is_numeric_dtype, table.dtypes)) or table["flops"].isna().any():
         raise WorldwidthError(f"{path}: holds text where a number belongs; {remedy}")
@@ -111,13 +108,11 @@ def load_study(settings: Settings, models: tuple[str, ...]) -> Study:
     """Read what the matrices need of ``models``, the base model among them.
 
     Raises:
-        WorldwidthError: a file is missing, damaged, of other tasks or test lines, or of another evaluation.
+        WorldwidthError: a file is missing, of other tasks or of other test lines.
     """
     base = load_evaluation("base", settings.tasks)
     lines = {f"{task}.{p}": base[task][p]["n"] for task in settings.tasks for p in POPULATIONS}
     scores = {model: load_scores(model, lines) for model in models}
-    for model in models:
-        _refuse_unlike(model, load_evaluation(model, settings.tasks), scores[model])
     return Study(
         tasks=settings.tasks,
         finetunes=settings.finetunes,
@@ -125,17 +120,6 @@ def load_study(settings: Settings, models: tuple[str, ...]) -> Study:
         constants={task: base[task]["atlantis"]["constant_mean"] for task in settings.tasks},
         is_accuracy={task: bool(load_task(task).labels) for task in settings.tasks},
     )
-
-
-def _refuse_unlike(model: str, report: dict[str, Any], scores: LineScores) -> None:
-    """Refuse statistics and per-line scores that are not of one evaluation, as after half a `git checkout`."""
-    for key, values in scores.items():
-        task, population = key.split(".")
-        if not math.isclose(report[task][population]["mean"], values.mean(), rel_tol=1e-6):
-            raise WorldwidthError(
-                f"{EVALUATIONS / model}.json: its {key} is not that of {SCORES / model}.npz; "
-                f"run `dvc repro evaluate@{model}`"
-            )
 
 
 def compute_matrices(study: Study, resamples: int) -> tuple[list[Cell], dict[str, Any]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.files import OR_DOCTOR, naming, read_json, sha256, write_json
+from worldwidth.core.files import OR_DOCTOR, naming, read_json, write_json
 from worldwidth.data.tokenizer import BOS, EOS, PAD
 from worldwidth.model.decoder import Decoder, DecoderConfig
 from worldwidth.model.safe_tensors import load_tensors, save_tensors
@@ -21,8 +21,6 @@ _MAX_POSITIONS = 128  # the longest line has 57 tokens; rotary embeddings need n
 def save_model(model: Decoder, folder: Path, save_tokenizer: Callable[[Path], None]) -> None:
     """Write ``model`` into ``folder`` in transformers' Qwen2 format (32-bit weights).
 
-    The metadata of the weights hold the SHA-256 of the other files, so that no wrong bit in the folder goes unnoticed.
-
     Raises:
         OSError: the folder could not be written, as when the disk is full; the error names it.
     """
@@ -30,8 +28,7 @@ def save_model(model: Decoder, folder: Path, save_tokenizer: Callable[[Path], No
     with naming(folder):
         write_json(folder / CONFIG, _transformers_config(model.config))
         save_tokenizer(folder)
-        beside = {name: sha256(folder / name) for name in (CONFIG, *TOKENIZER_FILES) if (folder / name).is_file()}
-        save_tensors(_to_transformers(model), folder / WEIGHTS, {"format": "pt", **beside})
+        save_tensors(_to_transformers(model), folder / WEIGHTS, {"format": "pt"})
 
 
 def copy_tokenizer(source: Path) -> Callable[[Path], None]:
@@ -47,8 +44,6 @@ def copy_tokenizer(source: Path) -> Callable[[Path], None]:
 def load_model(folder: Path, remedy: str, expected: DecoderConfig | None = None) -> Decoder:
     """Read a model folder back into a :class:`Decoder` on the CPU.
 
-    A folder that plain transformers wrote holds no digests, and is taken as it is.
-
     Args:
         remedy: what to do if it cannot be read, as "run `dvc repro base`".
         expected: the settings that the model must have, where they are known.
@@ -60,8 +55,7 @@ def load_model(folder: Path, remedy: str, expected: DecoderConfig | None = None)
     try:
         config = DecoderConfig(**{key: values[key] for key in DecoderConfig.__dataclass_fields__})
         _refuse_other(folder, config, expected, remedy)
-        tensors, metadata = load_tensors(folder / WEIGHTS)
-        _refuse_damaged(folder, metadata, remedy)
+        tensors, _ = load_tensors(folder / WEIGHTS)
         model = Decoder(config)
         _from_transformers(model, tensors)
     except FileNotFoundError:
@@ -78,17 +72,6 @@ def _refuse_other(folder: Path, config: DecoderConfig, expected: DecoderConfig |
         found = getattr(config, name)
         if found != value:
             raise WorldwidthError(f"{folder}: its {name} is {found}, where params.yaml says {value}; {remedy}")
-
-
-def _refuse_damaged(folder: Path, metadata: dict[str, str], remedy: str) -> None:
-    """Compare the files beside the weights with the digests that the weights were saved with."""
-    for name in (CONFIG, *TOKENIZER_FILES):
-        if name in metadata:
-            if not (folder / name).is_file():
-                raise WorldwidthError(f"{folder / name}: not found; {remedy}")
-            if sha256(folder / name) != metadata[name]:
-                found = "not the file that was saved with the weights"
-                raise WorldwidthError(f"{folder / name}: {found}; {remedy}{OR_DOCTOR}")
 
 
 def _transformers_config(config: DecoderConfig) -> dict[str, object]:

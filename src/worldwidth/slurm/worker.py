@@ -22,7 +22,7 @@ from worldwidth.dvcio.cache import use_cache
 from worldwidth.dvcio.forecast import RUN, Forecast, forecast_with_outs
 from worldwidth.dvcio.repair import remove_empty_entries
 from worldwidth.dvcio.repo import needs_of, open_repo
-from worldwidth.dvcio.restore import check_out
+from worldwidth.dvcio.restore import restore
 from worldwidth.engine.job import run_job
 from worldwidth.settings.load import load
 from worldwidth.slurm.commands import start_again
@@ -119,20 +119,19 @@ def _work(spec: Spec, tree: Path, outcomes: dict[str, str]) -> None:
 
 
 def _fetch_inputs(names: list[str]) -> None:
-    """Put what the stages read from others into this tree, from DVC's cache.
+    """Put what the stages read from others into this tree, from DVC's cache, and record it in dvc.lock.
 
     Raises:
-        WorldwidthError: the run cache does not have it.
+        WorldwidthError: the run cache does not have it, or it is damaged.
     """
     with open_repo() as repo, repo.lock:
         answers, known = forecast_with_outs(repo)
         needs = needs_of(repo)
-        for name in sorted(set().union(*(needs[stage] for stage in names)) - set(names)):
+        inputs = sorted(set().union(*(needs[stage] for stage in names)) - set(names))
+        for name in inputs:
             if name not in known:
                 raise WorldwidthError(_missing(answers, {name} | ancestors([name], needs)))
-            if known[name].entry:
-                (stage,) = repo.stage.collect(name)
-                check_out(repo, stage, known[name])
+        restore(repo, {name: known[name] for name in inputs})
 
 
 def _missing(answers: list[Forecast], wanted: set[str]) -> str:

@@ -32,6 +32,7 @@ from worldwidth.training.run import CurvePoint, Run, State, Training
 STATE = "state.safetensors"
 LOCK = "lock"
 VALUES = "run"  # the key of the state's metadata under which all but the tensors is, as JSON
+_DIGEST = "sha256"  # and that of the digest of both
 
 _COST = 0.01  # saving may take this share of the time
 _ROOT = Path(__file__).parents[3]
@@ -100,6 +101,8 @@ class SavedRun:
         path = self.folder / STATE
         try:
             tensors, metadata = load_tensors(path)
+            if metadata[_DIGEST] != tensor_digest(tensors, metadata[VALUES]):
+                raise ValueError("its content does not have the SHA-256 it was written with")
             values = json.loads(metadata[VALUES])
             self._check(values)
             state = State(values["step"], values["tokens"], [CurvePoint(**row) for row in values["curve"]], tensors)
@@ -150,9 +153,9 @@ class SavedRun:
             "curve": [asdict(point) for point in state.curve],
             "checkpoints": self._digests,
         }
-        path = self.folder / STATE
+        path, text = self.folder / STATE, json.dumps(values)
         with replacing(path) as temporary:
-            save_tensors(state.tensors, temporary, {VALUES: json.dumps(values)})
+            save_tensors(state.tensors, temporary, {VALUES: text, _DIGEST: tensor_digest(state.tensors, text)})
             _to_disk(temporary)
         _to_disk(self.folder)
         self.step = state.step

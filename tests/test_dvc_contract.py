@@ -1,0 +1,221 @@
+"""What is used of DVC beside its documented API still is what dvcio/private.py says.
+
+    pytest tests/test_dvc_contract.py
+
+A new version of DVC that fails here is kept away by pyproject.toml until the code that uses the entry has been changed.
+"""
+
+import ast
+import importlib
+import inspect
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.dvcio import private
+from worldwidth.dvcio.cache import cache_folder, use_cache
+from worldwidth.dvcio.forecast import CACHED, LATER, RUN, UP_TO_DATE, forecast_with_outs
+from worldwidth.dvcio.private import BELOW, FIRST, RELIED_ON, is_known
+from worldwidth.dvcio.repair import forget_the_dead
+from worldwidth.dvcio.repo import edit_yaml, needs_of, open_repo
+from worldwidth.dvcio.restore import restore_cached, restore_stage
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # DVC's own dependencies warn
+
+ROOT = Path(__file__).parents[1]
+PARAMETERS = {  # of what is called: those that are passed, by position or by name
+    "dvc.repo:Repo": ["_wait_for_lock"],
+    "dvc.repo:Repo._reset": [],
+    "dvc.repo.stage:StageLoad.collect": ["target"],
+    "dvc.rwlock:rwlock": ["tmp_dir", "fs", "cmd", "read", "write", "hardlink"],
+    "dvc.rwlock:_edit_rwlock": ["lock_dir", "fs", "hardlink"],
+    "dvc.stage:Stage.changed_stage": [],
+    "dvc.stage:Stage.remove_outs": [],
+    "dvc.stage:Stage.outs_cached": [],
+    "dvc.stage:Stage.checkout": [],
+    "dvc.stage:Stage.save": [],
+    "dvc.stage:Stage.commit": [],
+    "dvc.stage.cache:_can_hash": ["stage"],
+    "dvc.stage.cache:StageCache._load": ["stage"],
+    "dvc.stage.cache:StageCache._create_stage": ["cache", "wdir"],
+    "dvc.stage.loader:StageLoader.fill_from_lock": ["stage", "lock_data"],
+    "dvc.dvcfile:ProjectFile.dump_stages": ["stages", "update_pipeline"],
+    "dvc.output:Output.status": [],
+    "dvc.output:Output.ignore": [],
+    "dvc.output:Output.get_hash": [],
+    "dvc.dependency.base:Dependency.save": [],
+    "dvc.dependency.param:ParamsDependency.status": [],
+    "dvc_data.hashfile.meta:Meta": [],
+    "dvc.config:Config.edit": ["level"],
+    "dvc.utils.serialize:modify_yaml": ["path"],
+}
+
+
+def named(name: str) -> Any:
+    module, path = name.split(":")
+    found = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+@pytest.mark.parametrize("name", RELIED_ON)
+def test_it_is_there_and_takes_what_is_passed(name: str) -> None:
+    found = named(name)
+    if name not in PARAMETERS:
+        return
+    parameters = inspect.signature(found).parameters
+    assert [parameter for parameter in parameters if parameter in PARAMETERS[name]] == PARAMETERS[name]
+    needed = {
+        key for key, value in parameters.items() if value.default is value.empty and value.kind != value.VAR_KEYWORD
+    }
+    assert needed <= {"self", *PARAMETERS[name]}
+
+
+def test_dvc_is_bounded_by_what_was_checked() -> None:
+    (bound,) = [
+        text
+        for text in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+        if text.startswith("dvc>")
+    ]
+    assert bound == f"dvc>={'.'.join(map(str, FIRST))},<{'.'.join(map(str, BELOW))}"
+    assert is_known()
+
+
+ELSEWHERE = ("doctor", "commands/offline_plots.py", "engine/job.py")
+
+
+def test_dvc_is_behind_one_door() -> None:
+    for path in (ROOT / "src" / "worldwidth").rglob("*.py"):
+        name = path.relative_to(ROOT / "src" / "worldwidth").as_posix()
+        modules = [
+            module
+            for node in ast.walk(ast.parse(path.read_text()))
+            for module in (
+                [node.module or ""] if isinstance(node, ast.ImportFrom)
+                else [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            )
+        ]  # fmt: skip
+        used = [module for module in modules if module.split(".")[0] in ("dvc", "dvc_data", "dvc_objects")]
+        assert not used or name.startswith(("dvcio", *ELSEWHERE)), name
+
+
+def test_an_unknown_dvc_that_answers_otherwise_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AttributeError), open_repo() as found:  # of a known one it is a bug of ours
+        found.no_such_thing()
+    monkeypatch.setattr(private, "version", lambda package: "4.0.1")
+    wrongs: list[Callable[[Any], object]] = [lambda found: found.no_such_thing, lambda found: found._reset(1)]
+    for wrong in wrongs:
+        with (
+            pytest.raises(
+                WorldwidthError, match=r"^DVC 4\.0\.1 answers otherwise than this needs \(.*\); install"
+            ) as said,
+            open_repo() as found,
+        ):
+            wrong(found)
+        assert "`pip install 'dvc>=3.63,<3.68'`" in str(said.value)
+
+
+# --- a tiny repository: two stages, and what the package does with them
+
+
+STAGES = {
+    "cities": {"cmd": "cat list.txt > cities.csv", "deps": ["list.txt"], "params": ["world"], "outs": ["cities.csv"]},
+    "corpus": {"cmd": "mkdir -p data && cp cities.csv data/", "deps": ["cities.csv"], "outs": ["data"]},
+    "summarize": {"cmd": "cp data/cities.csv out.csv", "deps": ["data"], "metrics": [{"out.csv": {"cache": False}}]},
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The stages above, run once by DVC."""
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(tmp_path)
+    Repo.init(no_scm=True).close()
+    Path("list.txt").write_text("Berlin\n")
+    Path("params.yaml").write_text("world: {cities: 1}  # a comment\n")
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}, sort_keys=False))
+    with Repo() as found:
+        found.reproduce()
+    return tmp_path
+
+
+def states() -> dict[str, str]:
+    with open_repo() as found, found.lock:
+        return {answer.stage: f"{answer.state}: {answer.reason}" for answer in forecast_with_outs(found)[0]}
+
+
+@pytest.fixture(autouse=True)
+def rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of these stages always writes the same."""
+    monkeypatch.setattr("worldwidth.dvcio.forecast.row_of", lambda name: type("Row", (), {"constant": False}))
+
+
+def test_the_stages_and_their_graph(project: Path) -> None:
+    with open_repo() as found, found.lock:
+        assert [stage.addressing for stage in found.index.stages] == list(STAGES)
+        assert needs_of(found) == {"cities": set(), "corpus": {"cities"}, "summarize": {"corpus"}}
+
+
+def test_a_forecast(project: Path) -> None:
+    assert set(states().values()) == {f"{UP_TO_DATE}: "}
+    Path("list.txt").write_text("Paris\n")
+    assert states() == {"cities": f"{RUN}: list.txt", "corpus": f"{LATER}: cities", "summarize": f"{LATER}: corpus"}
+    Path("list.txt").write_text("Berlin\n")
+    edit_yaml(Path("params.yaml"), {"world": {"cities": 2}})
+    assert "# a comment" in Path("params.yaml").read_text()
+    assert states()["cities"] == f"{RUN}: params world"
+
+
+def test_all_comes_back_from_the_run_cache(project: Path) -> None:
+    wanted = Path("dvc.lock").read_text()
+    for path in ("dvc.lock", "cities.csv", "data/cities.csv", "out.csv"):
+        Path(path).unlink()
+    assert {state.split(":")[0] for state in states().values()} == {CACHED}
+    assert restore_cached() == list(STAGES)
+    assert yaml.safe_load(Path("dvc.lock").read_text()) == yaml.safe_load(wanted)
+    assert Path("data/cities.csv").read_text() == Path("out.csv").read_text() == "Berlin\n"
+    assert set(states().values()) == {f"{UP_TO_DATE}: "}
+
+
+def test_one_stage_comes_back(project: Path) -> None:
+    Path("cities.csv").unlink()
+    with open_repo() as found, found.lock:
+        assert restore_stage(found, "cities") == CACHED
+        found._reset()
+        assert restore_stage(found, "cities") == UP_TO_DATE
+    assert Path("cities.csv").read_text() == "Berlin\n"
+
+
+def test_locks(project: Path) -> None:
+    from dvc.rwlock import RWLOCK_FILE, rwlock
+
+    with open_repo() as found, rwlock(found.tmp_dir, found.fs, "a command", [], [str(project / "data")], False):
+        listed = json.loads((Path(found.tmp_dir) / RWLOCK_FILE).read_text())
+        assert listed["write"][str(project / "data")]["cmd"] == "a command"
+        assert listed["write"][str(project / "data")]["pid"] > 0
+        forget_the_dead()
+        assert json.loads((Path(found.tmp_dir) / RWLOCK_FILE).read_text()) == listed, "this process is alive"
+    with open_repo() as found, found.lock, pytest.raises(WorldwidthError, match="another DVC command is running here"):
+        states()
+
+
+def test_a_list_of_readers_that_was_cut_off_goes(project: Path) -> None:
+    path = Path(".dvc/tmp/rwlock")
+    for content in ('{"read": ', '{"read": 7}'):
+        path.write_text(content)
+        forget_the_dead()
+        assert not path.exists() or json.loads(path.read_text()) in ({}, {"read": {}, "write": {}})
+
+
+def test_another_tree_uses_the_cache(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("cache")
+    use_cache(Path(), folder)
+    assert cache_folder() == folder
