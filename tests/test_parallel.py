@@ -1,4 +1,4 @@
-"""`worldwidth run` through the real DVC and make, on a study of 18 stages: `pytest tests/test_parallel.py`.
+"""`worldwidth run` through the real DVC, on a study of 18 stages: `pytest tests/test_parallel.py`.
 
 What is asked: the same files and the same dvc.lock as `dvc repro`, and nothing lost whatever happens in between.
 """
@@ -99,7 +99,7 @@ def test_a_stage_that_fails_stops_only_what_hangs_on_it(start: Repository, seria
     lines = [line for line in refused.stderr.splitlines() if line.startswith("worldwidth: ")]
     assert "worldwidth: evaluate@ftwb1-1: not run, for ftwb1@1 failed" in lines
     assert any(line.startswith("worldwidth: results/training/.ftwb1-1.csv.tmp: ") for line in lines)
-    assert lines[-1].startswith("worldwidth: make ended with 2; not done: ftwb1@1, evaluate@ftwb1-1, summarize, plots;")
+    assert lines[-1].startswith("worldwidth: not done: ftwb1@1, evaluate@ftwb1-1, summarize, plots;")
     shutil.rmtree(blocked)
     output = made.ok("worldwidth", "run")
     assert f"4 of {STAGES} stages to do" in output
@@ -228,12 +228,12 @@ def test_what_ran_with_other_code_is_not_recorded(start: Repository, serial: Rep
     made = copy_of(start, tmp_path)
     process = made.start("worldwidth", "run")
     wait_for(process, made.folder / ".dvc/tmp/worldwidth/resume")
-    made.edit("src/worldwidth/training.py", "import csv", "import csv  # changed")
+    made.edit("src/worldwidth/training/run.py", "import csv", "import csv  # changed")
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 2, output
-    assert "worldwidth: src/worldwidth/training.py: edited while base ran, which is therefore not recorded" in output
+    assert "worldwidth: src/worldwidth/training/run.py: edited while base ran, which is therefore not recorded" in output
     assert "base" in made.changed_stages()
-    made.git("checkout", "src/worldwidth/training.py")
+    made.git("checkout", "src/worldwidth/training/run.py")
     made.ok("worldwidth", "run")
     assert_as(serial, made)
 
