@@ -2,7 +2,7 @@
 
 At smoke scale, with SIGKILL to the parent, to one of its jobs, or to all of them at once. The same command is run
 again until it ends with 0; then every file must hold the bytes of an undisturbed run. Writes a row for every kill to
-docs/results/soak.csv. Works on clones of this commit; takes about a quarter of an hour.
+docs/results/soak.csv. Works on clones of this commit; takes some ten times as long as one run.
 """
 
 import argparse
@@ -56,14 +56,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         began = time.monotonic()
         reference = copy_project(Path(folder) / "reference")
-        run(reference, 0, 0, dice, 0)
-        print(f"undisturbed: {len(content(reference))} files after {time.monotonic() - began:.0f} s", flush=True)
+        run(reference, 0, 0, dice, 0, 0.0)
+        longest = 0.35 * (time.monotonic() - began)
+        print(f"undisturbed: {len(content(reference))} files, {longest:.0f} s at most to a kill", flush=True)
         while len(kills) < arguments.kills:
             study, number = study + 1, 0
             tree, exit_code = copy_project(Path(folder) / str(study)), 1
             while exit_code:
                 number += 1
-                exit_code, new = run(tree, study, number, dice, arguments.kills - len(kills))
+                exit_code, new = run(tree, study, number, dice, arguments.kills - len(kills), longest)
                 kills += new
                 for kill in new:
                     print(kill, flush=True)
@@ -91,15 +92,18 @@ def copy_project(tree: Path) -> Path:
     return tree
 
 
-def run(tree: Path, study: int, number: int, dice: random.Random, most: int) -> tuple[int, list[Kill]]:
-    """Run the command in ``tree`` with at most ``most`` kills; return its exit code and them, once all has ended."""
+def run(tree: Path, study: int, number: int, dice: random.Random, most: int, longest: float) -> tuple[int, list[Kill]]:
+    """Run the command in ``tree`` with at most ``most`` kills, ``longest`` seconds or less before each.
+
+    Returns its exit code and the kills, once all its processes have ended.
+    """
     kills: list[Kill] = []
     log = tree / "log"
     with log.open("w") as file:
         process = subprocess.Popen(COMMAND, cwd=tree, stdout=file, stderr=file, start_new_session=True)
     began = last = time.monotonic()
     while process.poll() is None:
-        moment = time.monotonic() + dice.uniform(1, 20)
+        moment = time.monotonic() + dice.uniform(0, longest)
         while process.poll() is None and (time.monotonic() < moment or len(kills) == most):
             time.sleep(0.05)
         if process.poll() is None and (target := strike(psutil.Process(process.pid), dice)):
