@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import NoReturn
 
 EXIT_RETRY = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run me again
@@ -33,20 +33,8 @@ class Stopped(KeyboardInterrupt):
         self.code = code
 
 
-def say_stopped(error: KeyboardInterrupt) -> int:
-    """Print the line that ends a stopped command; return its exit code."""
-    stopped = error if isinstance(error, Stopped) else Stopped(EXIT_INTERRUPTED)
-    again = "; run the same command again" if stopped.code == EXIT_RETRY else ""
-    print(f"worldwidth: stopped; {stopped}{again}", file=sys.stderr)
-    return stopped.code
-
-
 def install() -> None:
-    """From here on a request to stop raises :class:`Stopped`, and none outside a ``with`` shows a traceback.
-
-    For commands only, as the first thing they do: a Ctrl-C may come while torch is being imported.
-    """
-    sys.excepthook = _last_words
+    """From here on a request to stop raises :class:`Stopped`. For commands only, as the first thing they do."""
     sys.unraisablehook = _not_losing(sys.unraisablehook)
     if threading.current_thread() is threading.main_thread():  # elsewhere Python sets no handlers
         for number in _TO_STOP:
@@ -125,26 +113,6 @@ def _is_repeated(number: int) -> bool:
 
 def _code(number: int) -> int:
     return EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_RETRY
-
-
-def _last_words(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What Python does with an error that nobody caught; only two of them are for people."""
-    if isinstance(error, KeyboardInterrupt):
-        code = say_stopped(error)
-    elif isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("worldwidth"):
-        package = error.name.split(".")[0]
-        print(
-            f"worldwidth: the Python package '{package}' is not installed in {sys.prefix}; run `make env` and use "
-            "the programs of .venv/bin",
-            file=sys.stderr,
-        )
-        code = 2
-    else:
-        sys.__excepthook__(kind, error, trace)
-        return
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # the only way from here to an exit code; every `with` and `finally` has been left already
 
 
 class StopRequest:
