@@ -71,12 +71,12 @@ def assert_stopped(study: Repository, words: str, code: int = 130) -> None:
 @pytest.mark.parametrize(
     ("words", "module"),
     [
-        ("cities", "worldwidth.matrix"),
+        ("cities", "worldwidth.settings.schema"),
         ("corpus inside", "numpy"),
         ("budget", "dataclasses"),
         ("pretrain", "torch.nn"),
         ("finetune ftwb1-1", "numpy"),  # by torch, which swallows whatever goes wrong in that
-        ("evaluate ftwb1-1", "worldwidth.layout"),
+        ("evaluate ftwb1-1", "worldwidth.settings.paths"),
         ("summarize", "pandas"),
         ("plots", "matplotlib"),
     ],

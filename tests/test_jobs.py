@@ -1,11 +1,5 @@
-"""Stages grouped into jobs, the Makefile that runs them, and GPUs for them.
+"""Stages grouped into jobs, and GPUs for them: `pytest tests/test_jobs.py`."""
 
-pytest tests/test_jobs.py
-"""
-
-import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +7,10 @@ import pytest
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.engine import gpus
-from worldwidth.engine.gpus import claim_gpu, visible_gpus
-from worldwidth.engine.run import count_workers, makefile
+from worldwidth.engine.gpus import visible_gpus
+from worldwidth.engine.run import job_slots
 from worldwidth.pipeline.groups import Job, group_stages, plan_jobs
-from worldwidth.pipeline.stages import stage_names
+from worldwidth.pipeline.stages import row_of, stage_names
 from worldwidth.settings.schema import Execution, Hardware, Settings
 
 ANY = Hardware(device="auto", precision="auto", threads=1, pretraining_threads=1)
@@ -110,37 +104,25 @@ def test_the_base_model_is_evaluated_right_after_it_is_there(settings: Settings)
     assert names[names.index("base") + 1] == "evaluate@base"
 
 
-def run_make(folder: Path, text: str, workers: int) -> subprocess.CompletedProcess[str]:
-    (folder / "jobs.mk").write_text(text)
-    make = shutil.which("make")
-    assert make is not None
-    return subprocess.run(
-        [make, "--keep-going", "--jobs", str(workers), "--file", "jobs.mk"], cwd=folder, capture_output=True, text=True
-    )
+def test_a_stage_in_no_group_is_refused() -> None:
+    """It would never run, and nobody would know."""
+    with pytest.raises(WorldwidthError, match=r"stage corpus@b: the `members` of its row in .* do not name it"):
+        plan_jobs([group for group in GROUPS if group != ("corpus@b",)], set(NEEDS), NEEDS)
 
 
-def test_make_runs_the_jobs_in_order_and_a_failure_stops_what_hangs_on_it(tmp_path: Path) -> None:
-    script = tmp_path / "a $script"
-    script.write_text('#!/bin/sh\n[ "$1" != corpus@b ] || exit 3\necho "$@" >> done.txt\n')
-    script.chmod(0o755)
-    done = run_make(tmp_path, makefile(plan_jobs(GROUPS, set(NEEDS), NEEDS), f"'{script}'"), 2)
-    assert done.returncode == 2
-    assert (tmp_path / "done.txt").read_text().splitlines() == ["check cities", "corpus@a"]
-    script.write_text('#!/bin/sh\necho "$@" >> done.txt\n')
-    assert run_make(tmp_path, makefile(plan_jobs(GROUPS, set(NEEDS), NEEDS), f"'{script}'"), 2).returncode == 0
-    lines = (tmp_path / "done.txt").read_text().splitlines()[2:]
-    assert lines[0] == "check cities"
-    assert set(lines[1:3]) == {"corpus@a", "corpus@b"}
-    assert lines[3:] == ["base", "ftwb1@1 evaluate@ftwb1-1", "summarize"]
+def test_a_stage_without_a_row_is_refused() -> None:
+    with pytest.raises(WorldwidthError, match="stage probe: has no row in src/"):
+        row_of("probe")
 
 
 # GPUs
 
 
 def test_a_gpu_takes_one_job_and_a_core_at_least_one() -> None:
-    assert [count_workers(jobs, ["0", "1"], 8) for jobs in (None, 1, 2, 5)] == [2, 1, 2, 2]
-    assert [count_workers(jobs, [], 2) for jobs in (None, 1, 5)] == [2, 1, 5]
-    assert count_workers(None, [], 0) == 1, "more threads a job than cores"
+    on_gpus = [{"CUDA_VISIBLE_DEVICES": "3"}, {"CUDA_VISIBLE_DEVICES": "GPU-8a"}]
+    assert [job_slots(jobs, ["3", "GPU-8a"], 8) for jobs in (None, 1, 2, 5)] == [on_gpus, on_gpus[:1], on_gpus, on_gpus]
+    assert [job_slots(jobs, [], 2) for jobs in (None, 1, 5)] == [[{}] * 2, [{}], [{}] * 5]
+    assert job_slots(None, [], 0) == [{}], "more threads a job than cores"
 
 
 def test_visible_gpus_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -155,20 +137,3 @@ def test_visible_gpus_are_those_of_the_environment(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus(ANY) == []
     assert visible_gpus(replace(ANY, device="cpu")) == []
-
-
-def test_each_job_claims_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    import os
-
-    first = claim_gpu(["0", "GPU-8a/1"])
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
-    second = claim_gpu(["0", "GPU-8a/1"])
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-8a/1"
-    with pytest.raises(WorldwidthError, match=re.escape("all GPUs are taken by other jobs: 0, GPU-8a/1")):
-        claim_gpu(["0", "GPU-8a/1"])
-    first.close()
-    claim_gpu(["0", "GPU-8a/1"]).close()
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
-    second.close()

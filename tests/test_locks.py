@@ -34,7 +34,7 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     holding = """if True:
         import pathlib, sys, time
-        from worldwidth.locks import one_after_another
+        from worldwidth.core.locks import one_after_another
         with one_after_another(pathlib.Path(sys.argv[1]), "waiting"):
             print("held", flush=True)
             time.sleep(60)

@@ -1,4 +1,4 @@
-"""`worldwidth run` through the real DVC and make, on a study of 18 stages: `pytest tests/test_parallel.py`.
+"""`worldwidth run` through the real DVC, on a study of 18 stages: `pytest tests/test_parallel.py`.
 
 What is asked: the same files and the same dvc.lock as `dvc repro`, and nothing lost whatever happens in between.
 """
@@ -12,6 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from repository import Repository, products, read_yaml_file
@@ -99,7 +100,7 @@ def test_a_stage_that_fails_stops_only_what_hangs_on_it(start: Repository, seria
     lines = [line for line in refused.stderr.splitlines() if line.startswith("worldwidth: ")]
     assert "worldwidth: evaluate@ftwb1-1: not run, for ftwb1@1 failed" in lines
     assert any(line.startswith("worldwidth: results/training/.ftwb1-1.csv.tmp: ") for line in lines)
-    assert lines[-1].startswith("worldwidth: make ended with 2; not done: ftwb1@1, evaluate@ftwb1-1, summarize, plots;")
+    assert lines[-1].startswith("worldwidth: not done: ftwb1@1, evaluate@ftwb1-1, summarize, plots;")
     shutil.rmtree(blocked)
     output = made.ok("worldwidth", "run")
     assert f"4 of {STAGES} stages to do" in output
@@ -181,13 +182,18 @@ def wait_for(process: subprocess.Popen[str], path: Path) -> None:
     raise AssertionError(f"{path} never came")
 
 
+def with_its_jobs(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    parent = psutil.Process(process.pid)
+    return [parent, *parent.children()]
+
+
 def temporary_files(repository: Repository) -> list[Path]:
     return [path for folder in ("data", "models", "results") for path in (repository.folder / folder).rglob(".*.tmp")]
 
 
 @pytest.mark.parametrize(
     ("number", "to_all"),
-    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
     ids=["Ctrl-C", "SIGTERM", "SIGTERM to all"],
 )
 def test_a_stopped_run_goes_on_where_it_was(
@@ -196,10 +202,8 @@ def test_a_stopped_run_goes_on_where_it_was(
     made = copy_of(start, tmp_path)
     process = made.start("worldwidth", "run")
     wait_for(process, made.folder / "models" / "base")
-    if to_all:
-        os.killpg(process.pid, number)  # as a terminal and many batch systems do
-    else:
-        process.send_signal(number)
+    for victim in with_its_jobs(process) if to_all else [process]:
+        victim.send_signal(number)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == (130 if number == signal.SIGINT else 75), output
     assert "Traceback" not in output
@@ -212,12 +216,20 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert_as(serial, made)
 
 
-def test_a_killed_run_goes_on_where_it_was(start: Repository, serial: Repository, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_job", [True, False], ids=["a job", "all at once"])
+def test_a_killed_run_goes_on_where_it_was(is_job: bool, start: Repository, serial: Repository, tmp_path: Path) -> None:
     made = copy_of(start, tmp_path)
     process = made.start("worldwidth", "run")
     wait_for(process, made.folder / "models" / "ftwb2-15")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    victims = with_its_jobs(process)[is_job:]
+    assert victims
+    for victim in victims:
+        victim.send_signal(signal.SIGKILL)
+    output = process.communicate(timeout=120)[0]
+    if is_job:
+        assert process.returncode == 2, output
+        assert "worldwidth: job ftwb2@15: killed by SIGKILL" in output
+        assert "; the rest is kept, and `worldwidth run` goes on from there" in output.splitlines()[-1]
     output = made.ok("worldwidth", "run")
     assert "base: step" not in output
     assert_as(serial, made)
@@ -228,12 +240,14 @@ def test_what_ran_with_other_code_is_not_recorded(start: Repository, serial: Rep
     made = copy_of(start, tmp_path)
     process = made.start("worldwidth", "run")
     wait_for(process, made.folder / ".dvc/tmp/worldwidth/resume")
-    made.edit("src/worldwidth/training.py", "import csv", "import csv  # changed")
+    made.edit("src/worldwidth/training/run.py", "import csv", "import csv  # changed")
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 2, output
-    assert "worldwidth: src/worldwidth/training.py: edited while base ran, which is therefore not recorded" in output
+    assert (
+        "worldwidth: src/worldwidth/training/run.py: edited while base ran, which is therefore not recorded" in output
+    )
     assert "base" in made.changed_stages()
-    made.git("checkout", "src/worldwidth/training.py")
+    made.git("checkout", "src/worldwidth/training/run.py")
     made.ok("worldwidth", "run")
     assert_as(serial, made)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """if True:
-    from worldwidth.entry import exit_codes
+    from worldwidth.core.command import exit_codes
 
     import sys, time
     with exit_codes():
@@ -24,7 +24,7 @@ PROGRAM = """if True:
 
 
 DELETING = """if True:
-    from worldwidth.entry import exit_codes
+    from worldwidth.core.command import exit_codes
 
     import time
 
@@ -66,7 +66,7 @@ WHOLE = "begun\ntidying up\ntidy\n"
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_request_passed_on_twice_does_not_stop_the_tidying_up(number: signal.Signals) -> None:
-    """To all processes of a job at once, and once more by make."""
+    """To all processes of a job at once, and once more by its parent."""
     assert signalled(number) == (75, WHOLE, AGAIN)
     assert signalled(number, signal.SIGTERM) == (75, WHOLE, AGAIN)
 
@@ -116,7 +116,7 @@ def test_a_request_while_an_object_is_being_deleted_is_not_lost(number: signal.S
 def test_importing_the_package_changes_no_handler(tmp_path: Path) -> None:
     """Only commands do: a notebook that trains keeps its own."""
     program = (
-        "import signal, sys, worldwidth.training, worldwidth.publish as p\n"
+        "import signal, sys, worldwidth.training.loop, worldwidth.training.publish\n"
         "print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, sys.excepthook is sys.__excepthook__)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)

@@ -67,7 +67,6 @@ def _parser() -> argparse.ArgumentParser:
 
     job = commands.add_parser("job", help="bring some stages up to date in this process, as `run` does")
     job.add_argument("stages", nargs="+", metavar="STAGE")
-    job.add_argument("--gpus", type=_names, default=[], help="claim one of these for the job")
     job.set_defaults(run=_job)
 
     sample = commands.add_parser("sample", help="print lines of a corpus as the model reads them, with their cities")
@@ -224,13 +223,9 @@ def _slurm_work(arguments: argparse.Namespace) -> None:
 
 
 def _job(arguments: argparse.Namespace) -> None:
-    from worldwidth.engine.gpus import claim_gpu
     from worldwidth.engine.job import run_job
 
-    claimed = claim_gpu(arguments.gpus) if arguments.gpus else None
     run_job(_settings(), arguments.stages)
-    if claimed:
-        claimed.close()
 
 
 def _sample(arguments: argparse.Namespace) -> None:

@@ -1,32 +1,65 @@
 """How every command starts and ends: stage scripts and the command line import this before anything else.
 
-Importing it makes a request to stop one line and an exit code; it loads nothing slow.
+Importing it makes a request to stop, and a missing package, one line and an exit code, also while others are being
+imported; it loads nothing slow.
 """
 
 import os
 import sys
+from types import TracebackType
 
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
 
-signals.install()
-
 
 class exit_codes:  # noqa: N801 - reads as a verb: `with exit_codes():`
-    """Turn errors meant for people into one line on stderr and exit code 2."""
+    """Turn errors meant for people into one line on stderr and an exit code."""
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, WorldwidthError):
-            print(f"worldwidth: {error}", file=sys.stderr)
-            sys.exit(2)
-        if isinstance(error, BrokenPipeError):  # `worldwidth sample ... | head` has read enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
-        if isinstance(error, KeyboardInterrupt):
-            sys.exit(signals.say_stopped(error))
-        if isinstance(error, OSError) and error.filename:  # disk full, a read-only folder
-            print(f"worldwidth: {error.filename}: {error.strerror}", file=sys.stderr)
-            sys.exit(2)
+        code = _say(error)
+        if code is not None:
+            sys.exit(code)
+
+
+def _say(error: BaseException | None) -> int | None:
+    """Print the line that ends a command over ``error``; return its exit code, None if it is not for people."""
+    code = 2
+    if isinstance(error, KeyboardInterrupt):
+        stopped = error if isinstance(error, signals.Stopped) else signals.Stopped(signals.EXIT_INTERRUPTED)
+        code = stopped.code
+        message = f"stopped; {stopped}" + ("; run the same command again" if code == signals.EXIT_RETRY else "")
+    elif isinstance(error, WorldwidthError):
+        message = str(error)
+    elif isinstance(error, BrokenPipeError):  # `worldwidth sample ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    elif isinstance(error, OSError) and error.filename:  # disk full, a read-only folder
+        message = f"{error.filename}: {error.strerror}"
+    elif isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("worldwidth"):
+        package = error.name.split(".")[0]
+        message = (
+            f"the Python package '{package}' is not installed in {sys.prefix}; run `make env` and use the programs of "
+            ".venv/bin"
+        )
+    else:
+        return None
+    print(f"worldwidth: {message}", file=sys.stderr)
+    return code
+
+
+def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What Python does with an error outside the ``with``."""
+    code = _say(error)
+    if code is None:
+        sys.__excepthook__(kind, error, trace)
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the only way from here to an exit code; every `with` and `finally` has been left already
+
+
+sys.excepthook = _end
+signals.install()

@@ -1,6 +1,7 @@
 """Being asked to stop: Ctrl-C, SIGTERM and SIGUSR1 end a command with one line and an exit code, not with a traceback.
 
-Batch systems send SIGTERM, or SIGUSR1 if so told, some time before they end a job.
+Batch systems send SIGTERM, or SIGUSR1 if they are asked to, some time before they end a job. A process whose
+`worldwidth run` or DVC was killed asks itself: the next run would start the same work beside it.
 """
 
 import os
@@ -8,15 +9,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import NoReturn
 
 EXIT_RETRY = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong, run me again
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as of a shell
-_TO_STOP = (signal.SIGTERM, signal.SIGUSR1)
+PARENT = "WORLDWIDTH_PARENT"
+"""Environment variable: the process id of the parent without which a command is not to go on."""
+
+_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _REPEATED_WITHIN = 10.0  # seconds
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 class Stopped(KeyboardInterrupt):
@@ -27,26 +33,28 @@ class Stopped(KeyboardInterrupt):
         self.code = code
 
 
-def say_stopped(error: KeyboardInterrupt) -> int:
-    """Print the line that ends a stopped command; return its exit code."""
-    stopped = error if isinstance(error, Stopped) else Stopped(EXIT_INTERRUPTED)
-    again = "; run the same command again" if stopped.code == EXIT_RETRY else ""
-    print(f"worldwidth: stopped; {stopped}{again}", file=sys.stderr)
-    return stopped.code
-
-
 def install() -> None:
-    """From here on a request to stop raises :class:`Stopped`, and none outside a ``with`` shows a traceback.
-
-    For commands only, as the first thing they do: a Ctrl-C may come while torch is being imported.
-    """
-    sys.excepthook = _last_words
+    """From here on a request to stop raises :class:`Stopped`. For commands only, as the first thing they do."""
     sys.unraisablehook = _not_losing(sys.unraisablehook)
     if threading.current_thread() is threading.main_thread():  # elsewhere Python sets no handlers
-        for number in (signal.SIGINT, *_TO_STOP):
+        for number in _TO_STOP:
             if signal.getsignal(number) != signal.SIG_IGN:  # a shell starts background jobs with Ctrl-C ignored
                 signal.signal(number, _raise_stopped)
         signal.signal(signal.SIGALRM, _raise_lost)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_STOP)
+    if PARENT in os.environ or "DVC_STAGE" in os.environ:
+        expected = int(os.environ.pop(PARENT, os.getppid()))
+        threading.Thread(target=_stop_without, args=(expected,), daemon=True).start()
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Inside, a request to stop is kept waiting; a command that is started there waits with it until it can hear."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_STOP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def raise_again() -> None:
@@ -94,7 +102,7 @@ def _raise_lost(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _is_repeated(number: int) -> bool:
-    """Whether this is one request heard twice: a batch system tells all processes, and make passes it on to its jobs.
+    """Whether this is one request heard twice: a batch system asks all processes, and a parent passes it on.
 
     What is under way then is the tidying up, which must not be stopped. A second Ctrl-C is a request of its own.
     """
@@ -107,26 +115,6 @@ def _code(number: int) -> int:
     return EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_RETRY
 
 
-def _last_words(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What Python does with an error that nobody caught; only two of them are for people."""
-    if isinstance(error, KeyboardInterrupt):
-        code = say_stopped(error)
-    elif isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("worldwidth"):
-        package = error.name.split(".")[0]
-        print(
-            f"worldwidth: the Python package '{package}' is not installed in {sys.prefix}; run `make env` and use "
-            "the programs of .venv/bin",
-            file=sys.stderr,
-        )
-        code = 2
-    else:
-        sys.__excepthook__(kind, error, trace)
-        return
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # the only way from here to an exit code; every `with` and `finally` has been left already
-
-
 class StopRequest:
     """Inside its ``with`` a request to stop is only noted, so that work in progress can be saved first.
 
@@ -134,13 +122,13 @@ class StopRequest:
     """
 
     def __init__(self) -> None:
-        self._number = 0
-        self._dvc_lives = _watch_dvc()
+        self.number = _raised[-1] if _raised else 0
+        """The signal that has come, or that was lost before; 0 as long as none has."""
         self._handlers: dict[signal.Signals, signal.Handlers] = {}
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, *_TO_STOP):
+            for number in _TO_STOP:
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._handlers[number] = signal.signal(number, self._note)  # type: ignore[assignment]
         return self
@@ -149,48 +137,36 @@ class StopRequest:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers.clear()
-        if self._number and error[0] is None:  # it came after the last look
+        if self.number and error[0] is None:  # it came after the last look
             raise Stopped(self.code)
 
     @property
     def code(self) -> int:
-        """The exit code asked for; 0 as long as nobody has asked.
-
-        A stage whose DVC was killed is asked to stop, too: the next `dvc repro` would start it a second time.
-        """
-        if self._number:
-            return _code(self._number)
-        return 0 if self._dvc_lives() else EXIT_RETRY
+        """The exit code asked for; 0 as long as nobody has asked."""
+        return _code(self.number) if self.number else 0
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._number == number == signal.SIGINT:
+        if self.number == number == signal.SIGINT:
             raise KeyboardInterrupt
         _requests.append((number, time.monotonic()))
-        self._number = number
+        self.number = number
 
 
-def _watch_dvc() -> Callable[[], bool]:
-    """What tells, each time it is called, whether the DVC that started this process is still there.
+def _stop_without(expected: int) -> None:
+    """Ask this process to stop, as SIGTERM does, once the parent ``expected``, or the DVC behind it, has gone.
 
     DVC gives the command to $SHELL, or to sh where that is not set. Some shells (dash) stay between the two and
     outlive DVC, so the shell's parent counts then; others (bash) become the command.
     """
     import psutil  # type: ignore[import-untyped]
 
-    if "DVC_ROOT" not in os.environ:
-        return lambda: True
-    parent = os.getppid()
-    shell = Path(os.environ.get("SHELL") or "/bin/sh").name
+    links = [(psutil.Process(), expected)]
     try:
-        process = psutil.Process(parent)
-        dvc = process.ppid() if process.name() == shell else None
-    except psutil.Error:  # the parent has just ended, or is none of ours to look at
-        dvc = None
-
-    def lives() -> bool:
-        try:
-            return os.getppid() == parent and (dvc is None or process.ppid() == dvc)
-        except psutil.NoSuchProcess:
-            return False
-
-    return lives
+        parent = psutil.Process(expected)
+        if "DVC_STAGE" in os.environ and parent.name() == Path(os.environ.get("SHELL") or "/bin/sh").name:
+            links.append((parent, parent.ppid()))
+        while all(child.ppid() == known for child, known in links):
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+    except psutil.NoSuchProcess:
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -51,8 +51,14 @@ def plan_jobs(groups: list[tuple[str, ...]], to_do: Set[str], needs: Mapping[str
         needs: stage -> the stages whose outputs it reads.
 
     Raises:
-        WorldwidthError: two groups wait for each other.
+        WorldwidthError: a stage is in no group, or two groups wait for each other.
     """
+    lost = sorted(to_do - {stage for group in groups for stage in group})
+    if lost:
+        raise WorldwidthError(
+            f"stage {lost[0]}: the `members` of its row in src/worldwidth/pipeline/stages.py do not name it, so that "
+            "it would never run"
+        )
     kept = [tuple(stage for stage in group if stage in to_do) for group in groups]
     kept = [group for group in kept if group]
     owner = {stage: group[0] for group in kept for stage in group}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from worldwidth.core.errors import WorldwidthError
 from worldwidth.settings.compute import training_steps
 from worldwidth.settings.names import stage_of
 from worldwidth.settings.schema import Settings
@@ -37,6 +38,8 @@ class Stage:
     """Stages with the same word here share a job; without one each is a job of its own."""
     is_dealt: bool = False
     """Whether its stages are dealt over all workers instead, where there are several."""
+    at_once: bool = False
+    """Whether its script has ``run_together``, which runs those of its stages that follow each other in a job."""
     members: Callable[[Settings], dict[str, str] | None] = _once
     """DVC's name of every stage of the group -> the task or model that it is for; None for a single stage."""
     pattern: str = ""
@@ -87,7 +90,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(name="corpus", kind="data", job="start", is_dealt=True, members=_corpora, runs_tasks=True),
     Stage(name="budget", kind="data", job="start", content=_steps),
     Stage(name="pretrain", kind="base", pattern="base"),
-    Stage(name="finetune", kind="finetunes", job=BY_MODEL, members=_finetunes, pattern="ftwb[1-9]"),
+    Stage(name="finetune", kind="finetunes", job=BY_MODEL, at_once=True, members=_finetunes, pattern="ftwb[1-9]"),
     Stage(name="evaluate", kind="evaluation", job=BY_MODEL, members=_evaluations, runs_tasks=True),
     Stage(name="summarize", kind="summary", job="tables", runs_tasks=True, in_git=True),
     Stage(name="plots", kind="summary", job="tables", in_git=True),
@@ -104,12 +107,15 @@ def row_of(name: str) -> Stage:
     """The row of the stage that DVC calls ``name``, such as ``evaluate@base``.
 
     Raises:
-        KeyError: there is none.
+        WorldwidthError: there is none.
     """
     for stage in STAGES:
         if stage.has(name):
             return stage
-    raise KeyError(name)
+    raise WorldwidthError(
+        f"stage {name}: has no row in src/worldwidth/pipeline/stages.py; add it, or take the stage out of "
+        "templates/dvc.yaml.j2"
+    )
 
 
 def lies_in_git(name: str) -> bool:
