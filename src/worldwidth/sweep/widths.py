@@ -36,14 +36,12 @@ def run_widths(
             end, some variants failed.
     """
     check_rendered(settings)
-    variants = sweep(
-        settings, archs or list(settings.selected.archs), seeds or [settings.seed], budgets or [settings.budget]
-    )
+    variants = sweep(settings, archs or list(settings.selected.archs), seeds, budgets)
     with only_one(scratch_folder() / "widths.lock", "another `worldwidth widths` is going on here: wait for it"):
         source = source_commit()
         present = [variant for variant in variants if present_experiment(settings, variant, source)]
         for variant in present:
-            print(f"{variant.name}: there already")
+            print(f"{variant.name}: already done")
         to_run = [variant for variant in variants if variant not in present]
         failed = _run_all(settings, source, to_run, jobs) if to_run else {}
     there = f"{len(variants) - len(failed)} of {len(variants)} experiments"
