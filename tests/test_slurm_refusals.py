@@ -11,6 +11,7 @@ import pytest
 from in_process import ok, worldwidth
 from repository import Repository, stages_run
 from small_study import copy_of, small_study
+from worldwidth.core.locks import only_one
 from worldwidth.slurm.records import End, Submission, read_submission
 
 RECORDS = Path(".dvc") / "tmp" / "worldwidth" / "slurm"
@@ -153,14 +154,13 @@ def test_what_is_under_way_is_not_submitted_again(made: Repository, slurm: Path)
 
 
 def test_two_at_once(made: Repository, slurm: Path) -> None:
-    program(slurm, "squeue", "sleep 5")
-    first = made.start("worldwidth", "slurm", "submit")
-    while not (made.folder / RECORDS / "submit.lock").exists():
-        assert first.poll() is None
-    line = refused(made, "submit")
-    assert line == "another `worldwidth slurm submit` is going on here: wait for it"
-    first.communicate(timeout=60)
-    assert first.returncode == 0
+    lock = made.folder / RECORDS / "submit.lock"
+    program(slurm, "squeue", f'flock --nonblock "{lock}" true || touch "{slurm}/held"')
+    ok(made, "slurm", "submit")
+    assert (slurm / "held").exists()
+    with only_one(lock, ""):
+        assert refused(made, "submit") == "another `worldwidth slurm submit` is going on here: wait for it"
+        assert refused(made, "plan") == "`worldwidth slurm submit` is going on here: wait for it"
 
 
 def test_nothing_to_say_yet(made: Repository) -> None:

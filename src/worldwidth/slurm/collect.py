@@ -9,13 +9,14 @@ from contextlib import chdir
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import git
 from worldwidth.core.locks import only_one
-from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, Forecast, forecast
+from worldwidth.dvcio.forecast import forecast
 from worldwidth.dvcio.repair import forecast_of_a_whole_lock
 from worldwidth.dvcio.restore import restore_cached
 from worldwidth.engine.run import run_lock
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.paths import scratch_folder
 from worldwidth.settings.schema import Settings
+from worldwidth.slurm.graph import still_to_do
 from worldwidth.slurm.records import some_submissions
 from worldwidth.sweep.variants import Variant, sweep
 from worldwidth.sweep.widths import present_experiment, run_variant
@@ -59,7 +60,7 @@ def _restore_here() -> list[str]:
     with only_one(run_lock(), "`worldwidth run` is going on here: wait for it, or stop it"):
         answers = forecast_of_a_whole_lock()
         restore_cached()
-    return _lacking(answers)
+    return still_to_do(answers)
 
 
 def _save_experiment(settings: Settings, variant: Variant) -> list[str]:
@@ -76,16 +77,12 @@ def _save_experiment(settings: Settings, variant: Variant) -> list[str]:
         tree = prepare_tree(settings, source)
         write_params(tree, source, variant)
         with chdir(tree):
-            lacking = _lacking(forecast())
+            lacking = still_to_do(forecast())
         if not lacking:
             reason = run_variant(tree, source, variant, jobs=1)
             if reason:
                 raise WorldwidthError(f"{variant.name}: {reason}")
     return lacking
-
-
-def _lacking(answers: list[Forecast]) -> list[str]:
-    return [answer.stage for answer in answers if answer.state not in (UP_TO_DATE, CACHED)]
 
 
 def _listed(names: list[str]) -> str:

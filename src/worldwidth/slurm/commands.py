@@ -74,13 +74,15 @@ def queue() -> dict[int, QueueEntry]:
 
 def accounted(numbers: list[int]) -> dict[int, QueueEntry]:
     """What Slurm's accounting remembers of jobs that it has forgotten otherwise; nothing where there is none."""
-    if not numbers or not shutil.which("sacct"):
+    if not numbers:
         return {}
-    words = ["--noheader", "--allocations", "--parsable2", "--format=JobIDRaw,State,JobName,NodeList,Elapsed"]
-    command = ["sacct", *words, f"--jobs={','.join(map(str, numbers))}"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = ("--noheader", "--allocations", "--parsable2", "--format=JobIDRaw,State,JobName,NodeList,Elapsed")
+    try:
+        lines = _ask("sacct", *words, f"--jobs={','.join(map(str, numbers))}")
+    except WorldwidthError:
+        return {}
     found: dict[int, QueueEntry] = {}
-    for line in ran.stdout.splitlines() if ran.returncode == 0 else ():
+    for line in lines.splitlines():
         number, state, name, *rest = line.split("|")
         if number.isdecimal():
             found[int(number)] = QueueEntry(state.split()[0], name, "", *rest)  # "CANCELLED by 1000"

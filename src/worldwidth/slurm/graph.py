@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, forecast_with_outs
+from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, Forecast, forecast_with_outs
 from worldwidth.dvcio.lockfile import md5, value_at
 from worldwidth.dvcio.repo import needs_of
 from worldwidth.pipeline.groups import group_stages
@@ -36,8 +36,12 @@ class Study:
 def study_of(repo: Any, settings: Settings) -> Study:
     """The variant that ``repo``, which must be locked, is set to; ``settings`` are its params.yaml."""
     answers, _ = forecast_with_outs(repo)
-    to_do = {answer.stage for answer in answers if answer.state not in (UP_TO_DATE, CACHED)}
-    return Study(settings, _keys(repo, settings), needs_of(repo), to_do)
+    return Study(settings, _keys(repo, settings), needs_of(repo), set(still_to_do(answers)))
+
+
+def still_to_do(answers: list[Forecast]) -> list[str]:
+    """The stages whose outputs are not to be had from DVC's cache."""
+    return [answer.stage for answer in answers if answer.state not in (UP_TO_DATE, CACHED)]
 
 
 def _keys(repo: Any, settings: Settings) -> dict[str, str]:

@@ -10,7 +10,6 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -103,8 +102,7 @@ class Submission:
 
     def write_end(self, job: str, end: End) -> None:
         """Record how a job ended."""
-        values: dict[str, Any] = asdict(end)
-        write_json(self.file(job, ".end.json"), values)
+        write_json(self.file(job, ".end.json"), asdict(end))
 
 
 _END, _SUBMISSION = TypeAdapter(End), TypeAdapter(Submission)
