@@ -184,6 +184,21 @@ def test_a_job_that_nobody_remembers(made: Repository) -> None:
     assert "no log: the job did not get so far, or its node does not see this folder" in output
 
 
+def test_accounting_knows_what_the_queue_has_forgotten(made: Repository, slurm: Path) -> None:
+    ok(made, "slurm", "submit")
+    ended = ("COMPLETED", "COMPLETED", "TIMEOUT", "CANCELLED by 1000")
+    lines = [
+        f"{number}|{state}|{job.name}|n1|00:00:06"
+        for (number, job), state in zip(submission(made, 1).numbered(), ended, strict=False)
+    ]
+    program(slurm, "sacct", f"echo '{chr(10).join(['1.batch|COMPLETED|batch|n1|00:00:06', *lines])}'")
+    output = ok(made, "slurm", "status")
+    assert "check                        1  done\n" in output
+    assert "base                         2  done\n" in output
+    assert "evaluate@base                3  failed: Slurm says TIMEOUT\n" in output
+    assert "ftwb1@1                      4  cancelled: by its owner or an operator\n" in output
+
+
 def path_of(made: Repository, job: str) -> Path:
     """Of a job that is submitted here, without the ending of its files."""
     ok(made, "slurm", "submit")

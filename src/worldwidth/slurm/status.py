@@ -88,7 +88,7 @@ def _of_job(
     if not entry:
         return LOST, "Slurm does not know the job any more, and it recorded no end"
     if entry.state in SLURM_CANCELLED | {"PENDING"}:
-        return CANCELLED, entry.reason if entry.reason != "None" else "by its owner or an operator"
+        return CANCELLED, entry.reason if entry.reason not in ("", "None") else "by its owner or an operator"
     return FAILED, f"Slurm says {entry.state}"
 
 
