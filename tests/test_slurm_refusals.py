@@ -169,9 +169,23 @@ def test_nothing_to_say_yet(made: Repository) -> None:
 
 
 def test_a_damaged_record(made: Repository) -> None:
-    ok(made, "slurm", "submit")
-    (made.folder / RECORDS / "1" / "submission.json").write_text('{"commit": ')
-    assert "submission.json: not readable (" in refused(made, "status")
+    job = path_of(made, "check")
+    for text, said in (('{"commit": ', "Expecting value"), ('{"commit": "abc"}', "checkout Field required")):
+        job.with_name("submission.json").write_text(text)
+        line = refused(made, "status")
+        assert "submission.json: not readable (" in line
+        assert said in line
+        assert line.endswith(f"); delete the folder {job.parent}")
+
+
+def test_a_job_that_was_never_planned(made: Repository) -> None:
+    job = path_of(made, "check")
+    assert refused(made, "work", f"{job}s").startswith(
+        f"job '{job.name}s': not in {job.parent}; did you mean '{job.name}"
+    )
+    assert refused(made, "work", str(job.parent)).endswith(
+        f"submission.json: not found; nothing was submitted from {job.parent.parent}"
+    )
 
 
 def test_a_job_that_nobody_remembers(made: Repository) -> None:

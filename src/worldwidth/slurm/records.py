@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.errors import WorldwidthError, nearest
 from worldwidth.core.files import write_json
 from worldwidth.pipeline.groups import Job
 from worldwidth.settings.cluster import Resources
@@ -72,6 +72,17 @@ class Submission:
         """Where a job's script, log or end is."""
         return self.folder / f"{job}{ending}"
 
+    def job(self, name: str) -> VariantJob:
+        """The job of that name.
+
+        Raises:
+            WorldwidthError: there is none.
+        """
+        names = [job.name for job in self.jobs]
+        if name not in names:
+            raise WorldwidthError(f"job '{name}': not in {self.folder}{nearest(name, names)}")
+        return self.jobs[names.index(name)]
+
     def numbered(self) -> list[tuple[int, VariantJob]]:
         """The jobs that Slurm has taken, and their numbers."""
         return [(self.ids[job.name], job) for job in self.jobs if job.name in self.ids]
@@ -88,7 +99,7 @@ class Submission:
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            raise WorldwidthError(f"{path}: not readable ({_first_line(error)}); delete it") from None
+            raise WorldwidthError(f"{path}: not readable ({_shortly(error)}); delete it") from None
 
     def write(self) -> None:
         """Record it; to be called before Slurm is given the first job."""
@@ -152,8 +163,10 @@ def read_submission(folder: Path) -> Submission:
         values = json.loads(path.read_text(encoding="utf-8"))
         known = json.loads(ids.read_text(encoding="utf-8")) if ids.is_file() else {}
         return _SUBMISSION.validate_python({**values, "folder": folder, "ids": known})
+    except FileNotFoundError:
+        raise WorldwidthError(f"{path}: not found; nothing was submitted from {folder}") from None
     except (ValueError, TypeError, OSError) as error:
-        raise WorldwidthError(f"{path}: not readable ({_first_line(error)}); delete the folder {folder}") from None
+        raise WorldwidthError(f"{path}: not readable ({_shortly(error)}); delete the folder {folder}") from None
 
 
 def _folders() -> list[Path]:
@@ -161,5 +174,5 @@ def _folders() -> list[Path]:
     return sorted(found, key=lambda path: int(path.name))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def _shortly(error: Exception) -> str:
+    return " ".join(" ".join(str(error).splitlines()[:3]).split())  # pydantic's third line says what is wrong

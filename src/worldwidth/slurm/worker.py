@@ -26,7 +26,7 @@ from worldwidth.settings.load import load
 from worldwidth.slurm.commands import requeue
 from worldwidth.slurm.graph import ancestors
 from worldwidth.slurm.plan import SECONDS_TO_FILL
-from worldwidth.slurm.records import End, Submission, VariantJob, read_submission, slurm_folder
+from worldwidth.slurm.records import End, Submission, VariantJob, read_submission
 from worldwidth.sweep.worktree import clone, write_params
 
 
@@ -40,7 +40,7 @@ def work(job: Path) -> None:
     began = time.monotonic()
     number, starts = int(os.environ.get("SLURM_JOB_ID", "0")), int(os.environ.get("SLURM_RESTART_COUNT", "0")) + 1
     made, node = read_submission(job.parent), os.environ.get("SLURMD_NODENAME", "this machine")
-    (own,) = [one for one in made.jobs if one.name == job.name]
+    own = made.job(job.name)
     print(f"{own.name}: job {number}, start {starts}, on {node}: {' '.join(own.stages)}", flush=True)
     made.file(own.name, ".end.json").unlink(missing_ok=True)
     outcomes: dict[str, str] = {}
@@ -48,7 +48,7 @@ def work(job: Path) -> None:
     try:
         if starts > made.requeues + 1:
             raise WorldwidthError(f"started {starts} times, and cluster.requeues allows {made.requeues} more than one")
-        _work(made, own, slurm_folder() / "clones" / str(number), outcomes)
+        _work(made, own, made.folder.parent / "clones" / str(number), outcomes)
         code, message = 0, ""
     except WorldwidthError as error:
         message = str(error)
