@@ -254,7 +254,7 @@ def _which(program: str) -> str | None:
 
 
 def _address() -> str:
-    """Where Slurm listens when told not to do so everywhere (NoInAddrAny): at the address of the host name."""
+    """Where Slurm listens when configured not to do so everywhere (NoInAddrAny): at the address of the host name."""
     try:
         return socket.gethostbyname(socket.gethostname())
     except OSError:

@@ -86,7 +86,7 @@ def test_a_run_may_end_inside_an_epoch(small: Mixture, make_decoder: Callable[..
 def test_the_stage_writes_the_steps_and_nothing_else(
     budget: Budget, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Arms that come to the same number of steps must leave the same file: pre-training hangs on it."""
+    """Arms that come to the same number of steps must leave the same file: pre-training depends on it."""
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(PROJECT / "stages" / "budget.py"))["main"](under(budget, "narrow"))
     assert read_json(Path("data/budget.json"), "") == {"pretraining_steps": steps}

@@ -3,14 +3,16 @@
 Slurm's commands are stand-ins here that say what a test wants to hear; test_slurm.py has the real ones.
 """
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
+from in_process import ok, worldwidth
 from repository import Repository, stages_run
 from small_study import copy_of, small_study
+from worldwidth.core.locks import only_one
+from worldwidth.slurm.records import End, Submission, read_submission
 
 RECORDS = Path(".dvc") / "tmp" / "worldwidth" / "slurm"
 
@@ -46,7 +48,7 @@ def program(folder: Path, name: str, script: str) -> None:
 
 
 def refused(made: Repository, *command: str) -> str:
-    done = made.run("worldwidth", "slurm", *command)
+    done = worldwidth(made, "slurm", *command)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     line = done.stderr.splitlines()[-1]
@@ -54,11 +56,15 @@ def refused(made: Repository, *command: str) -> str:
     return line.removeprefix("worldwidth: ")
 
 
+def submission(made: Repository, number: int) -> Submission:
+    return read_submission(made.folder / RECORDS / str(number))
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
         ("params.yaml", "arch: wide ", "arch: narrow "),
-        ("src/worldwidth/scores.py", '"""', '"""\n\n'),
+        ("src/worldwidth/evaluation/scores.py", '"""', '"""\n\n'),
         ("stages/evaluate.py", '"""', '"""\n\n'),
     ],
 )
@@ -78,7 +84,7 @@ def test_new_code_that_git_does_not_know(made: Repository) -> None:
 def test_other_files_may_differ(made: Repository, slurm: Path) -> None:
     made.edit("README.md", "#", "##")
     (made.folder / "notes.txt").write_text("mine")
-    made.ok("worldwidth", "slurm", "submit")
+    ok(made, "slurm", "submit")
     assert (slurm / "count").read_text() == "6\n"
 
 
@@ -113,102 +119,133 @@ def test_slurm_refuses_the_first_job(made: Repository, slurm: Path) -> None:
     said = "sbatch: error: invalid partition specified: fast"
     program(slurm, "sbatch", f'echo "{said}" >&2; exit 1')
     line = refused(made, "submit")
-    assert line == "wide-epochs-s1.check: sbatch: invalid partition specified: fast; no job is handed in"
+    assert line == "wide-epochs-s1.check: sbatch: invalid partition specified: fast; no job is submitted"
     assert not (made.folder / RECORDS / "1").exists()
 
 
 def test_slurm_refuses_a_later_job(made: Repository, slurm: Path) -> None:
-    """A limit on jobs, say. What is handed in is known, and the rest follows by the same command."""
+    """A limit on jobs, say. What is submitted is known, and the rest follows by the same command."""
     whole = (slurm / "sbatch").read_text()
     program(slurm, "sbatch", f'[ "$(cat "{slurm}/count" 2>/dev/null)" = 3 ] && {{ echo full >&2; exit 1; }}\n{whole}')
     line = refused(made, "submit")
-    assert line.endswith(": sbatch: full; 3 of 6 jobs are handed in; the same command goes on")
-    names = [job["name"] for job in json.loads((made.folder / RECORDS / "1" / "submission.json").read_text())["jobs"]]
-    (slurm / "queue").write_text("".join(f"{i}|PENDING|{name}|Priority||0:00\n" for i, name in enumerate(names, 1)))
+    assert line.endswith(": sbatch: full; 3 of 6 jobs are submitted; the same command submits the rest")
+    first = submission(made, 1)
+    (slurm / "queue").write_text("".join(f"{i}|PENDING|{job.name}|Priority||0:00\n" for i, job in first.numbered()))
     program(slurm, "sbatch", whole.replace("#!/bin/bash\n", ""))
-    made.ok("worldwidth", "slurm", "submit")
-    second = json.loads((made.folder / RECORDS / "2" / "submission.json").read_text())["jobs"]
-    assert [job["name"].split(".")[1] for job in second] == ["ftwb1-4", "evaluate-base", "summarize"]
-    assert [job["after"] for job in second] == [[1, 2], [1, 2], [3, 4, 5]]
+    ok(made, "slurm", "submit")
+    second = submission(made, 2)
+    assert [job.name.split(".")[1] for job in second.jobs] == ["ftwb1-1", "ftwb1-4", "summarize"]
+    assert [second.waits_for(job) for job in second.jobs] == [[1, 2], [1, 2], [3, 4, 5]]
 
 
-def test_what_is_under_way_is_not_handed_in_again(made: Repository, slurm: Path) -> None:
-    made.ok("worldwidth", "slurm", "submit")
-    jobs = json.loads((made.folder / RECORDS / "1" / "submission.json").read_text())["jobs"]
-    (slurm / "queue").write_text("".join(f"{job['id']}|PENDING|{job['name']}|Dependency||0:00\n" for job in jobs))
-    assert made.ok("worldwidth", "slurm", "submit").startswith("nothing to hand in")
-    never = "".join(f"{job['id']}|PENDING|{job['name']}|DependencyNeverSatisfied||0:00\n" for job in jobs[1:])
-    (slurm / "queue").write_text(f"1|FAILED|{jobs[0]['name']}|NonZeroExitCode|n1|0:01\n{never}")
-    made.ok("worldwidth", "slurm", "submit")
+def test_what_is_under_way_is_not_submitted_again(made: Repository, slurm: Path) -> None:
+    ok(made, "slurm", "submit")
+    jobs = submission(made, 1).numbered()
+    (slurm / "queue").write_text("".join(f"{i}|PENDING|{job.name}|Dependency||0:00\n" for i, job in jobs))
+    assert ok(made, "slurm", "submit").startswith("nothing to submit")
+    never = "".join(f"{i}|PENDING|{job.name}|DependencyNeverSatisfied||0:00\n" for i, job in jobs[1:])
+    (slurm / "queue").write_text(f"1|FAILED|{jobs[0][1].name}|NonZeroExitCode|n1|0:01\n{never}")
+    ok(made, "slurm", "submit")
     assert (slurm / "count").read_text() == "12\n"
     # the same numbers under other names are the jobs of somebody else
     (slurm / "queue").write_text("".join(f"{number}|RUNNING|other|None|n1|0:01\n" for number in range(1, 13)))
-    made.ok("worldwidth", "slurm", "submit")
+    ok(made, "slurm", "submit")
     assert (slurm / "count").read_text() == "18\n"
 
 
 def test_two_at_once(made: Repository, slurm: Path) -> None:
-    program(slurm, "squeue", "sleep 5")
-    first = made.start("worldwidth", "slurm", "submit")
-    while not (made.folder / RECORDS / "submit.lock").exists():
-        assert first.poll() is None
-    line = refused(made, "submit")
-    assert line == "another `worldwidth slurm submit` is going on here: wait for it"
-    first.communicate(timeout=60)
-    assert first.returncode == 0
+    lock = made.folder / RECORDS / "submit.lock"
+    program(slurm, "squeue", f'flock --nonblock "{lock}" true || touch "{slurm}/held"')
+    ok(made, "slurm", "submit")
+    assert (slurm / "held").exists()
+    with only_one(lock, ""):
+        assert refused(made, "submit") == "another `worldwidth slurm submit` is going on here: wait for it"
+        assert refused(made, "plan") == "`worldwidth slurm submit` is going on here: wait for it"
 
 
 def test_nothing_to_say_yet(made: Repository) -> None:
     for command in ("status", "collect"):
-        assert refused(made, command) == "nothing was handed in from here yet: `make slurm` does it"
+        assert refused(made, command) == "nothing was submitted from here yet: `make slurm` does it"
 
 
 def test_a_damaged_record(made: Repository) -> None:
-    made.ok("worldwidth", "slurm", "submit")
-    (made.folder / RECORDS / "1" / "submission.json").write_text('{"commit": ')
-    assert "submission.json: not readable (" in refused(made, "status")
+    job = path_of(made, "check")
+    for text, said in (('{"commit": ', "Expecting value"), ('{"commit": "abc"}', "checkout Field required")):
+        job.with_name("submission.json").write_text(text)
+        line = refused(made, "status")
+        assert "submission.json: not readable (" in line
+        assert said in line
+        assert line.endswith(f"); delete the folder {job.parent}")
+
+
+def test_a_job_that_was_never_planned(made: Repository) -> None:
+    job = path_of(made, "check")
+    assert refused(made, "work", f"{job}s").startswith(
+        f"job '{job.name}s': not in {job.parent}; did you mean '{job.name}"
+    )
+    assert refused(made, "work", str(job.parent)).endswith(
+        f"submission.json: not found; nothing was submitted from {job.parent.parent}"
+    )
 
 
 def test_a_job_that_nobody_remembers(made: Repository) -> None:
-    made.ok("worldwidth", "slurm", "submit")
-    output = made.ok("worldwidth", "slurm", "status")
-    assert "check                        1  lost: Slurm does not know the job any more, and it left no word" in output
+    ok(made, "slurm", "submit")
+    output = ok(made, "slurm", "status")
+    assert (
+        "check                        1  lost: Slurm does not know the job any more, and it recorded no end" in output
+    )
     assert "base                         2  cancelled: for a job before it did not end well" in output
     assert "no log: the job did not get so far, or its node does not see this folder" in output
 
 
-def spec_of(made: Repository, job: str) -> Path:
-    made.ok("worldwidth", "slurm", "submit")
-    return made.folder / RECORDS / "1" / f"wide-epochs-s1.{job}.json"
+def test_accounting_knows_what_the_queue_has_forgotten(made: Repository, slurm: Path) -> None:
+    ok(made, "slurm", "submit")
+    ended = ("COMPLETED", "COMPLETED", "TIMEOUT", "CANCELLED by 1000")
+    lines = [
+        f"{number}|{state}|{job.name}|n1|00:00:06"
+        for (number, job), state in zip(submission(made, 1).numbered(), ended, strict=False)
+    ]
+    program(slurm, "sacct", f"echo '{chr(10).join(['1.batch|COMPLETED|batch|n1|00:00:06', *lines])}'")
+    output = ok(made, "slurm", "status")
+    assert "check                        1  done\n" in output
+    assert "base                         2  done\n" in output
+    assert "evaluate@base                3  failed: Slurm says TIMEOUT\n" in output
+    assert "ftwb1@1                      4  cancelled: by its owner or an operator\n" in output
 
 
-def end_of(spec: Path) -> dict[str, object]:
-    values = json.loads(spec.with_suffix(".end.json").read_text())
-    assert isinstance(values, dict)
-    return values
+def path_of(made: Repository, job: str) -> Path:
+    """Of a job that is submitted here, without the ending of its files."""
+    ok(made, "slurm", "submit")
+    return made.folder / RECORDS / "1" / f"wide-epochs-s1.{job}"
+
+
+def end_of(job: Path) -> End:
+    end = read_submission(job.parent).end(job.name)
+    assert end is not None
+    return end
 
 
 def test_a_job_does_not_make_what_should_be_there(made: Repository) -> None:
     """Its ancestors were not run, or their entries in the run cache are gone: a second training is worse than none."""
-    spec = spec_of(made, "ftwb2-15")
-    done = made.run("worldwidth", "slurm", "work", str(spec))
+    job = path_of(made, "ftwb1-1")
+    done = made.run("worldwidth", "slurm", "work", str(job))
     said = (
         "check should have come from DVC's run cache, which does not have it (never run); it is not made a second time"
     )
     assert done.returncode == 2
-    assert f"worldwidth: {said} here: hand it in again\n" in done.stderr
-    assert end_of(spec)["code"] == 2
-    made.ok("worldwidth", "slurm", "work", str(spec.with_name("wide-epochs-s1.check.json")))
-    assert "worldwidth: base should have come from" in made.run("worldwidth", "slurm", "work", str(spec)).stderr
+    assert f"worldwidth: {said}" in done.stderr
+    assert end_of(job).code == 2
+    made.ok("worldwidth", "slurm", "work", str(job.with_name("wide-epochs-s1.check")))
+    assert "worldwidth: base should have come from" in made.run("worldwidth", "slurm", "work", str(job)).stderr
     assert not list((made.folder / RECORDS / "clones").iterdir())
 
 
 def test_what_another_has_done_meanwhile_is_restored(made: Repository) -> None:
-    spec = spec_of(made, "check")
+    job = path_of(made, "check")
     made.ok("dvc", "repro", "cities")
-    output = made.ok("worldwidth", "slurm", "work", str(spec))
+    output = made.ok("worldwidth", "slurm", "work", str(job))
     assert "cities: 60 real ones" not in output
-    assert end_of(spec)["stages"] == {
+    assert end_of(job).stages == {
         "check": "restored",
         "cities": "restored",
         **dict.fromkeys(["budget", "corpus@distance", "corpus@compass", "corpus@inside"], "ran"),
@@ -225,31 +262,30 @@ def test_an_empty_entry_of_the_run_cache_is_no_hindrance(made: Repository) -> No
     for file in entry.iterdir():
         file.unlink()
     os.utime(entry, (1e9, 1e9))
-    made.ok("worldwidth", "slurm", "submit")
+    ok(made, "slurm", "submit")
     assert fresh.is_dir()
     assert not entry.exists()
 
 
 def test_a_job_is_not_started_for_ever(made: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = spec_of(made, "check")
+    job = path_of(made, "check")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "6")
-    line = refused(made, "work", str(spec))
+    line = refused(made, "work", str(job))
     assert line == "started 7 times, and cluster.requeues allows 5 more than one"
-    assert end_of(spec)["stages"] == {}
+    assert end_of(job).stages == {}
 
 
 def test_a_node_that_does_not_see_the_disk(made: Repository) -> None:
-    spec = spec_of(made, "check")
-    text = spec.read_text()
-    spec.write_text(text.replace(str(made.folder / ".dvc" / "cache"), "/no/cache"))
+    job = path_of(made, "check")
+    record = job.with_name("submission.json")
+    text = record.read_text()
+    record.write_text(text.replace(str(made.folder / ".dvc" / "cache"), "/no/cache"))
     assert (
-        refused(made, "work", str(spec))
+        refused(made, "work", str(job))
         == "/no/cache: not found on this node; it is DVC's cache, and all nodes must see it"
     )
-    spec.write_text(text.replace(f'"checkout": "{made.folder}"', '"checkout": "/no/project"'))
-    assert refused(made, "work", str(spec)).startswith(
-        "/no/project: not found on this node; it is the project's folder"
-    )
+    record.write_text(text.replace(f'"checkout": "{made.folder}"', '"checkout": "/no/project"'))
+    assert refused(made, "work", str(job)).startswith("/no/project: not found on this node; it is the project's folder")
 
 
 def test_the_script_says_what_params_yaml_says(made: Repository) -> None:
@@ -263,7 +299,7 @@ def test_the_script_says_what_params_yaml_says(made: Repository) -> None:
         "base: {minutes: 90, cores: 4, memory_gb: 16, gpus: 1}",
     )
     made.commit("a cluster")
-    script = spec_of(made, "base").with_suffix(".sh").read_text().splitlines()
+    script = path_of(made, "base").with_name("wide-epochs-s1.base.sh").read_text().splitlines()
     assert {
         "#SBATCH --job-name=wide-epochs-s1.base", "#SBATCH --time=90", "#SBATCH --cpus-per-task=4",
         "#SBATCH --mem=16G", "#SBATCH --gpus=1", "#SBATCH --partition=gpu,long", "#SBATCH --account=lab",

@@ -10,6 +10,8 @@ import pytest
 import slurm_rig
 from slurm_rig import SlurmRig
 
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+
 LOG = "--output=%j.log"
 HEARING_USR1 = f"""exec {sys.executable} -c '
 import signal
@@ -44,13 +46,13 @@ def test_a_job_leaves_a_log_and_its_exit_code(rig: SlurmRig) -> None:
     assert "ExitCode=75:0" in rig.ok("scontrol", "show", "job", str(jobs[1]))
 
 
-def test_what_hangs_on_a_failed_job_is_cancelled_and_nothing_else(rig: SlurmRig) -> None:
+def test_what_depends_on_a_failed_job_is_cancelled_and_nothing_else(rig: SlurmRig) -> None:
     failing = rig.submit("exit 3", LOG)
-    hanging = ["--kill-on-invalid-dep=yes", LOG]
-    dependant = rig.submit("true", f"--dependency=afterok:{failing}", *hanging)
-    further = rig.submit("true", f"--dependency=afterok:{dependant}", *hanging)
+    options = ["--kill-on-invalid-dep=yes", LOG]
+    dependant = rig.submit("true", f"--dependency=afterok:{failing}", *options)
+    further = rig.submit("true", f"--dependency=afterok:{dependant}", *options)
     independent = rig.submit("true", LOG)
-    after = rig.submit("true", f"--dependency=afterok:{independent}", *hanging)
+    after = rig.submit("true", f"--dependency=afterok:{independent}", *options)
     rig.wait_for([failing], {"FAILED"})
     rig.wait_for([dependant, further], {"CANCELLED"})
     rig.wait_for([independent, after], {"COMPLETED"})
@@ -58,7 +60,7 @@ def test_what_hangs_on_a_failed_job_is_cancelled_and_nothing_else(rig: SlurmRig)
 
 
 def test_a_job_of_a_dead_node_starts_again_elsewhere(rig: SlurmRig) -> None:
-    """Nothing that it began is left, and what hangs on it still waits for it."""
+    """Nothing that it began is left, and what depends on it still waits for it."""
     script = """
         echo attempt ${SLURM_RESTART_COUNT:-0} on $SLURMD_NODENAME
         [ -n "$SLURM_RESTART_COUNT" ] && exit

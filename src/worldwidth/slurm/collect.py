@@ -1,6 +1,6 @@
-"""`worldwidth slurm collect`: the results of what was handed in, restored here from DVC's run cache. Nothing runs.
+"""`worldwidth slurm collect`: the results of what was submitted, restored here from DVC's run cache. Nothing runs.
 
-The variant that params.yaml names comes into this checkout; it, if it was handed in with others, and every other one
+The variant that params.yaml names comes into this checkout; it, if it was submitted with others, and every other one
 become DVC experiments, as with `worldwidth widths`.
 """
 
@@ -9,28 +9,29 @@ from contextlib import chdir
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import git
 from worldwidth.core.locks import only_one
-from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, Forecast, forecast
+from worldwidth.dvcio.forecast import forecast
 from worldwidth.dvcio.repair import forecast_of_a_whole_lock
 from worldwidth.dvcio.restore import restore_cached
 from worldwidth.engine.run import run_lock
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.paths import scratch_folder
 from worldwidth.settings.schema import Settings
-from worldwidth.slurm.records import submissions
+from worldwidth.slurm.graph import still_to_do
+from worldwidth.slurm.records import some_submissions
 from worldwidth.sweep.variants import Variant, sweep
 from worldwidth.sweep.widths import present_experiment, run_variant
 from worldwidth.sweep.worktree import prepare_tree, write_params
 
 
 def collect(settings: Settings) -> None:
-    """Restore all variants that were handed in last, and those handed in before at the same commit.
+    """Restore all variants that were submitted last, and those submitted before at the same commit.
 
     Raises:
         WorldwidthError: some of it is missing; what is there is restored all the same.
     """
     check_rendered(settings)
     here = Variant(settings.arch, settings.budget, settings.seed)
-    variants = _handed_in()
+    variants = _submitted()
     missing: dict[str, list[str]] = {}
     for variant in variants:
         lacking, places = [], []
@@ -44,17 +45,14 @@ def collect(settings: Settings) -> None:
     if missing:
         raise WorldwidthError(
             f"{len(missing)} of {len(variants)} variants are not whole; `worldwidth slurm status` says why, and the "
-            "same `make slurm` hands in what is missing"
+            "same `make slurm` submits what is missing"
         )
 
 
-def _handed_in() -> list[Variant]:
-    """The variants handed in at the commit of the last submission."""
-    made = submissions()
-    if not made:
-        raise WorldwidthError("nothing was handed in from here yet: `make slurm` does it")
-    commit = made[-1].commit
-    return list(dict.fromkeys(variant for one in made if one.commit == commit for variant in one.variants))
+def _submitted() -> list[Variant]:
+    """The variants submitted at the commit of the last submission."""
+    made = some_submissions()
+    return list(dict.fromkeys(variant for one in made if one.commit == made[-1].commit for variant in one.variants))
 
 
 def _restore_here() -> list[str]:
@@ -62,7 +60,7 @@ def _restore_here() -> list[str]:
     with only_one(run_lock(), "`worldwidth run` is going on here: wait for it, or stop it"):
         answers = forecast_of_a_whole_lock()
         restore_cached()
-    return _lacking(answers)
+    return still_to_do(answers)
 
 
 def _save_experiment(settings: Settings, variant: Variant) -> list[str]:
@@ -79,16 +77,12 @@ def _save_experiment(settings: Settings, variant: Variant) -> list[str]:
         tree = prepare_tree(settings, source)
         write_params(tree, source, variant)
         with chdir(tree):
-            lacking = _lacking(forecast())
+            lacking = still_to_do(forecast())
         if not lacking:
             reason = run_variant(tree, source, variant, jobs=1)
             if reason:
                 raise WorldwidthError(f"{variant.name}: {reason}")
     return lacking
-
-
-def _lacking(answers: list[Forecast]) -> list[str]:
-    return [answer.stage for answer in answers if answer.state not in (UP_TO_DATE, CACHED)]
 
 
 def _listed(names: list[str]) -> str:

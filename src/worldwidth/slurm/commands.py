@@ -1,4 +1,7 @@
-"""Slurm's own commands: handing in a job, asking what became of it. Nothing here needs Slurm's accounting."""
+"""Slurm's own commands: submitting a job, asking what became of it. Nothing here needs Slurm's accounting.
+
+The only module that knows sbatch, squeue, scontrol and sacct.
+"""
 
 import os
 import shutil
@@ -39,13 +42,13 @@ def require_slurm() -> None:
     missing = [name for name in ("sbatch", "squeue", "scontrol") if not shutil.which(name)]
     if missing:
         raise WorldwidthError(
-            f"{missing[0]}: not found; this is for a machine from which jobs are handed to a Slurm cluster: "
+            f"{missing[0]}: not found; this is for a machine from which jobs are submitted to a Slurm cluster: "
             "`make repro` runs the study on this one"
         )
 
 
-def hand_in(script: Path, after: list[int]) -> int:
-    """Give a script to Slurm; return the job's id.
+def submit_script(script: Path, after: list[int]) -> int:
+    """Give a script to Slurm; return the number of the job.
 
     Raises:
         WorldwidthError: Slurm refuses it; the text is Slurm's own.
@@ -71,28 +74,23 @@ def queue() -> dict[int, QueueEntry]:
 
 def accounted(numbers: list[int]) -> dict[int, QueueEntry]:
     """What Slurm's accounting remembers of jobs that it has forgotten otherwise; nothing where there is none."""
-    if not numbers or not shutil.which("sacct"):
+    if not numbers:
         return {}
-    command = [
-        "sacct",
-        "--noheader",
-        "--allocations",
-        "--parsable2",
-        "--format=JobIDRaw,State,JobName,NodeList,Elapsed",
-    ]
-    ran = subprocess.run(
-        [*command, f"--jobs={','.join(map(str, numbers))}"], capture_output=True, text=True, check=False
-    )
+    words = ("--noheader", "--allocations", "--parsable2", "--format=JobIDRaw,State,JobName,NodeList,Elapsed")
+    try:
+        lines = _ask("sacct", *words, f"--jobs={','.join(map(str, numbers))}")
+    except WorldwidthError:
+        return {}
     found: dict[int, QueueEntry] = {}
-    for line in ran.stdout.splitlines() if ran.returncode == 0 else ():
+    for line in lines.splitlines():
         number, state, name, *rest = line.split("|")
         if number.isdecimal():
             found[int(number)] = QueueEntry(state.split()[0], name, "", *rest)  # "CANCELLED by 1000"
     return found
 
 
-def start_again(number: int) -> None:
-    """Put a running job back into the queue, under the same id.
+def requeue(number: int) -> None:
+    """Put a running job back into the queue, under the same number.
 
     Raises:
         WorldwidthError: Slurm refuses.

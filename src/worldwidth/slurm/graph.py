@@ -3,73 +3,51 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, forecast_with_outs
+from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, Forecast, forecast_with_outs
 from worldwidth.dvcio.lockfile import md5, value_at
 from worldwidth.dvcio.repo import needs_of
 from worldwidth.pipeline.groups import group_stages
 from worldwidth.pipeline.groups import plan_jobs as group_jobs
 from worldwidth.pipeline.stages import row_of
-from worldwidth.settings.cluster import Resources
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import read_yaml
+from worldwidth.slurm.records import VariantJob
 from worldwidth.sweep.variants import Variant
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage of one variant."""
+class Study:
+    """One variant: its settings and its stages."""
 
-    name: str
-    key: str
-    """Equal for two stages, of whatever variants, that do the same: the same command on the same inputs."""
-    state: str
-    """What DVC would do with it, as in forecast.py."""
-    needs: frozenset[str]
-    """The stages whose outputs it reads."""
-
-    @property
-    def done(self) -> bool:
-        """Whether there is nothing to do but to take its outputs from DVC's cache."""
-        return self.state in (UP_TO_DATE, CACHED)
+    settings: Settings
+    keys: dict[str, str]
+    """Stage -> a hash, equal for two stages, of whatever variants, that run the same command on the same inputs."""
+    needs: dict[str, set[str]]
+    """Stage -> the stages whose outputs it reads."""
+    to_do: set[str]
+    """The stages whose outputs are not to be had from DVC's cache."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """Stages that one job of Slurm runs, in this order."""
-
-    name: str
-    kind: str
-    """A field of ``scales.<scale>.execution.jobs``."""
-    variant: Variant
-    stages: tuple[str, ...]
-    keys: tuple[str, ...]
-    after: tuple[str, ...]
-    """Names of the jobs of this submission that must be done before."""
-    after_ids: tuple[int, ...]
-    """The same for jobs of earlier submissions that are under way: their ids in Slurm."""
-
-    def resources(self, settings: Settings) -> Resources:
-        """What it asks for."""
-        found: Resources = getattr(settings.selected.execution.jobs, self.kind)
-        return found
+def study_of(repo: Any, settings: Settings) -> Study:
+    """The variant that ``repo``, which must be locked, is set to; ``settings`` are its params.yaml."""
+    answers, _ = forecast_with_outs(repo)
+    return Study(settings, _keys(repo, settings), needs_of(repo), set(still_to_do(answers)))
 
 
-def stages_of(repo: Any, settings: Settings) -> dict[str, Stage]:
-    """Every stage of the variant that ``repo``, which must be locked, is set to; ``matrix`` is its params.yaml."""
-    states = {answer.stage: answer.state for answer in forecast_with_outs(repo)[0]}
-    keys, needs = _keys(repo, settings), needs_of(repo)
-    return {name: Stage(name, keys[name], states[name], frozenset(needs[name])) for name in states}
+def still_to_do(answers: list[Forecast]) -> list[str]:
+    """The stages whose outputs are not to be had from DVC's cache."""
+    return [answer.stage for answer in answers if answer.state not in (UP_TO_DATE, CACHED)]
 
 
 def _keys(repo: Any, settings: Settings) -> dict[str, str]:
     """stage -> a hash of its command, its params, its code and the keys of the stages it reads from.
 
-    Of two stages the contents are known before they run. What stands behind them hangs on those, so that budgets
+    Of two stages the contents are known before they run. What comes after them depends on those, so that budgets
     which come to the same steps share their models.
     """
     keys: dict[str, str] = {}
@@ -91,45 +69,45 @@ def _input(path: str, made: dict[str, str]) -> tuple[str, str | None]:
     return path, made[path] if path in made else md5(Path(path))
 
 
-def plan_jobs(studies: dict[Variant, tuple[Settings, dict[str, Stage]]], under_way: dict[str, int]) -> list[Job]:
-    """The jobs that all variants together still need, in an order in which they can be handed to Slurm.
+def plan_jobs(studies: dict[Variant, Study], under_way: dict[str, int]) -> list[VariantJob]:
+    """The jobs that all variants together still need, in an order in which they can be submitted.
 
     Args:
-        under_way: key of a stage -> id of the job, waiting or running already, that does it.
+        under_way: key of a stage -> number of the job, waiting or running already, that does it.
     """
     owner: dict[str, str | int] = dict(under_way)
     before: dict[str | int, set[str | int]] = {}
-    jobs: list[Job] = []
-    for variant, (settings, stages) in studies.items():
-        needs = {name: stage.needs for name, stage in stages.items()}
-        for planned in group_jobs(group_stages(settings, workers=1), needs.keys(), needs):
-            kind, group = planned.kind, planned.stages
-            own = [stages[name] for name in group if not stages[name].done and stages[name].key not in owner]
-            if any(row_of(stage.name).in_git for stage in own):  # not in the cache: they are made together
-                own = [stages[name] for name in group]
-            if own:
-                job = f"{variant.name}.{own[0].name.replace('@', '-')}"
-                keys = {stages[name].key for name in ancestors([stage.name for stage in own], needs)}
-                owners = {owner[key] for key in keys if key in owner}
-                owner |= {stage.key: job for stage in own}
-                before[job] = owners | {far for near in owners for far in before.get(near, ())}
-                nearest = owners - {far for near in owners for far in before.get(near, ())}
-                jobs.append(
-                    Job(
-                        name=job,
-                        kind=kind,
-                        variant=variant,
-                        stages=tuple(stage.name for stage in own),
-                        keys=tuple(stage.key for stage in own),
-                        after=tuple(sorted(name for name in nearest if isinstance(name, str))),
-                        after_ids=tuple(sorted(number for number in nearest if isinstance(number, int))),
-                    )
+    jobs: list[VariantJob] = []
+    for variant, study in studies.items():
+        keys, needs = study.keys, study.needs
+        for group in group_jobs(group_stages(study.settings, workers=1), needs.keys(), needs):
+            own = tuple(stage for stage in group.stages if stage in study.to_do and keys[stage] not in owner)
+            if any(row_of(stage).in_git for stage in own):  # not in the cache: they are made together
+                own = group.stages
+            if not own:
+                continue
+            name = f"{variant.name}.{own[0].replace('@', '-')}"
+            owners = {owner[keys[stage]] for stage in ancestors(own, needs) if keys[stage] in owner}
+            owner |= {keys[stage]: name for stage in own}
+            further = {far for near in owners for far in before.get(near, ())}
+            before[name] = owners | further
+            nearest = owners - further
+            jobs.append(
+                VariantJob(
+                    name=name,
+                    kind=group.kind,
+                    stages=own,
+                    after=tuple(sorted(one for one in nearest if isinstance(one, str))),
+                    variant=variant,
+                    keys=tuple(keys[stage] for stage in own),
+                    after_ids=tuple(sorted(one for one in nearest if isinstance(one, int))),
                 )
+            )
     return jobs
 
 
 def ancestors(names: Iterable[str], needs: Mapping[str, Iterable[str]]) -> set[str]:
-    """All stages that those in ``names`` hang on, given which stages each one reads from."""
+    """All stages that those in ``names`` depend on, given which stages each one reads from."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
@@ -137,8 +115,3 @@ def ancestors(names: Iterable[str], needs: Mapping[str, Iterable[str]]) -> set[s
         found |= new
         waiting += new
     return found
-
-
-def as_values(job: Job) -> dict[str, Any]:
-    """The job as JSON has it."""
-    return {**asdict(job), "variant": asdict(job.variant)}

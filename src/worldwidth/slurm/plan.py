@@ -1,45 +1,69 @@
-"""`worldwidth slurm plan`: the jobs that `make slurm` would hand in, and what they ask for. Slurm need not be there."""
+"""`worldwidth slurm plan`: the jobs that `make slurm` would submit, and what they ask for. Slurm need not be there."""
 
 import json
 import shutil
 import sys
+from contextlib import chdir
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.git import git
 from worldwidth.core.locks import only_one
-from worldwidth.dvcio.cache import cache_folder
+from worldwidth.dvcio.cache import cache_folder, use_cache
+from worldwidth.dvcio.repair import remove_empty_entries
+from worldwidth.dvcio.repo import open_repo
+from worldwidth.pipeline.render import check_rendered
+from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Budget, Settings
-from worldwidth.slurm.commands import queue
-from worldwidth.slurm.graph import Job, as_values, plan_jobs
-from worldwidth.slurm.records import slurm_folder
-from worldwidth.slurm.submit import chosen, pinned_commit, studies_of, under_way
+from worldwidth.slurm.commands import QueueEntry, queue
+from worldwidth.slurm.graph import Study, plan_jobs, study_of
+from worldwidth.slurm.records import VariantJob, slurm_folder, submissions
+from worldwidth.sweep.variants import Variant, sweep
+from worldwidth.sweep.worktree import clone, write_params
+
+_PINNED = ("params.yaml", "dvc.yaml", "src", "stages", "templates", ".dvc/config")
+SECONDS_TO_FILL = 60
+"""An entry of the run cache that has been empty for longer was left so by a kill."""
 
 
 def print_plan(
     settings: Settings, archs: list[str] | None, seeds: list[int] | None, budgets: list[Budget] | None, as_json: bool
 ) -> None:
     """Print the jobs as a table or as JSON, with the most that they can use."""
-    variants = chosen(settings, archs, seeds, budgets)
+    variants = sweep(settings, archs, seeds, budgets)
     with only_one(slurm_folder() / "submit.lock", "`worldwidth slurm submit` is going on here: wait for it"):
-        studies = studies_of(settings, pinned_commit(settings), cache_folder().resolve(), variants)
-        jobs = plan_jobs(studies, _under_way())
+        commit = pinned_commit(settings)
+        jobs = plan_jobs(studies_of(settings, commit, cache_folder().resolve(), variants), _under_way())
     total = _total(settings, jobs)
     if as_json:
-        listed = [{**as_values(job), **asdict(job.resources(settings))} for job in jobs]
+        listed = [{**asdict(job), **asdict(job.resources(settings))} for job in jobs]
         print(json.dumps({"jobs": listed, "total": total}, indent=2))
         return
     width = max((len(job.name) for job in jobs), default=3)
     print(f"{'job':<{width}} {'stages':>6} {'minutes':>7} {'cores':>5} {'GB':>4} {'GPUs':>4}  after")
     for job in jobs:
         asked = job.resources(settings)
-        after = " ".join([*map(str, job.after_ids), *(_short(name, job) for name in job.after)]) or "-"
+        names = [name.removeprefix(f"{job.variant.name}.") for name in job.after]
         sizes = f"{asked.minutes:>7} {asked.cores:>5} {asked.memory_gb:>4} {asked.gpus:>4}"
-        print(f"{job.name:<{width}} {len(job.stages):>6} {sizes}  {after}")
+        print(
+            f"{job.name:<{width}} {len(job.stages):>6} {sizes}  {' '.join([*map(str, job.after_ids), *names]) or '-'}"
+        )
     print(
         f"\n{total['jobs']} jobs, {total['stages']} stages; variants: {len(variants)}; at most "
         f"{total['core_hours']:,} core hours and {total['gpu_hours']:,} GPU hours if every job took its whole time"
     )
+
+
+def _total(settings: Settings, jobs: list[VariantJob]) -> dict[str, Any]:
+    asked = [job.resources(settings) for job in jobs]
+    return {
+        "jobs": len(jobs),
+        "stages": sum(len(job.stages) for job in jobs),
+        "core_hours": round(sum(a.cores * a.minutes for a in asked) / 60, 1),
+        "gpu_hours": round(sum(a.gpus * a.minutes for a in asked) / 60, 1),
+    }
 
 
 def _under_way() -> dict[str, int]:
@@ -52,16 +76,53 @@ def _under_way() -> dict[str, int]:
         return {}
 
 
-def _short(name: str, job: Job) -> str:
-    """The name of a job that another one waits for, without the variant that they share."""
-    return name.removeprefix(f"{job.variant.name}.")
+def under_way(known: dict[int, QueueEntry]) -> dict[str, int]:
+    """Key of a stage -> the job, waiting or running, that does it."""
+    found: dict[str, int] = {}
+    for submission in submissions():
+        for number, job in submission.numbered():
+            entry = known.get(number)
+            if entry and entry.name == job.name and entry.under_way:
+                found |= dict.fromkeys(job.keys, number)
+    return found
 
 
-def _total(settings: Settings, jobs: list[Job]) -> dict[str, Any]:
-    asked = [job.resources(settings) for job in jobs]
-    return {
-        "jobs": len(jobs),
-        "stages": sum(len(job.stages) for job in jobs),
-        "core_hours": round(sum(a.cores * a.minutes for a in asked) / 60, 1),
-        "gpu_hours": round(sum(a.gpus * a.minutes for a in asked) / 60, 1),
-    }
+def pinned_commit(settings: Settings) -> str:
+    """The commit that the jobs work on: HEAD.
+
+    Raises:
+        WorldwidthError: code or params differ from it, or a list of cities is not in it.
+    """
+    check_rendered(settings)
+    changed = git("status", "--porcelain", "--", *_PINNED).splitlines()
+    if changed:
+        path = changed[0][3:]
+        another = "" if path != PARAMS.name else "; for another width, `make slurm ARCH=wider` changes no file"
+        raise WorldwidthError(f"{path}: not as committed, and jobs work on the commit; commit it or undo it{another}")
+    source = settings.selected.world.source
+    if source != "geonames" and not git("ls-files", "--", source):
+        raise WorldwidthError(f"{source}: not in git, and jobs get their files from git; `git add` and commit it")
+    return git("rev-parse", "HEAD")
+
+
+def code_tree(commit: str) -> Path:
+    """The tree whose code the jobs of ``commit`` run."""
+    return slurm_folder() / "trees" / commit[:12]
+
+
+def studies_of(settings: Settings, commit: str, cache: Path, variants: list[Variant]) -> dict[Variant, Study]:
+    """Every variant and what DVC would do in it; asked in a tree of its own, which stays for the jobs' code."""
+    tree = code_tree(commit)
+    if not (tree / PARAMS).is_file():
+        shutil.rmtree(tree, ignore_errors=True)
+        tree.parent.mkdir(parents=True, exist_ok=True)
+        clone(Path.cwd(), commit, tree)
+    use_cache(tree, cache)
+    studies: dict[Variant, Study] = {}
+    with chdir(tree):
+        remove_empty_entries(SECONDS_TO_FILL)
+        for variant in variants:
+            write_params(Path(), commit, variant)
+            with open_repo() as repo, repo.lock:
+                studies[variant] = study_of(repo, variant.of(settings))
+    return studies

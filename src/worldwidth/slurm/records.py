@@ -1,45 +1,52 @@
 """What is kept of every submission, in a folder of its own below .dvc/tmp: it is on the disk that all nodes share.
 
 .dvc/tmp/worldwidth/slurm/trees/<commit>/     the code that the jobs run, and the tree in which they are planned
-.dvc/tmp/worldwidth/slurm/<number>/           submission.json, and for every job:
-    <job>.json  <job>.sh  <job>.log  <job>.end.json
+.dvc/tmp/worldwidth/slurm/<number>/           submission.json: the jobs, written once, before the first is submitted
+                                              ids.json: name -> Slurm's number of each job that Slurm has taken
+    <job>.sh  <job>.log  <job>.end.json
 .dvc/tmp/worldwidth/slurm/clones/<id>/        the clone in which the job with that id is at work
 """
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from worldwidth.core.errors import WorldwidthError
+from pydantic import TypeAdapter
+
+from worldwidth.core.errors import WorldwidthError, nearest
 from worldwidth.core.files import write_json
+from worldwidth.pipeline.groups import Job
+from worldwidth.settings.cluster import Resources
 from worldwidth.settings.paths import scratch_folder
+from worldwidth.settings.schema import Settings
 from worldwidth.sweep.variants import Variant
 
 
 @dataclass(frozen=True)
-class Submitted:
-    """One job as it was handed to Slurm."""
+class VariantJob(Job):
+    """A job of one variant, whose name is in front of its own: as it is planned, kept, and done on a node."""
 
-    name: str
-    id: int
-    """Slurm's number."""
     variant: Variant
-    stages: dict[str, str]
-    """Stage -> its key (graph.py)."""
-    after: list[int]
-    """Ids of the jobs it waits for."""
+    keys: tuple[str, ...]
+    """Of its stages, in their order (graph.py)."""
+    after_ids: tuple[int, ...]
+    """Like ``after``, for jobs of earlier submissions that are under way: their numbers in Slurm."""
+
+    def resources(self, settings: Settings) -> Resources:
+        """What it asks for."""
+        found: Resources = getattr(settings.selected.execution.jobs, self.kind)
+        return found
 
 
 @dataclass(frozen=True)
 class End:
-    """How a job ended, by its own account; a killed one leaves none."""
+    """How a job ended, as recorded by itself; a killed one records nothing."""
 
     code: int
     message: str
-    """Its last words; empty if all went well."""
+    """Its last error; empty if all went well."""
     stages: dict[str, str]
-    """Stage -> what became of it, in the words of job.py; those that it did not come to are missing."""
+    """Stage -> what became of it, in the words of engine/job.py; those that it did not come to are missing."""
     node: str
     starts: int
     """How often it was started."""
@@ -49,34 +56,67 @@ class End:
 
 @dataclass(frozen=True)
 class Submission:
-    """Jobs that were handed in together."""
+    """Jobs that were submitted together, and what they need on their nodes."""
 
     folder: Path
+    ids: dict[str, int]
+    """Name of a job -> its number; those that Slurm has not taken are missing."""
+    checkout: Path
+    cache: Path
     commit: str
-    variants: list[Variant]
-    jobs: list[Submitted]
+    requeues: int
+    variants: tuple[Variant, ...]
+    jobs: tuple[VariantJob, ...]
 
-    def log(self, job: str) -> Path:
-        """Where the output of a job is."""
-        return self.folder / f"{job}.log"
+    def file(self, job: str, ending: str) -> Path:
+        """Where a job's script, log or end is."""
+        return self.folder / f"{job}{ending}"
+
+    def job(self, name: str) -> VariantJob:
+        """The job of that name.
+
+        Raises:
+            WorldwidthError: there is none.
+        """
+        names = [job.name for job in self.jobs]
+        if name not in names:
+            raise WorldwidthError(f"job '{name}': not in {self.folder}{nearest(name, names)}")
+        return self.jobs[names.index(name)]
+
+    def numbered(self) -> list[tuple[int, VariantJob]]:
+        """The jobs that Slurm has taken, and their numbers."""
+        return [(self.ids[job.name], job) for job in self.jobs if job.name in self.ids]
+
+    def waits_for(self, job: VariantJob) -> list[int]:
+        """The numbers of the jobs that a job waits for."""
+        return sorted([*(self.ids[name] for name in job.after), *job.after_ids])
 
     def end(self, job: str) -> End | None:
-        """How a job ended; None if it has not, or could not say."""
+        """How a job ended; None if it has not, or was killed."""
+        path = self.file(job, ".end.json")
         try:
-            return End(**json.loads((self.folder / f"{job}.end.json").read_text(encoding="utf-8")))
+            return _END.validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, OSError) as error:
-            raise WorldwidthError(f"{self.folder / f'{job}.end.json'}: not readable ({error}); delete it") from None
+        except (ValueError, OSError) as error:
+            raise WorldwidthError(f"{path}: not readable ({_shortly(error)}); delete it") from None
 
     def write(self) -> None:
-        """Record it; to be called after every job that Slurm has taken."""
-        values = {
-            "commit": self.commit,
-            "variants": [asdict(variant) for variant in self.variants],
-            "jobs": [asdict(job) for job in self.jobs],
-        }
+        """Record it; to be called before Slurm is given the first job."""
+        values = _SUBMISSION.dump_python(self, mode="json", exclude={"folder", "ids"})
         write_json(self.folder / "submission.json", values)
+
+    def add_id(self, job: str, number: int) -> None:
+        """Record that Slurm has taken a job."""
+        self.ids[job] = number
+        write_json(self.folder / "ids.json", self.ids)
+
+    def write_end(self, job: str, end: End) -> None:
+        """Record how a job ended."""
+        write_json(self.file(job, ".end.json"), asdict(end))
+
+
+_END, _SUBMISSION = TypeAdapter(End), TypeAdapter(Submission)
 
 
 def slurm_folder() -> Path:
@@ -84,12 +124,11 @@ def slurm_folder() -> Path:
     return scratch_folder().resolve() / "slurm"
 
 
-def new_submission(commit: str, variants: list[Variant]) -> Submission:
-    """The next one, without jobs yet."""
-    number = max((_number(path) for path in _folders()), default=0) + 1
-    folder = slurm_folder() / str(number)
+def new_folder() -> Path:
+    """An empty folder for the next submission."""
+    folder = slurm_folder() / str(max((int(path.name) for path in _folders()), default=0) + 1)
     folder.mkdir(parents=True)
-    return Submission(folder, commit, variants, [])
+    return folder
 
 
 def submissions() -> list[Submission]:
@@ -98,28 +137,42 @@ def submissions() -> list[Submission]:
     Raises:
         WorldwidthError: a record is damaged.
     """
-    found = ((folder, folder / "submission.json") for folder in sorted(_folders(), key=_number))
-    return [_read(folder, path) for folder, path in found if path.is_file()]
+    return [read_submission(folder) for folder in _folders() if (folder / "submission.json").is_file()]
+
+
+def some_submissions() -> list[Submission]:
+    """All that were recorded, the first one first.
+
+    Raises:
+        WorldwidthError: there are none, or a record is damaged.
+    """
+    found = submissions()
+    if not found:
+        raise WorldwidthError("nothing was submitted from here yet: `make slurm` does it")
+    return found
+
+
+def read_submission(folder: Path) -> Submission:
+    """The submission recorded in ``folder``.
+
+    Raises:
+        WorldwidthError: there is none, or it is damaged.
+    """
+    path, ids = folder / "submission.json", folder / "ids.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        known = json.loads(ids.read_text(encoding="utf-8")) if ids.is_file() else {}
+        return _SUBMISSION.validate_python({**values, "folder": folder, "ids": known})
+    except FileNotFoundError:
+        raise WorldwidthError(f"{path}: not found; nothing was submitted from {folder}") from None
+    except (ValueError, TypeError, OSError) as error:
+        raise WorldwidthError(f"{path}: not readable ({_shortly(error)}); delete the folder {folder}") from None
 
 
 def _folders() -> list[Path]:
-    return [path for path in slurm_folder().glob("*") if path.is_dir() and path.name.isdecimal()]
+    found = [path for path in slurm_folder().glob("*") if path.is_dir() and path.name.isdecimal()]
+    return sorted(found, key=lambda path: int(path.name))
 
 
-def _number(path: Path) -> int:
-    return int(path.name)
-
-
-def _read(folder: Path, path: Path) -> Submission:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        jobs = [Submitted(**{**job, "variant": Variant(**job["variant"])}) for job in values["jobs"]]
-        return Submission(folder, values["commit"], [Variant(**variant) for variant in values["variants"]], jobs)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise WorldwidthError(f"{path}: not readable ({error!r}); delete the folder {folder}") from None
-
-
-def write_end(path: Path, end: End) -> None:
-    """Record how a job ended."""
-    values: dict[str, Any] = asdict(end)
-    write_json(path, values)
+def _shortly(error: Exception) -> str:
+    return " ".join(" ".join(str(error).splitlines()[:3]).split())  # pydantic's third line says what is wrong

@@ -1,4 +1,4 @@
-"""`worldwidth slurm status`: what became of every stage that was handed in, from Slurm and from the jobs' own words.
+"""`worldwidth slurm status`: what became of every stage that was submitted, from Slurm and from the jobs' own records.
 
 It asks once and remembers nothing; no process of ours runs while jobs do.
 """
@@ -8,12 +8,11 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from worldwidth.core.errors import WorldwidthError
 from worldwidth.engine.job import FAILED as STAGE_FAILED
 from worldwidth.engine.job import NOT_RUN, RAN, RESTORED
 from worldwidth.slurm.commands import CANCELLED as SLURM_CANCELLED
 from worldwidth.slurm.commands import COMPLETED, WAITING, QueueEntry, accounted, queue, require_slurm
-from worldwidth.slurm.records import End, Submission, Submitted, submissions
+from worldwidth.slurm.records import End, Submission, some_submissions
 from worldwidth.sweep.variants import Variant
 
 WAITS, RUNS, DONE, FAILED, CANCELLED, LOST = "waiting", "running", "done", "failed", "cancelled", "lost"
@@ -28,7 +27,7 @@ class StageStatus:
     variant: str
     stage: str
     state: str
-    """waiting, running, done, failed, cancelled, or lost: Slurm has forgotten the job, which left no word."""
+    """waiting, running, done, failed, cancelled, or lost: Slurm has forgotten the job, which recorded no end."""
     job: int
     detail: str
     """What there is to say, for people."""
@@ -36,43 +35,43 @@ class StageStatus:
 
 
 def statuses() -> list[StageStatus]:
-    """Every stage ever handed in, as its last job has it.
+    """Every stage ever submitted, as its last job has it.
 
     Raises:
-        WorldwidthError: nothing was handed in, or Slurm does not answer.
+        WorldwidthError: nothing was submitted, or Slurm does not answer.
     """
     require_slurm()
-    made = submissions()
-    if not made:
-        raise WorldwidthError("nothing was handed in from here yet: `make slurm` does it")
+    made = some_submissions()
     known = _known(made)
     found: dict[tuple[Variant, str], StageStatus] = {}
     jobs: dict[int, str] = {}
     for submission in made:
-        for job in submission.jobs:
+        for number, job in submission.numbered():
             end = submission.end(job.name)
-            state, detail = _of_job(job, known.get(job.id), end, jobs)
-            jobs[job.id] = state
+            state, detail = _of_job(submission.waits_for(job), known.get(number), end, jobs)
+            jobs[number] = state
             for stage in job.stages:
                 own, words = _of_stage(stage, state, detail, end)
-                log = str(submission.log(job.name))
-                found[job.variant, stage] = StageStatus(job.variant.name, stage, own, job.id, words, log)
+                log = str(submission.file(job.name, ".log"))
+                found[job.variant, stage] = StageStatus(job.variant.name, stage, own, number, words, log)
     return list(found.values())
 
 
 def _known(made: list[Submission]) -> dict[int, QueueEntry]:
     """Slurm's word on every job that it, or its accounting, remembers under the job's name."""
     entries = queue()
-    jobs = [job for submission in made for job in submission.jobs]
-    entries |= accounted([job.id for job in jobs if job.id not in entries])
-    return {job.id: entries[job.id] for job in jobs if job.id in entries and entries[job.id].name == job.name}
+    jobs = [numbered for submission in made for numbered in submission.numbered()]
+    entries |= accounted([number for number, _ in jobs if number not in entries])
+    return {number: entries[number] for number, job in jobs if number in entries and entries[number].name == job.name}
 
 
-def _of_job(job: Submitted, entry: QueueEntry | None, end: End | None, earlier: dict[int, str]) -> tuple[str, str]:
-    """State and detail of a job, given those of the jobs handed in before it."""
+def _of_job(
+    waits_for: list[int], entry: QueueEntry | None, end: End | None, earlier: dict[int, str]
+) -> tuple[str, str]:
+    """State and detail of a job, given the states of those submitted before it."""
     if entry and entry.under_way:
         if entry.state in WAITING:
-            after = [number for number in job.after if earlier.get(number) in (WAITS, RUNS)]
+            after = [number for number in waits_for if earlier.get(number) in (WAITS, RUNS)]
             listed = f"after {', '.join(map(str, after))}" if after else entry.reason
             again = ", to be started again" if end else ""
             return WAITS, f"{listed}{again}"
@@ -84,12 +83,12 @@ def _of_job(job: Submitted, entry: QueueEntry | None, end: End | None, earlier: 
         return FAILED, f"{end.message}{times}"
     if entry and entry.state == COMPLETED:
         return DONE, ""
-    if any(earlier.get(number) in (FAILED, CANCELLED, LOST) for number in job.after):
+    if any(earlier.get(number) in (FAILED, CANCELLED, LOST) for number in waits_for):
         return CANCELLED, "for a job before it did not end well"
     if not entry:
-        return LOST, "Slurm does not know the job any more, and it left no word"
+        return LOST, "Slurm does not know the job any more, and it recorded no end"
     if entry.state in SLURM_CANCELLED | {"PENDING"}:
-        return CANCELLED, entry.reason if entry.reason != "None" else "by its owner or an operator"
+        return CANCELLED, entry.reason if entry.reason not in ("", "None") else "by its owner or an operator"
     return FAILED, f"Slurm says {entry.state}"
 
 
@@ -142,7 +141,7 @@ def _print_failures(found: list[StageStatus]) -> None:
         print(f"\n{stages[0].variant}, job {stages[0].job}: {names}: {stages[0].state}: {stages[0].detail}")
         print("".join(f"  {line}\n" for line in [log, *last_lines(Path(log))]), end="")
     if failed:
-        print("\nafter mending it, the same `make slurm` hands in what is missing")
+        print("\nafter fixing it, the same `make slurm` submits what is missing")
 
 
 def last_lines(log: Path) -> list[str]:

@@ -23,16 +23,22 @@ class Variant:
         return f"{self.arch}-{self.budget}-s{self.seed}"
 
     def of(self, settings: Settings) -> Settings:
-        """``matrix`` with this variant's arch, budget and seed."""
+        """``settings`` with this variant's arch, budget and seed."""
         return replace(settings, arch=self.arch, budget=self.budget, seed=self.seed)
 
 
-def sweep(settings: Settings, archs: list[str], seeds: list[int], budgets: list[Budget]) -> list[Variant]:
+def sweep(
+    settings: Settings, archs: list[str] | None, seeds: list[int] | None, budgets: list[Budget] | None
+) -> list[Variant]:
     """The variants, seed by seed, so that a sweep cut short leaves whole comparisons.
+
+    Args:
+        archs, seeds, budgets: the variants are their product; None for the one of params.yaml.
 
     Raises:
         WorldwidthError: an arch or a budget is unknown, or the settings of a variant cannot be.
     """
+    archs, seeds, budgets = archs or [settings.arch], seeds or [settings.seed], budgets or [settings.budget]
     kinds = (("arch", archs, list(settings.selected.archs)), ("budget", budgets, list(get_args(Budget))))
     for kind, chosen, allowed in kinds:
         for name in chosen:

@@ -29,28 +29,26 @@ from worldwidth.sweep.worktree import prepare_tree, source_commit, write_params
 def run_widths(
     settings: Settings, archs: list[str] | None, seeds: list[int] | None, budgets: list[Budget] | None, jobs: int | None
 ) -> None:
-    """Run every variant that is not there yet; None stands for all archs, and for the seed and budget of params.yaml.
+    """Run every variant that is not done yet; None stands for all archs, and for the seed and budget of params.yaml.
 
     Raises:
         WorldwidthError: a name is unknown or a variant's settings cannot be, before anything runs; or, at the
             end, some variants failed.
     """
     check_rendered(settings)
-    variants = sweep(
-        settings, archs or list(settings.selected.archs), seeds or [settings.seed], budgets or [settings.budget]
-    )
+    variants = sweep(settings, archs or list(settings.selected.archs), seeds, budgets)
     with only_one(scratch_folder() / "widths.lock", "another `worldwidth widths` is going on here: wait for it"):
         source = source_commit()
         present = [variant for variant in variants if present_experiment(settings, variant, source)]
         for variant in present:
-            print(f"{variant.name}: there already")
+            print(f"{variant.name}: already done")
         to_run = [variant for variant in variants if variant not in present]
         failed = _run_all(settings, source, to_run, jobs) if to_run else {}
-    there = f"{len(variants) - len(failed)} of {len(variants)} experiments"
-    print(f"\n{there} are there: `worldwidth compare` compares them")
+    done = f"{len(variants) - len(failed)} of {len(variants)} experiments"
+    print(f"\n{done} are done: `worldwidth compare` compares them")
     if failed:
         listed = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
-        raise WorldwidthError(f"{len(failed)} failed: {listed}. The same command runs only what is not there yet")
+        raise WorldwidthError(f"{len(failed)} failed: {listed}. The same command runs only what is not done yet")
 
 
 def present_experiment(settings: Settings, variant: Variant, source: str) -> Experiment | None:

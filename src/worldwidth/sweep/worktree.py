@@ -25,11 +25,6 @@ def clone(source: Path, commit: str, tree: Path) -> None:
     git("checkout", "--quiet", "--force", "--detach", commit, folder=tree)
 
 
-def share_cache(tree: Path) -> None:
-    """Let ``tree`` use this repository's DVC cache, and with it the run cache."""
-    use_cache(tree, cache_folder())
-
-
 def write_params(tree: Path, commit: str, variant: Variant) -> None:
     """Write params.yaml as it is in ``commit``, but of this variant."""
     write_text(tree / PARAMS, git("show", f"{commit}:{PARAMS}", folder=tree) + "\n")
@@ -48,7 +43,7 @@ def prepare_tree(settings: Settings, source: str) -> Path:
     if not (tree / ".git").is_dir():
         shutil.rmtree(tree, ignore_errors=True)
         tree.parent.mkdir(parents=True, exist_ok=True)
-        git("clone", "--quiet", "--shared", "--no-checkout", str(Path.cwd()), str(tree))
+        clone(Path.cwd(), "HEAD", tree)
     wait_until_free(run_lock(tree), "what is left of an interrupted sweep is still at work: waiting for it")
     head, state = git("rev-parse", "HEAD"), tree / ".git" / "worldwidth-source"
     wanted = f"{head} {git('rev-parse', source + '^{tree}')}"
@@ -56,7 +51,7 @@ def prepare_tree(settings: Settings, source: str) -> Path:
         state.unlink(missing_ok=True)
         git("checkout", "--quiet", "--force", "--detach", head, folder=tree)
         git("read-tree", "--reset", "-u", source, folder=tree)
-        share_cache(tree)
+        use_cache(tree, cache_folder())  # and with it the run cache
         write_text(state, wanted)
     for scale in settings.scales.values():  # a user's own list of cities need not be in git
         path = Path(scale.world.source)

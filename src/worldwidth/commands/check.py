@@ -1,0 +1,35 @@
+"""`worldwidth render` and `worldwidth check`: does dvc.yaml say what params.yaml says, and dvc.lock what is here?"""
+
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.dvcio.fingerprint import check_lock
+from worldwidth.pipeline.render import check_rendered, stale_files, write_rendered
+from worldwidth.settings.schema import Settings
+
+
+def run_render(settings: Settings, check: bool) -> None:
+    """Write the generated files that are not up to date.
+
+    Raises:
+        WorldwidthError: with ``check``, which writes nothing, there are some.
+    """
+    if check:
+        stale = ", ".join(map(str, stale_files(settings)))
+        if stale:
+            raise WorldwidthError(f"not up to date with params.yaml and the template: {stale}; run `make render`")
+        print("dvc.yaml and docs/params.schema.json match params.yaml and the template")
+    else:
+        changed = write_rendered(settings)
+        print("wrote " + ", ".join(map(str, changed)) if changed else "nothing to do: up to date")
+
+
+def run_check(settings: Settings, lock: bool) -> None:
+    """Compare dvc.yaml, and with ``lock`` dvc.lock and the committed results, with what they are made from.
+
+    Raises:
+        WorldwidthError: they differ; the first difference is named.
+    """
+    check_rendered(settings)
+    print("params.yaml is sound, and dvc.yaml is its rendering")
+    if lock:
+        check_lock(settings)
+        print("dvc.lock holds this code, these params and the committed results")
