@@ -19,7 +19,7 @@ def finished_study(folder: Path) -> Repository:
         (made.folder / ".venv" / name).symlink_to(Path(sys.prefix) / name)
     (made.folder / ".venv" / ".ready").touch()
     made.ok("worldwidth", "run", "--jobs", "1")
-    made.ok("python", "-m", "worldwidth.offline_plots")
+    made.ok("python", "-m", "worldwidth.commands.offline_plots")
     made.commit("the study")
     return made
 

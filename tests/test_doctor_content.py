@@ -20,8 +20,8 @@ from short_runs import no_checkpoint, run_of
 from worldwidth.doctor.content import check_content
 from worldwidth.doctor.disk import check_folders, check_links
 from worldwidth.doctor.dvc_state import check_dvc, check_leftovers, check_run_cache, check_saved_states
-from worldwidth.doctor.hashes import Hashes
 from worldwidth.doctor.repository import check_git, check_lock_file, check_pipeline
+from worldwidth.dvcio.hashes import Hashes
 from worldwidth.model.decoder import Decoder
 from worldwidth.training.mixture import Mixture
 from worldwidth.training.resume import SavedRun, states_folder

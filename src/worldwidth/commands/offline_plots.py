@@ -5,7 +5,7 @@ DVC is given a page template that brings them. This module writes one, from the 
 vl-convert carries, and names it in `.dvc/config.local`. Both files are this machine's own and not in git: DVC stops at
 a template that is named but not there, and a clone in which this has not run yet has DVC's usual page instead.
 
-    python -m worldwidth.offline_plots      # `make env` does it; again after deleting the template
+    python -m worldwidth.commands.offline_plots      # `make env` does it; again after deleting the template
 """
 
 from worldwidth.core.command import exit_codes

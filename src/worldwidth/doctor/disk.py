@@ -138,7 +138,7 @@ def check_offline_plots() -> Iterator[Finding]:
     if skipped := list(_without_config("pages of plots")):
         yield from skipped
         return
-    install = "python -m worldwidth.offline_plots"
+    install = "python -m worldwidth.commands.offline_plots"
     named = Config(str(_DVC.absolute()))["plots"].get("html_template")
     if not named:
         found = "no page template: the pages of `dvc plots` load their charts from a public server"

@@ -35,7 +35,7 @@ def _opened(version: str) -> Finding:
 
     for name, problem in config_problems().items():
         remedies = {"config": "git checkout HEAD -- .dvc/config"}
-        command = remedies.get(name, f"rm .dvc/{name} && python -m worldwidth.offline_plots")
+        command = remedies.get(name, f"rm .dvc/{name} && python -m worldwidth.commands.offline_plots")
         return Finding("DVC", "problem", f"{version}; .dvc/{name} cannot be read: {problem}", command)
     if not (_TMP / "btime").exists():  # opening it for the first time writes there
         return Finding("DVC", "ok", f"{version}; has not been used here yet")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worldwidth.doctor.hashes import LISTING, Content, Hashes, files_below, read_listing
+from worldwidth.dvcio.hashes import LISTING, Content, Hashes, files_below, read_listing
 
 
 @dataclass(frozen=True)
