@@ -2,7 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,11 @@ from typing import Literal
 from worldwidth.core.errors import WorldwidthError
 
 State = Literal["ok", "warning", "problem"]
+
+AGAIN = "make doctor  # again, when that is fixed"
+"""The command of what could not be looked at because of something else."""
+REBUILD = "rm -f .venv/.ready && make env"
+"""The command that installs what is missing into the project's environment."""
 
 
 @dataclass(frozen=True)
@@ -21,39 +27,43 @@ class Finding:
     found: str
     """One line."""
     command: str = ""
-    """For a shell in the project's folder: what mends it. Empty when nothing need be mended."""
+    """For a shell in the project's folder: what fixes it. Empty when nothing need be fixed."""
 
 
 Check = Callable[[], Iterator[Finding]]
 
-AGAIN = "make doctor  # again, when that is mended"
-"""The command of what could not be looked at because of something else."""
+
+class NotCheckedError(Exception):
+    """A check could not be made because of what another check reports."""
 
 
-def guarded(checked: str, check: Check) -> list[Finding]:
-    """The findings of ``check``; an error in it is one more finding, so that no check hides another."""
+@contextmanager
+def needed(name: str | Path) -> Iterator[None]:
+    """Make errors of reading ``name``, which has a check of its own, a :class:`NotCheckedError`."""
+    try:
+        yield
+    except WorldwidthError:
+        raise NotCheckedError(f"{name} cannot be read") from None
+
+
+def guarded(checked: str, check: Check, sound: str = "") -> list[Finding]:
+    """The findings of ``check``; ``sound`` if there are none. An error is one more, so that no check hides another."""
     found: list[Finding] = []
     try:
         found.extend(check())
-    except ModuleNotFoundError as error:
-        package = (error.name or str(error)).split(".")[0]
-        found.append(Finding(checked, "problem", f"not checked: {package} is not installed", rebuild()))
-    except ImportError as error:
-        found.append(Finding(checked, "problem", f"not checked: {one_line(error)}", rebuild()))
-    except PermissionError as error:
-        command = f"chmod -R u+rwX {quoted(error.filename)}" if error.filename else AGAIN
-        found.append(Finding(checked, "problem", f"not checked: {one_line(error)}", command))
-    except WorldwidthError as error:
-        found.append(Finding(checked, "problem", str(error), AGAIN))
-    except Exception as error:  # what is broken here must not keep the other checks from being made
-        text = f"not checked: {type(error).__name__}: {one_line(error)}"
-        found.append(Finding(checked, "problem", text, AGAIN))
-    return found
+    except Exception as error:
+        found.append(_failed(checked, error))
+    return found or [Finding(checked, "ok", sound)]
 
 
-def rebuild() -> str:
-    """The command that installs what is missing into the project's environment."""
-    return f"rm -f {Path('.venv') / '.ready'} && make env"
+def _failed(checked: str, error: Exception) -> Finding:
+    if isinstance(error, NotCheckedError):
+        return Finding(checked, "warning", f"not checked, for {error}; fix that first", AGAIN)
+    kind = "" if isinstance(error, (ImportError, OSError, WorldwidthError)) else f"{type(error).__name__}: "
+    command = REBUILD if isinstance(error, ImportError) else AGAIN
+    if isinstance(error, PermissionError) and error.filename:
+        command = f"chmod -R u+rwX {quoted(error.filename)}"
+    return Finding(checked, "problem", f"not checked: {kind}{one_line(error)}", command)
 
 
 def quoted(*paths: str | Path) -> str:
@@ -63,25 +73,16 @@ def quoted(*paths: str | Path) -> str:
 
 def shown(path: str | Path) -> str:
     """A path for people: relative to the project's folder where it lies inside."""
-    absolute = os.path.abspath(path)
-    inside = absolute.startswith(os.getcwd() + os.sep)
-    return os.path.relpath(absolute) if inside else str(path)
+    inside = os.path.abspath(path).startswith(os.getcwd() + os.sep)
+    return os.path.relpath(path) if inside else str(path)
 
 
-def listed(names: list[str], most: int = 6) -> str:
-    """The first ``most`` names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def listed(names: Iterable[str | Path], most: int = 6) -> str:
+    """The first ``most`` names, and how many more there are; paths as :func:`shown`."""
+    texts = [shown(name) if isinstance(name, Path) else name for name in names]
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
 def one_line(error: object) -> str:
     """What an error says, without line ends."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def size(count: float) -> str:
-    """Bytes for people, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.4g} TB"

@@ -22,13 +22,13 @@ class Piece:
     digest: str
     object: Path
     """Its place in DVC's cache."""
-    in_cache: Content
-    outs: list[Out] = field(default_factory=list)
-    """Where it belongs, in the order of dvc.lock."""
-    right: list[tuple[Out, Path]] = field(default_factory=list)
-    """Places in the work tree that hold it."""
-    wrong: list[tuple[Out, Path]] = field(default_factory=list)
-    """Places that should; those in outs that are not there at all left out."""
+    cached: Content
+    places: list[tuple[Out, Path, Content]] = field(default_factory=list)
+    """Where it belongs in the work tree, in the order of dvc.lock; ``missing`` only where all of the out is."""
+
+    def at(self, content: Content) -> list[tuple[Out, Path]]:
+        """The places where it is right, wrong or missing."""
+        return [(out, path) for out, path, found in self.places if found == content]
 
     @property
     def is_listing(self) -> bool:
@@ -36,17 +36,17 @@ class Piece:
         return self.digest.endswith(LISTING)
 
     @property
-    def is_lost(self) -> bool:
-        """Whether it was there once, and is nowhere now."""
-        return not self.right and (self.in_cache == "wrong" or (self.in_cache == "missing" and bool(self.wrong)))
+    def is_damaged(self) -> bool:
+        """Whether the cache cannot bring back what is wrong: its object is damaged, or not there."""
+        return self.cached == "wrong" or (self.cached == "missing" and bool(self.at("wrong")))
 
 
 @dataclass
 class Inventory:
     """What :func:`take_inventory` finds."""
 
-    outs: list[Out]
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: dict[str, Piece] = field(default_factory=dict)
+    """By hash."""
     missing: list[Out] = field(default_factory=list)
     """Outs that are not in the work tree at all."""
     surplus: list[Path] = field(default_factory=list)
@@ -57,62 +57,39 @@ class Inventory:
 
 def take_inventory(outs: list[Out], cache: Path) -> Inventory:
     """Hash all of ``outs`` and their objects below ``cache``."""
-    found, hashes, pieces = Inventory(outs), Hashes(), dict[str, Piece]()
+    found, hashes = Inventory(), Hashes()
     for out in outs:
         try:
-            _take(out, cache, hashes, pieces, found)
+            _take(out, cache, hashes, found)
         except OSError as error:
             if error.filename is None:
                 raise
             found.unreadable.append(error)
-    found.pieces = list(pieces.values())
     return found
 
 
-def _take(out: Out, cache: Path, hashes: Hashes, pieces: dict[str, Piece], found: Inventory) -> None:
-    whole = hashes.compare(out.path, out.digest)
-    if whole == "missing":
+def _take(out: Out, cache: Path, hashes: Hashes, found: Inventory) -> None:
+    def piece(digest: str) -> Piece:
+        if digest not in found.pieces:
+            place = cache / digest[:2] / digest[2:]
+            found.pieces[digest] = Piece(digest, place, hashes.compare(place, digest.removesuffix(LISTING)))
+        return found.pieces[digest]
+
+    content, whole = hashes.compare(out.path, out.digest), piece(out.digest)
+    if content == "missing":
         found.missing.append(out)
-    piece = _piece(out.digest, cache, hashes, pieces)
-    piece.outs.append(out)
-    if not piece.is_listing:
-        _note(piece, out, out.path, whole)
-        return
-    expected = _expected(piece, out, whole, hashes)
-    if whole == "right" or expected is None:  # else it is the files that are wrong
-        _note(piece, out, out.path, whole)
-    for name, digest in (expected or {}).items():
-        part = _piece(digest, cache, hashes, pieces)
-        part.outs.append(out)
-        if whole == "missing":
-            continue
-        if out.path.is_dir():
-            content = hashes.compare(out.path / name, digest)
-            _note(part, out, out.path / name, "wrong" if content == "missing" else content)
-        else:
-            _note(part, out, out.path, "wrong")
-    if expected is not None and out.path.is_dir():
-        found.surplus += [out.path / name for name in files_below(out.path) if name not in expected]
-
-
-def _expected(listing: Piece, out: Out, whole: Content, hashes: Hashes) -> dict[str, str] | None:
-    """File -> hash of a folder: from the cache's listing, or else from the folder if it is right; else unknown."""
-    if listing.in_cache == "right":
-        return read_listing(listing.object)
-    if whole == "right":
-        return {name: hashes.file(out.path / name) for name in files_below(out.path)}
-    return None
-
-
-def _piece(digest: str, cache: Path, hashes: Hashes, pieces: dict[str, Piece]) -> Piece:
-    if digest not in pieces:
-        path = cache / digest[:2] / digest[2:]
-        pieces[digest] = Piece(digest, path, hashes.compare(path, digest.removesuffix(LISTING)))
-    return pieces[digest]
-
-
-def _note(piece: Piece, out: Out, path: Path, content: Content) -> None:
-    if content == "right":
-        piece.right.append((out, path))
-    elif content == "wrong":
-        piece.wrong.append((out, path))
+    files: dict[str, str] | None = None
+    if whole.is_listing and whole.cached == "right":
+        files = read_listing(whole.object)
+    elif whole.is_listing and content == "right":
+        files = {name: hashes.file(out.path / name) for name in files_below(out.path)}
+    if files is None or content != "wrong":  # else the fault lies with its files
+        whole.places.append((out, out.path, content))
+    for name, digest in (files or {}).items():
+        path = out.path / name
+        right = content == "right" or hashes.compare(path, digest) == "right"
+        fault: Content = "missing" if content == "missing" else "wrong"
+        part = (out, path if fault == "missing" or out.path.is_dir() else out.path, "right" if right else fault)
+        piece(digest).places.append(part)
+    if files is not None and out.path.is_dir():
+        found.surplus += [out.path / name for name in files_below(out.path) if name not in files]

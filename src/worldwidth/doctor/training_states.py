@@ -1,12 +1,17 @@
-"""The states of stopped training runs that lie in the scratch folder, for people to look at."""
+"""The states of training runs that were stopped or diverged, in the scratch folder."""
 
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from worldwidth.core.locks import is_held
-from worldwidth.model.safe_tensors import load_tensors
-from worldwidth.training.resume import LOCK, STATE, VALUES, states_folder
+from worldwidth.core.text import bytes_text
+from worldwidth.doctor.finding import Finding, listed, quoted
+from worldwidth.settings.paths import scratch_folder
+
+_OLD = 14 * 86_400  # seconds
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,16 @@ class SavedState:
 
 def saved_states() -> list[SavedState]:
     """All states, by path."""
+    from worldwidth.training.resume import states_folder
+
     folder = states_folder()
     return [_described(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
 
 
 def _described(folder: Path) -> SavedState:
+    from worldwidth.model.safe_tensors import load_tensors
+    from worldwidth.training.resume import LOCK, STATE, VALUES
+
     path, problem, step, steps = folder / STATE, "", 0, 0
     try:
         values = json.loads(load_tensors(path)[1][VALUES])
@@ -54,3 +64,22 @@ def _described(folder: Path) -> SavedState:
         problem=problem,
         in_use=is_held(folder / LOCK),
     )
+
+
+def check_saved_states() -> Iterator[Finding]:
+    """Training runs that were stopped, and what is left of those that diverged."""
+    for state in saved_states():
+        name, remove = f"state of {state.name}", f"rm -r {quoted(state.path)}"
+        text = f"step {state.step:,} of {state.steps:,}, {bytes_text(state.bytes)}"
+        age = time.time() - state.saved_at
+        if state.in_use:
+            yield Finding(name, "ok", "a process is training from it now")
+        elif state.problem:
+            yield Finding(name, "warning", f"of no use: {state.problem}", remove)
+        elif age > _OLD:
+            yield Finding(name, "warning", f"{age / 86_400:.0f} days old; {text}", remove)
+        else:
+            yield Finding(name, "ok", f"the next run goes on from it: {text}")
+    if remains := sorted((scratch_folder() / "diverged").glob("*")):
+        text = f"kept to be looked at: {listed(remains)}"
+        yield Finding("diverged runs", "warning", text, f"rm -r {quoted(*remains)}")
