@@ -7,7 +7,7 @@ from pathlib import Path
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.text import bytes_text
-from worldwidth.doctor.finding import Finding, needed, quoted, shown
+from worldwidth.doctor.finding import Finding, quoted, shown
 from worldwidth.dvcio.config import DVC_FOLDER, cache_settings, page_template, working_links
 from worldwidth.settings.paths import CORPORA, CURVES, EVALUATIONS, MODELS, PLOTS, SCORES
 
@@ -42,51 +42,52 @@ def check_space() -> Iterator[Finding]:
     try:
         settings = load()
         run = sum(stage.get("bytes", 0) for stage in stage_sizes(settings, line_sizes(settings)).values())
-        writes = f"; a run at scale {settings.scale} writes {bytes_text(run)} here"
+        needs = f"for a run at scale {settings.scale}"
     except WorldwidthError:  # the check of params.yaml reports it
-        run, writes = 0, "; how much a run writes is not known"
-    temporary = Path(tempfile.gettempdir())
-    places = (
-        ("project", Path(), run),
+        run, needs = 0, "without a run, whose needs are not known"
+    disks: dict[int, list[tuple[str, Path, int]]] = {}
+    for name, path, need in (
+        ("the project", Path(), run),
         ("DVC's cache", cache_settings()[0], run),
-        ("temporary folder", temporary, _SOME_SPACE),
-    )
-    disks = [(name, _existing(path), need) for name, path, need in places]
-    for name, folder, need in disks:
-        disk = os.statvfs(folder)
+        ("temporary files", Path(tempfile.gettempdir()), _SOME_SPACE),
+    ):
+        folder = _existing(path)
+        disks.setdefault(folder.stat().st_dev, []).append((name, folder, need))
+    for places in disks.values():
+        disk, need = os.statvfs(places[0][1]), sum(need for _, _, need in places)
         free = disk.f_bavail * disk.f_frsize
-        together = sum(other for _, place, other in disks if place.stat().st_dev == folder.stat().st_dev)
-        text = f"{bytes_text(free)} free{writes if need == run else ''}"
-        if free < together:
-            yield Finding(name, "problem", f"{text}; {bytes_text(together)} in all on this file system", _FREE_UP)
+        text = (
+            f"{bytes_text(free)} free for {', '.join(name for name, _, _ in places)}; {bytes_text(need)} needed {needs}"
+        )
+        if free < need:
+            yield Finding("free space", "problem", text, _FREE_UP)
         elif disk.f_files and disk.f_favail < _FEW_INODES:
-            yield Finding(name, "problem", f"{text}, but only {disk.f_favail} more files fit (inodes)", _FREE_UP)
+            text = f"{text}, but only {disk.f_favail} more files fit (inodes)"
+            yield Finding("free space", "problem", text, _FREE_UP)
         else:
-            yield Finding(name, "ok", text)
+            yield Finding("free space", "ok", text)
 
 
 def check_links() -> Iterator[Finding]:
     """Which of the allowed link types really work between cache and work tree?"""
     cache, allowed = cache_settings()
     source = _existing(cache)
-    with needed("DVC's config"):
-        works = working_links(source)
+    works = working_links(source)
     apart = "another" if source.stat().st_dev != Path().stat().st_dev else "the project's"
-    place = f"the cache, {shown(cache)}, {'' if cache.exists() else 'is not there yet; it '}lies on {apart} file system"
+    text = f"{shown(cache)}{'' if cache.exists() else ', not there yet,'} is on {apart} file system"
     if not works:
-        yield Finding("cache links", "problem", f"{place}; none works of {', '.join(allowed)}", _LINK)
+        yield Finding("cache links", "problem", f"{text}; none works of {', '.join(allowed)}", _LINK)
     elif works[0] == "copy":
-        text = f"{place}; of {', '.join(allowed)} only copy works: all takes twice the disk, switching copies it"
+        text += f"; of {', '.join(allowed)} only copy works: all takes twice the disk, switching copies it"
         yield Finding("cache links", "warning", text, _LINK)
     else:
-        yield Finding("cache links", "ok", f"{place}; {works[0]} works")
+        yield Finding("cache links", "ok", f"{text}; {works[0]} works")
 
 
 def check_offline_plots() -> Iterator[Finding]:
     """Do the pages of `dvc plots` need a network? DVC stops where a page template is named but not there."""
     install = "python -m worldwidth.commands.offline_plots"
-    with needed("DVC's config"):
-        template = page_template()
+    template = page_template()
     if not template:
         text = "no page template: the pages of `dvc plots` load their charts from a public server"
         yield Finding("pages of plots", "warning", text, install)

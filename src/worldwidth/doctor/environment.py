@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from worldwidth.doctor.finding import REBUILD, Finding, State, listed, needed, quoted, shown
+from worldwidth.doctor.finding import REBUILD, Finding, State, listed, quoted, shown
 
 _PYPROJECT, _CONSTRAINTS, _READY = Path("pyproject.toml"), Path("constraints.txt"), Path(".venv/.ready")
 _INSTALL = "python -m pip install --constraint constraints.txt --editable '.[dev]'"
@@ -105,8 +105,7 @@ def check_hardware() -> Iterator[Finding]:
 
     cores, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
     yield Finding("torch", "ok", f"{torch.__version__}; CPU cores: {cores}, GPUs: {gpus}")
-    with needed(PARAMS):
-        settings = load()
+    settings = load()
     asked, key, edit = settings.selected.hardware, f"scales.{settings.scale}.hardware", f"${{EDITOR:-vi}} {PARAMS}"
     threads = max(asked.threads, asked.pretraining_threads)
     if asked.device == "cuda" and not gpus:

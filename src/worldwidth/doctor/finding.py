@@ -3,7 +3,6 @@
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,8 +11,6 @@ from worldwidth.core.errors import WorldwidthError
 
 State = Literal["ok", "warning", "problem"]
 
-AGAIN = "make doctor  # again, when that is fixed"
-"""The command of what could not be looked at because of something else."""
 REBUILD = "rm -f .venv/.ready && make env"
 """The command that installs what is missing into the project's environment."""
 
@@ -25,25 +22,12 @@ class Finding:
     checked: str
     state: State
     found: str
-    """One line."""
     command: str = ""
     """For a shell in the project's folder: what fixes it. Empty when nothing need be fixed."""
 
 
 Check = Callable[[], Iterator[Finding]]
-
-
-class NotCheckedError(Exception):
-    """A check could not be made because of what another check reports."""
-
-
-@contextmanager
-def needed(name: str | Path) -> Iterator[None]:
-    """Make errors of reading ``name``, which has a check of its own, a :class:`NotCheckedError`."""
-    try:
-        yield
-    except WorldwidthError:
-        raise NotCheckedError(f"{name} cannot be read") from None
+"""It may raise a WorldwidthError for what it needs and another check reports, as a params.yaml that does not load."""
 
 
 def guarded(checked: str, check: Check, sound: str = "") -> list[Finding]:
@@ -52,18 +36,13 @@ def guarded(checked: str, check: Check, sound: str = "") -> list[Finding]:
     try:
         found.extend(check())
     except Exception as error:
-        found.append(_failed(checked, error))
+        kind = "" if isinstance(error, (ImportError, OSError, WorldwidthError)) else f"{type(error).__name__}: "
+        command = REBUILD if isinstance(error, ImportError) else "make doctor  # again, when that is fixed"
+        if isinstance(error, PermissionError) and error.filename:
+            command = f"chmod -R u+rwX {quoted(error.filename)}"
+        state: State = "warning" if isinstance(error, WorldwidthError) else "problem"
+        found.append(Finding(checked, state, f"not checked: {kind}{' '.join(str(error).split())}", command))
     return found or [Finding(checked, "ok", sound)]
-
-
-def _failed(checked: str, error: Exception) -> Finding:
-    if isinstance(error, NotCheckedError):
-        return Finding(checked, "warning", f"not checked, for {error}; fix that first", AGAIN)
-    kind = "" if isinstance(error, (ImportError, OSError, WorldwidthError)) else f"{type(error).__name__}: "
-    command = REBUILD if isinstance(error, ImportError) else AGAIN
-    if isinstance(error, PermissionError) and error.filename:
-        command = f"chmod -R u+rwX {quoted(error.filename)}"
-    return Finding(checked, "problem", f"not checked: {kind}{one_line(error)}", command)
 
 
 def quoted(*paths: str | Path) -> str:
@@ -73,16 +52,10 @@ def quoted(*paths: str | Path) -> str:
 
 def shown(path: str | Path) -> str:
     """A path for people: relative to the project's folder where it lies inside."""
-    inside = os.path.abspath(path).startswith(os.getcwd() + os.sep)
-    return os.path.relpath(path) if inside else str(path)
+    return os.path.relpath(path) if os.path.abspath(path).startswith(os.getcwd() + os.sep) else str(path)
 
 
 def listed(names: Iterable[str | Path], most: int = 6) -> str:
     """The first ``most`` names, and how many more there are; paths as :func:`shown`."""
     texts = [shown(name) if isinstance(name, Path) else name for name in names]
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
-
-
-def one_line(error: object) -> str:
-    """What an error says, without line ends."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -19,9 +19,9 @@ class Out:
 class Piece:
     """One content: the bytes of a file, or the listing of a folder. Equal files of several outs are one."""
 
-    digest: str
     object: Path
     """Its place in DVC's cache."""
+    is_listing: bool
     cached: Content
     places: list[tuple[Out, Path, Content]] = field(default_factory=list)
     """Where it belongs in the work tree, in the order of dvc.lock; ``missing`` only where all of the out is."""
@@ -31,65 +31,55 @@ class Piece:
         return [(out, path) for out, path, found in self.places if found == content]
 
     @property
-    def is_listing(self) -> bool:
-        """Whether it is the listing of a folder."""
-        return self.digest.endswith(LISTING)
-
-    @property
     def is_damaged(self) -> bool:
         """Whether the cache cannot bring back what is wrong: its object is damaged, or not there."""
         return self.cached == "wrong" or (self.cached == "missing" and bool(self.at("wrong")))
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the work tree cannot bring back the object either."""
+        return self.is_damaged and not self.at("right")
 
-@dataclass
+
 class Inventory:
-    """What :func:`take_inventory` finds."""
+    """All pieces of ``outs``, hashed in the work tree and below ``cache``."""
 
-    pieces: dict[str, Piece] = field(default_factory=dict)
-    """By hash."""
-    missing: list[Out] = field(default_factory=list)
-    """Outs that are not in the work tree at all."""
-    surplus: list[Path] = field(default_factory=list)
-    """Files in folders of outs that no stage wrote."""
-    unreadable: list[OSError] = field(default_factory=list)
-    """What kept an out, or an object, from being compared."""
+    def __init__(self, outs: list[Out], cache: Path) -> None:
+        self.outs, self._cache, self._hashes, self._pieces = outs, cache, Hashes(), dict[str, Piece]()
+        self.surplus: list[Path] = []
+        """Files in folders of outs that no stage wrote."""
+        self.unreadable: dict[str, str] = {}
+        """Path -> what kept an out, or an object, from being compared."""
+        for out in outs:
+            try:
+                self._take(out)
+            except OSError as error:
+                self.unreadable[str(error.filename or out.path)] = error.strerror or str(error)
+        self.pieces = list(self._pieces.values())
 
+    def stages_of_lost(self) -> list[str]:
+        """The first stage that makes each lost piece; another one that has it, too, gets it from the cache."""
+        return list(dict.fromkeys(piece.places[0][0].stage for piece in self.pieces if piece.is_lost))
 
-def take_inventory(outs: list[Out], cache: Path) -> Inventory:
-    """Hash all of ``outs`` and their objects below ``cache``."""
-    found, hashes = Inventory(), Hashes()
-    for out in outs:
-        try:
-            _take(out, cache, hashes, found)
-        except OSError as error:
-            if error.filename is None:
-                raise
-            found.unreadable.append(error)
-    return found
+    def _take(self, out: Out) -> None:
+        content, whole = self._hashes.compare(out.path, out.digest), self._piece(out.digest)
+        files: dict[str, str] | None = None
+        if whole.is_listing and whole.cached == "right":
+            files = read_listing(whole.object)
+        elif whole.is_listing and content == "right":
+            files = {name: self._hashes.file(out.path / name) for name in files_below(out.path)}
+        if files is None or content != "wrong":  # else the fault lies with its files
+            whole.places.append((out, out.path, content))
+        for name, digest in (files or {}).items():
+            kept = content == "wrong" and self._hashes.compare(out.path / name, digest) == "right"
+            place = out.path / name if out.path.is_dir() or content == "missing" else out.path
+            self._piece(digest).places.append((out, place, "right" if kept else content))
+        if files is not None and out.path.is_dir():
+            self.surplus += [out.path / name for name in files_below(out.path) if name not in files]
 
-
-def _take(out: Out, cache: Path, hashes: Hashes, found: Inventory) -> None:
-    def piece(digest: str) -> Piece:
-        if digest not in found.pieces:
-            place = cache / digest[:2] / digest[2:]
-            found.pieces[digest] = Piece(digest, place, hashes.compare(place, digest.removesuffix(LISTING)))
-        return found.pieces[digest]
-
-    content, whole = hashes.compare(out.path, out.digest), piece(out.digest)
-    if content == "missing":
-        found.missing.append(out)
-    files: dict[str, str] | None = None
-    if whole.is_listing and whole.cached == "right":
-        files = read_listing(whole.object)
-    elif whole.is_listing and content == "right":
-        files = {name: hashes.file(out.path / name) for name in files_below(out.path)}
-    if files is None or content != "wrong":  # else the fault lies with its files
-        whole.places.append((out, out.path, content))
-    for name, digest in (files or {}).items():
-        path = out.path / name
-        right = content == "right" or hashes.compare(path, digest) == "right"
-        fault: Content = "missing" if content == "missing" else "wrong"
-        part = (out, path if fault == "missing" or out.path.is_dir() else out.path, "right" if right else fault)
-        piece(digest).places.append(part)
-    if files is not None and out.path.is_dir():
-        found.surplus += [out.path / name for name in files_below(out.path) if name not in files]
+    def _piece(self, digest: str) -> Piece:
+        if digest not in self._pieces:
+            place = self._cache / digest[:2] / digest[2:]
+            cached = self._hashes.compare(place, digest.removesuffix(LISTING))
+            self._pieces[digest] = Piece(place, digest.endswith(LISTING), cached)
+        return self._pieces[digest]

@@ -7,18 +7,14 @@ from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import git
-from worldwidth.doctor.finding import Finding, listed, needed, quoted
+from worldwidth.doctor.finding import Finding, listed, quoted
 from worldwidth.settings.paths import EVALUATION_TABLE, MATRICES, PARAMS, SUMMARY, TRAINING_TABLE
 
 DVC_YAML, LOCK = Path("dvc.yaml"), Path("dvc.lock")
-_UNDER_WAY = {  # in git's folder -> what is going on, and how it is given up
-    "MERGE_HEAD": ("merge", "git merge --abort"),
-    "rebase-merge": ("rebase", "git rebase --abort"),
-    "rebase-apply": ("rebase", "git rebase --abort"),
-    "CHERRY_PICK_HEAD": ("cherry-pick", "git cherry-pick --abort"),
-    "REVERT_HEAD": ("revert", "git revert --abort"),
-    "BISECT_LOG": ("bisect", "git bisect reset"),
-}
+_UNDER_WAY = {  # in git's folder -> what is going on
+    "MERGE_HEAD": "merge", "rebase-merge": "rebase", "rebase-apply": "rebase",
+    "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert", "BISECT_LOG": "bisect",
+}  # fmt: skip
 _SOURCES = [f"{folder}/*.{kind}" for folder in ("src", "stages", "templates") for kind in ("py", "j2", "json", "css")]
 _FILES = (PARAMS, DVC_YAML, LOCK, SUMMARY, MATRICES, EVALUATION_TABLE, TRAINING_TABLE)
 _COMMIT = "git add --all && git commit --message 'The project'"
@@ -27,36 +23,34 @@ _COMMIT = "git add --all && git commit --message 'The project'"
 def check_git() -> Iterator[Finding]:
     """Is this a repository with a commit, and is nothing half done in it?"""
     try:
-        folder = Path(git("rev-parse", "--absolute-git-dir"))
+        folder, head = Path(git("rev-parse", "--absolute-git-dir")), _status()[0].removeprefix("## ")
     except WorldwidthError as error:
         if "safe.directory" in str(error):
             command = f"git config --global --add safe.directory {quoted(Path.cwd())}"
             yield Finding("git", "problem", "git refuses to work here: the folder belongs to another user", command)
         else:
-            yield Finding("git", "problem", "this is no git repository", f"git init && {_COMMIT}")
+            yield Finding("git", "problem", f"no repository that can be read: {error}", f"git init && {_COMMIT}")
         return
-    head = _status()[0].removeprefix("## ")
     if head.startswith("No commits yet"):
         yield Finding("git", "problem", "no commit yet: DVC keeps experiments on commits", _COMMIT)
     else:
         yield Finding("git", "ok", f"{head}, commit {git('rev-parse', '--short', 'HEAD')}")
-    for name, (work, give_up) in _UNDER_WAY.items():
+    for name, work in _UNDER_WAY.items():
         if (folder / name).exists():
-            yield Finding(work, "warning", f"a {work} is under way", f"{give_up}  # or bring it to its end")
+            command = f"git {work} {'reset' if work == 'bisect' else '--abort'}  # or bring it to its end"
+            yield Finding(work, "warning", f"a {work} is under way", command)
 
 
 def check_uncommitted() -> Iterator[Finding]:
     """Is what a result depends on committed?"""
-    with needed("git's status"):
-        changed = [line[3:] for line in _status()[1:]]
+    changed = [line[3:] for line in _status()[1:]]
     if changed:
         yield Finding("uncommitted", "warning", listed(changed), "git add --all && git commit")
 
 
 def check_ignored() -> Iterator[Finding]:
     """Does git keep all that a clone needs?"""
-    with needed("git's status"):
-        found = git("ls-files", "--others", "--ignored", "--exclude-standard", "--", *_SOURCES, *map(str, _FILES))
+    found = git("ls-files", "--others", "--ignored", "--exclude-standard", "--", *_SOURCES, *map(str, _FILES))
     if ignored := found.splitlines():
         command = f"git add --force {quoted(*ignored)}"
         yield Finding("ignored by git", "problem", f"a clone would lack {listed(ignored)}", command)
@@ -88,8 +82,7 @@ def check_pipeline() -> Iterator[Finding]:
     from worldwidth.pipeline.render import stale_files
     from worldwidth.settings.load import load
 
-    with needed(PARAMS):
-        stale = stale_files(load())
+    stale = stale_files(load())
     if stale:
         text = "holds conflict markers" if _conflicted(DVC_YAML) else f"not up to date with {PARAMS}: {listed(stale)}"
         yield Finding("dvc.yaml", "problem", text, "make render")
@@ -108,8 +101,7 @@ def check_lock_file() -> Iterator[Finding]:
     if not stages:
         yield Finding("dvc.lock", "warning", "not there: nothing has run yet", "make repro")
         return
-    with needed(PARAMS):
-        settings = load()
+    settings = load()
     try:
         check_lock(settings)
     except WorldwidthError as error:

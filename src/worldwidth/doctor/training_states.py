@@ -16,15 +16,12 @@ _OLD = 14 * 86_400  # seconds
 
 @dataclass(frozen=True)
 class SavedState:
-    """One folder below ``states_folder()``."""
+    """A folder with the state of ``name``, a model, after ``step`` of ``steps``; both 0 where that cannot be read."""
 
     path: Path
     name: str
-    """The model."""
     step: int
-    """The step after which the run was saved, of ``steps``; both 0 where that cannot be read."""
     steps: int
-    bytes: int
     saved_at: float
     """Seconds since the epoch."""
     problem: str
@@ -53,25 +50,16 @@ def _described(folder: Path) -> SavedState:
         problem = f"no {STATE}: the run was killed before it was saved"
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = str(error)
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    return SavedState(
-        path=folder,
-        name=folder.name.rpartition("-")[0],
-        step=step,
-        steps=steps,
-        bytes=sum(file.stat().st_size for file in files),
-        saved_at=(path if path.exists() else folder).stat().st_mtime,
-        problem=problem,
-        in_use=is_held(folder / LOCK),
-    )
+    saved_at = (path if path.exists() else folder).stat().st_mtime
+    return SavedState(folder, folder.name.rpartition("-")[0], step, steps, saved_at, problem, is_held(folder / LOCK))
 
 
 def check_saved_states() -> Iterator[Finding]:
     """Training runs that were stopped, and what is left of those that diverged."""
     for state in saved_states():
         name, remove = f"state of {state.name}", f"rm -r {quoted(state.path)}"
-        text = f"step {state.step:,} of {state.steps:,}, {bytes_text(state.bytes)}"
-        age = time.time() - state.saved_at
+        size = sum(file.stat().st_size for file in state.path.rglob("*") if file.is_file())
+        text, age = f"step {state.step:,} of {state.steps:,}, {bytes_text(size)}", time.time() - state.saved_at
         if state.in_use:
             yield Finding(name, "ok", "a process is training from it now")
         elif state.problem:
