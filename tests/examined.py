@@ -1,4 +1,4 @@
-"""A small study in a repository of its own, to be damaged and examined by the doctor."""
+"""A project in a repository of its own, to be damaged and examined by the doctor: as cloned, or after a run."""
 
 import os
 import sys
@@ -7,19 +7,36 @@ from pathlib import Path
 import pytest
 
 from repository import Repository
-from small_study import copy_of, small_study
+from small_study import copy_of
 from worldwidth.doctor.finding import Check, Finding, guarded
 
 
-def finished_study(folder: Path) -> Repository:
-    """The small study, run and committed, with an environment as make asks for it. Copy it; do not touch it."""
-    made = small_study(folder)
+def new_project(folder: Path) -> Repository:
+    """A study of twelve stages, none of which has run, with an environment as make asks for it. Copy it."""
+    made = Repository(folder)
+    lines = made.read("params.yaml").splitlines(keepends=True)
+    text = "".join(line for line in lines if not line.startswith("  ftwb") or line.startswith("  ftwb1-5:"))
+    (made.folder / "params.yaml").unlink()
+    (made.folder / "params.yaml").write_text(text)
+    made.edit(
+        "params.yaml",
+        "tasks: [distance, trianglearea, angle, compass, inside, perimeter, crossing]",
+        "tasks: [distance, compass, inside]",
+    )
+    made.ok("worldwidth", "render")
+    made.commit("a small study")
     (made.folder / ".venv").mkdir()
     for name in ("bin", "lib", "pyvenv.cfg"):
         (made.folder / ".venv" / name).symlink_to(Path(sys.prefix) / name)
+    made.ok("python", "-m", "worldwidth.commands.offline_plots")
+    return made
+
+
+def finished_study(folder: Path) -> Repository:
+    """The same, run and committed."""
+    made = new_project(folder)
     (made.folder / ".venv" / ".ready").touch()
     made.ok("worldwidth", "run", "--jobs", "1")
-    made.ok("python", "-m", "worldwidth.offline_plots")
     made.commit("the study")
     return made
 
@@ -55,9 +72,11 @@ def shell(repository: Repository, command: str) -> str:
     return output
 
 
-def mend(repository: Repository, finding: Finding) -> None:
+def fix(repository: Repository, finding: Finding, check: Check) -> None:
+    """Run the command of ``finding``; then ``check`` has no fault left."""
     assert finding.command
     shell(repository, finding.command)
+    assert faults(check) == []
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int, bytes]]:

@@ -83,7 +83,7 @@ def test_vega_lite_is_the_newest_of_the_version_that_our_templates_name() -> Non
 def test_a_page_that_dvc_makes_has_no_address_to_load_from(repository: Repository, template: str) -> None:
     usual = Loaded(_page(repository))
     assert [a for a in usual.addresses if a.startswith("https:")]  # a clone without the template still has its charts
-    assert "need no network" in repository.ok("python", "-m", "worldwidth.offline_plots")
+    assert "need no network" in repository.ok("python", "-m", "worldwidth.commands.offline_plots")
     assert repository.git("status", "--porcelain", "--", ".dvc") == ""
     page = _page(repository)
     loaded = Loaded(page)

@@ -5,7 +5,7 @@ DVC is given a page template that brings them. This module writes one, from the 
 vl-convert carries, and names it in `.dvc/config.local`. Both files are this machine's own and not in git: DVC stops at
 a template that is named but not there, and a clone in which this has not run yet has DVC's usual page instead.
 
-    python -m worldwidth.offline_plots      # `make env` does it; again after deleting the template
+    python -m worldwidth.commands.offline_plots      # `make env` does it; again after deleting the template
 """
 
 from worldwidth.core.command import exit_codes
@@ -16,6 +16,7 @@ import vl_convert
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import write_text
+from worldwidth.dvcio.config import name_page_template
 
 TEMPLATE = Path("plots") / "offline.html"  # below .dvc, from where DVC reads the path
 _MAJOR = "5"  # of the Vega-Lite that DVC's chart templates and those in templates/plots are written in
@@ -84,19 +85,14 @@ def install(root: Path = Path()) -> str:
     Raises:
         WorldwidthError: there is no ``.dvc`` folder.
     """
-    from dvc.config import Config
-
     folder = root / ".dvc"
     if not folder.is_dir():
         raise WorldwidthError(f"{folder}: not found; run this in the folder of the project")
     path = folder / TEMPLATE
     write_text(path, page_template())
-    config = Config(folder)
-    chosen = config.load_one("local")["plots"].get("html_template", TEMPLATE.as_posix())
+    chosen = name_page_template(TEMPLATE.as_posix(), root)
     if chosen != TEMPLATE.as_posix():
         return f"wrote {path}, not in use: {folder / 'config.local'} names {chosen}"
-    with config.edit("local") as local:
-        local["plots"]["html_template"] = chosen
     return f"wrote {path}: the pages of `dvc plots` need no network"
 
 

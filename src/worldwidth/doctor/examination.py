@@ -8,78 +8,68 @@ from collections import Counter
 from dataclasses import asdict
 from typing import get_args
 
-from worldwidth.doctor.content import check_content
-from worldwidth.doctor.disk import check_folders, check_links, check_offline_plots, check_space
-from worldwidth.doctor.dvc_state import check_dvc, check_leftovers, check_run_cache, check_saved_states
-from worldwidth.doctor.environment import check_hardware, check_packages, check_programs, check_python
+from worldwidth.doctor import content, disk, dvc_state, environment, repository, training_states
 from worldwidth.doctor.finding import Check, Finding, State, guarded
-from worldwidth.doctor.repository import check_git, check_lock_file, check_params, check_pipeline
 
 _WIDTH = 120
-_COLUMN = 20
 
-CHECKS: dict[str, dict[str, Check]] = {
-    "environment": {
-        "Python": check_python,
-        "packages": check_packages,
-        "programs": check_programs,
-        "hardware": check_hardware,
-    },
-    "disk": {
-        "folders": check_folders,
-        "free space": check_space,
-        "cache links": check_links,
-        "pages of plots": check_offline_plots,
-    },
-    "git and params": {
-        "git": check_git,
-        "params.yaml": check_params,
-        "dvc.yaml": check_pipeline,
-        "dvc.lock": check_lock_file,
-    },
-    "DVC": {
-        "DVC": check_dvc,
-        "run cache": check_run_cache,
-        "leftovers": check_leftovers,
-        "saved states": check_saved_states,
-    },
-    "content": {"content": check_content},
+CHECKS: dict[str, list[tuple[str, Check, str]]] = {
+    "environment": [
+        ("environment", environment.check_environment, ".venv is as new as pyproject.toml and constraints.txt"),
+        ("worldwidth", environment.check_own_package, "installed from this folder"),
+        ("Python", environment.check_python, ""),
+        ("packages", environment.check_packages, "all as in pyproject.toml and constraints.txt"),
+        ("programs", environment.check_programs, "all on PATH; python and dvc are those of this environment"),
+        ("hardware", environment.check_hardware, ""),
+    ],
+    "disk": [
+        ("folders", disk.check_folders, "all that exist are folders, readable and writable"),
+        ("free space", disk.check_space, ""),
+        ("cache links", disk.check_links, ""),
+        ("pages of plots", disk.check_offline_plots, "need no network"),
+    ],
+    "git and params": [
+        ("git", repository.check_git, ""),
+        ("uncommitted", repository.check_uncommitted, "nothing"),
+        ("ignored by git", repository.check_ignored, "nothing that a clone needs"),
+        ("params.yaml", repository.check_params, ""),
+        ("dvc.yaml", repository.check_pipeline, "is the rendering of params.yaml, the template and the imports"),
+        ("dvc.lock", repository.check_lock_file, "holds this code, these params and the committed results"),
+    ],
+    "DVC": [
+        ("DVC", dvc_state.check_dvc, ""),
+        ("DVC's locks", dvc_state.check_locks, "free"),
+        ("run cache", dvc_state.check_run_cache, "no entry is half written"),
+        ("temporary files", dvc_state.check_temporary_files, "none left"),
+        ("experiments", dvc_state.check_experiments, "no ghosts of killed ones"),
+        ("saved states", training_states.check_saved_states, "no training run was stopped half-way"),
+    ],
+    "content": [("content", content.check_content, "nothing has been made yet")],
 }
-"""Area -> what is checked -> the check. Earlier findings may be the cause of later ones."""
-
-
-def examine() -> dict[str, list[Finding]]:
-    """Make every check in the current folder; area -> findings."""
-    return {
-        area: [finding for checked, check in checks.items() for finding in guarded(checked, check)]
-        for area, checks in CHECKS.items()
-    }
+"""Area -> what is checked, the check, and what is said where it finds nothing. Earlier faults may cause later ones."""
 
 
 def run_doctor(as_json: bool) -> None:
-    """Print what :func:`examine` finds, as a list or as JSON. Exits with 2 if there is a problem."""
-    found = examine()
+    """Make every check in the current folder and print the findings. Exits with 2 if there is a problem."""
+    found = {area: [finding for check in checks for finding in guarded(*check)] for area, checks in CHECKS.items()}
     counts = Counter(finding.state for findings in found.values() for finding in findings)
     if as_json:
         rows = [{"area": area, **asdict(finding)} for area, findings in found.items() for finding in findings]
         print(json.dumps({**{state: counts[state] for state in get_args(State)}, "findings": rows}, indent=2))
     else:
         for area, findings in found.items():
-            print(area)
-            for finding in findings:
-                print("\n".join(_lines(finding)))
-        print("\n" + _sentence(counts))
+            print("\n".join([area, *(line for finding in findings for line in _lines(finding))]))
+        print(f"\n{_sentence(counts)}")
     if counts["problem"]:
         sys.exit(2)
 
 
 def _lines(finding: Finding) -> list[str]:
-    start = f"  {finding.state:<8} {finding.checked:<{_COLUMN}} "
-    indent = " " * len(start)
-    text = textwrap.wrap(
-        finding.found, _WIDTH, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False
-    ) or [start.rstrip()]
-    return text + _command_lines(finding.command, " " * 11)
+    start = f"  {finding.state:<8} {finding.checked:<20} "
+    wrapped = textwrap.wrap(
+        finding.found, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False
+    )
+    return (wrapped or [start.rstrip()]) + _command_lines(finding.command, " " * 11)
 
 
 def _command_lines(command: str, indent: str) -> list[str]:
@@ -94,13 +84,8 @@ def _command_lines(command: str, indent: str) -> list[str]:
 
 
 def _sentence(counts: Counter[State]) -> str:
-    total = sum(counts.values())
-    warnings, problems = counts["warning"], counts["problem"]
-    text = f"{total} checks: {counts['ok']} ok, {_counted(warnings, 'warning')}, {_counted(problems, 'problem')}"
-    if problems:
-        return f"{text}; mend them from the top, for one may be the cause of another, then ask again"
+    warnings, problems = (f"{counts[s]} {s}{'' if counts[s] == 1 else 's'}" for s in ("warning", "problem"))
+    text = f"{counts.total()} checks: {counts['ok']} ok, {warnings}, {problems}"
+    if counts["problem"]:
+        return f"{text}; fix them from the top, for one may be the cause of another, then ask again"
     return f"{text}; nothing here stops a run"
-
-
-def _counted(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,9 @@ from typing import Literal
 from worldwidth.core.errors import WorldwidthError
 
 State = Literal["ok", "warning", "problem"]
+
+REBUILD = "rm -f .venv/.ready && make env"
+"""The command that installs what is missing into the project's environment."""
 
 
 @dataclass(frozen=True)
@@ -19,41 +22,27 @@ class Finding:
     checked: str
     state: State
     found: str
-    """One line."""
     command: str = ""
-    """For a shell in the project's folder: what mends it. Empty when nothing need be mended."""
+    """For a shell in the project's folder: what fixes it. Empty when nothing need be fixed."""
 
 
 Check = Callable[[], Iterator[Finding]]
-
-AGAIN = "make doctor  # again, when that is mended"
-"""The command of what could not be looked at because of something else."""
+"""It may raise a WorldwidthError for what it needs and another check reports, as a params.yaml that does not load."""
 
 
-def guarded(checked: str, check: Check) -> list[Finding]:
-    """The findings of ``check``; an error in it is one more finding, so that no check hides another."""
+def guarded(checked: str, check: Check, sound: str = "") -> list[Finding]:
+    """The findings of ``check``; ``sound`` if there are none. An error is one more, so that no check hides another."""
     found: list[Finding] = []
     try:
         found.extend(check())
-    except ModuleNotFoundError as error:
-        package = (error.name or str(error)).split(".")[0]
-        found.append(Finding(checked, "problem", f"not checked: {package} is not installed", rebuild()))
-    except ImportError as error:
-        found.append(Finding(checked, "problem", f"not checked: {one_line(error)}", rebuild()))
-    except PermissionError as error:
-        command = f"chmod -R u+rwX {quoted(error.filename)}" if error.filename else AGAIN
-        found.append(Finding(checked, "problem", f"not checked: {one_line(error)}", command))
-    except WorldwidthError as error:
-        found.append(Finding(checked, "problem", str(error), AGAIN))
-    except Exception as error:  # what is broken here must not keep the other checks from being made
-        text = f"not checked: {type(error).__name__}: {one_line(error)}"
-        found.append(Finding(checked, "problem", text, AGAIN))
-    return found
-
-
-def rebuild() -> str:
-    """The command that installs what is missing into the project's environment."""
-    return f"rm -f {Path('.venv') / '.ready'} && make env"
+    except Exception as error:
+        kind = "" if isinstance(error, (ImportError, OSError, WorldwidthError)) else f"{type(error).__name__}: "
+        command = REBUILD if isinstance(error, ImportError) else "make doctor  # again, when that is fixed"
+        if isinstance(error, PermissionError) and error.filename:
+            command = f"chmod -R u+rwX {quoted(error.filename)}"
+        state: State = "warning" if isinstance(error, WorldwidthError) else "problem"
+        found.append(Finding(checked, state, f"not checked: {kind}{' '.join(str(error).split())}", command))
+    return found or [Finding(checked, "ok", sound)]
 
 
 def quoted(*paths: str | Path) -> str:
@@ -63,25 +52,10 @@ def quoted(*paths: str | Path) -> str:
 
 def shown(path: str | Path) -> str:
     """A path for people: relative to the project's folder where it lies inside."""
-    absolute = os.path.abspath(path)
-    inside = absolute.startswith(os.getcwd() + os.sep)
-    return os.path.relpath(absolute) if inside else str(path)
+    return os.path.relpath(path) if os.path.abspath(path).startswith(os.getcwd() + os.sep) else str(path)
 
 
-def listed(names: list[str], most: int = 6) -> str:
-    """The first ``most`` names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def one_line(error: object) -> str:
-    """What an error says, without line ends."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def size(count: float) -> str:
-    """Bytes for people, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.4g} TB"
+def listed(names: Iterable[str | Path], most: int = 6) -> str:
+    """The first ``most`` names, and how many more there are; paths as :func:`shown`."""
+    texts = [shown(name) if isinstance(name, Path) else name for name in names]
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")

@@ -19,100 +19,67 @@ class Out:
 class Piece:
     """One content: the bytes of a file, or the listing of a folder. Equal files of several outs are one."""
 
-    digest: str
     object: Path
     """Its place in DVC's cache."""
-    in_cache: Content
-    outs: list[Out] = field(default_factory=list)
-    """Where it belongs, in the order of dvc.lock."""
-    right: list[tuple[Out, Path]] = field(default_factory=list)
-    """Places in the work tree that hold it."""
-    wrong: list[tuple[Out, Path]] = field(default_factory=list)
-    """Places that should; those in outs that are not there at all left out."""
+    is_listing: bool
+    cached: Content
+    places: list[tuple[Out, Path, Content]] = field(default_factory=list)
+    """Where it belongs in the work tree, in the order of dvc.lock; ``missing`` only where all of the out is."""
+
+    def at(self, content: Content) -> list[tuple[Out, Path]]:
+        """The places where it is right, wrong or missing."""
+        return [(out, path) for out, path, found in self.places if found == content]
 
     @property
-    def is_listing(self) -> bool:
-        """Whether it is the listing of a folder."""
-        return self.digest.endswith(LISTING)
+    def is_damaged(self) -> bool:
+        """Whether the cache cannot bring back what is wrong: its object is damaged, or not there."""
+        return self.cached == "wrong" or (self.cached == "missing" and bool(self.at("wrong")))
 
     @property
     def is_lost(self) -> bool:
-        """Whether it was there once, and is nowhere now."""
-        return not self.right and (self.in_cache == "wrong" or (self.in_cache == "missing" and bool(self.wrong)))
+        """Whether the work tree cannot bring back the object either."""
+        return self.is_damaged and not self.at("right")
 
 
-@dataclass
 class Inventory:
-    """What :func:`take_inventory` finds."""
+    """All pieces of ``outs``, hashed in the work tree and below ``cache``."""
 
-    outs: list[Out]
-    pieces: list[Piece] = field(default_factory=list)
-    missing: list[Out] = field(default_factory=list)
-    """Outs that are not in the work tree at all."""
-    surplus: list[Path] = field(default_factory=list)
-    """Files in folders of outs that no stage wrote."""
-    unreadable: list[OSError] = field(default_factory=list)
-    """What kept an out, or an object, from being compared."""
+    def __init__(self, outs: list[Out], cache: Path) -> None:
+        self.outs, self._cache, self._hashes, self._pieces = outs, cache, Hashes(), dict[str, Piece]()
+        self.surplus: list[Path] = []
+        """Files in folders of outs that no stage wrote."""
+        self.unreadable: dict[str, str] = {}
+        """Path -> what kept an out, or an object, from being compared."""
+        for out in outs:
+            try:
+                self._take(out)
+            except OSError as error:
+                self.unreadable[str(error.filename or out.path)] = error.strerror or str(error)
+        self.pieces = list(self._pieces.values())
 
+    def stages_of_lost(self) -> list[str]:
+        """The first stage that makes each lost piece; another one that has it, too, gets it from the cache."""
+        return list(dict.fromkeys(piece.places[0][0].stage for piece in self.pieces if piece.is_lost))
 
-def take_inventory(outs: list[Out], cache: Path) -> Inventory:
-    """Hash all of ``outs`` and their objects below ``cache``."""
-    found, hashes, pieces = Inventory(outs), Hashes(), dict[str, Piece]()
-    for out in outs:
-        try:
-            _take(out, cache, hashes, pieces, found)
-        except OSError as error:
-            if error.filename is None:
-                raise
-            found.unreadable.append(error)
-    found.pieces = list(pieces.values())
-    return found
+    def _take(self, out: Out) -> None:
+        content, whole = self._hashes.compare(out.path, out.digest), self._piece(out.digest)
+        files: dict[str, str] | None = None
+        if whole.is_listing and whole.cached == "right":
+            files = read_listing(whole.object)
+        elif whole.is_listing and content == "right":
+            files = {name: self._hashes.file(out.path / name) for name in files_below(out.path)}
+        if files is None or content != "wrong":  # else the fault lies with its files
+            whole.places.append((out, out.path, content))
+        for name, digest in (files or {}).items():
+            kept = content == "wrong" and self._hashes.compare(out.path / name, digest) == "right"
+            place = out.path / name if out.path.is_dir() or content == "missing" else out.path
+            self._piece(digest).places.append((out, place, "right" if kept else content))
+        if files is not None and out.path.is_dir():
+            self.surplus += [out.path / name for name in files_below(out.path) if name not in files]
 
-
-def _take(out: Out, cache: Path, hashes: Hashes, pieces: dict[str, Piece], found: Inventory) -> None:
-    whole = hashes.compare(out.path, out.digest)
-    if whole == "missing":
-        found.missing.append(out)
-    piece = _piece(out.digest, cache, hashes, pieces)
-    piece.outs.append(out)
-    if not piece.is_listing:
-        _note(piece, out, out.path, whole)
-        return
-    expected = _expected(piece, out, whole, hashes)
-    if whole == "right" or expected is None:  # else it is the files that are wrong
-        _note(piece, out, out.path, whole)
-    for name, digest in (expected or {}).items():
-        part = _piece(digest, cache, hashes, pieces)
-        part.outs.append(out)
-        if whole == "missing":
-            continue
-        if out.path.is_dir():
-            content = hashes.compare(out.path / name, digest)
-            _note(part, out, out.path / name, "wrong" if content == "missing" else content)
-        else:
-            _note(part, out, out.path, "wrong")
-    if expected is not None and out.path.is_dir():
-        found.surplus += [out.path / name for name in files_below(out.path) if name not in expected]
-
-
-def _expected(listing: Piece, out: Out, whole: Content, hashes: Hashes) -> dict[str, str] | None:
-    """File -> hash of a folder: from the cache's listing, or else from the folder if it is right; else unknown."""
-    if listing.in_cache == "right":
-        return read_listing(listing.object)
-    if whole == "right":
-        return {name: hashes.file(out.path / name) for name in files_below(out.path)}
-    return None
-
-
-def _piece(digest: str, cache: Path, hashes: Hashes, pieces: dict[str, Piece]) -> Piece:
-    if digest not in pieces:
-        path = cache / digest[:2] / digest[2:]
-        pieces[digest] = Piece(digest, path, hashes.compare(path, digest.removesuffix(LISTING)))
-    return pieces[digest]
-
-
-def _note(piece: Piece, out: Out, path: Path, content: Content) -> None:
-    if content == "right":
-        piece.right.append((out, path))
-    elif content == "wrong":
-        piece.wrong.append((out, path))
+    def _piece(self, digest: str) -> Piece:
+        if digest not in self._pieces:
+            place = self._cache / digest[:2] / digest[2:]
+            cached = self._hashes.compare(place, digest.removesuffix(LISTING))
+            self._pieces[digest] = Piece(place, digest.endswith(LISTING), cached)
+        return self._pieces[digest]

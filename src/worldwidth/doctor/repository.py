@@ -1,97 +1,80 @@
 """The doctor on git, params.yaml, dvc.yaml and dvc.lock."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.doctor.finding import AGAIN, Finding, listed, one_line, quoted
-from worldwidth.settings.paths import EVALUATION_TABLE, MATRICES, SUMMARY, TRAINING_TABLE
+from worldwidth.core.git import git
+from worldwidth.doctor.finding import Finding, listed, quoted
+from worldwidth.settings.paths import EVALUATION_TABLE, MATRICES, PARAMS, SUMMARY, TRAINING_TABLE
 
-_PARAMS, _DVC_YAML, _LOCK = Path("params.yaml"), Path("dvc.yaml"), Path("dvc.lock")
-_UNDER_WAY = {  # in git's folder -> what is going on, and how it is given up
-    "MERGE_HEAD": ("merge", "git merge --abort"),
-    "rebase-merge": ("rebase", "git rebase --abort"),
-    "rebase-apply": ("rebase", "git rebase --abort"),
-    "CHERRY_PICK_HEAD": ("cherry-pick", "git cherry-pick --abort"),
-    "REVERT_HEAD": ("revert", "git revert --abort"),
-    "BISECT_LOG": ("bisect", "git bisect reset"),
-}
-_SOURCES = ("src", "stages", "templates")
-TABLES = (SUMMARY, MATRICES, EVALUATION_TABLE, TRAINING_TABLE)
-"""What the stages write that is in git, figures aside."""
+DVC_YAML, LOCK = Path("dvc.yaml"), Path("dvc.lock")
+_UNDER_WAY = {  # in git's folder -> what is going on
+    "MERGE_HEAD": "merge", "rebase-merge": "rebase", "rebase-apply": "rebase",
+    "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert", "BISECT_LOG": "bisect",
+}  # fmt: skip
+_SOURCES = [f"{folder}/*.{kind}" for folder in ("src", "stages", "templates") for kind in ("py", "j2", "json", "css")]
+_FILES = (PARAMS, DVC_YAML, LOCK, SUMMARY, MATRICES, EVALUATION_TABLE, TRAINING_TABLE)
+_COMMIT = "git add --all && git commit --message 'The project'"
 
 
 def check_git() -> Iterator[Finding]:
-    """Is this a repository, is nothing half done in it, and is what a result hangs on committed?"""
-    status, said = _git("rev-parse", "--absolute-git-dir")
-    if status:
-        if "dubious ownership" in said:
-            found = "git refuses to work here: the folder belongs to another user"
-            yield Finding("git", "problem", found, f"git config --global --add safe.directory {quoted(Path.cwd())}")
+    """Is this a repository with a commit, and is nothing half done in it?"""
+    try:
+        folder, head = Path(git("rev-parse", "--absolute-git-dir")), _status()[0].removeprefix("## ")
+    except WorldwidthError as error:
+        if "safe.directory" in str(error):
+            command = f"git config --global --add safe.directory {quoted(Path.cwd())}"
+            yield Finding("git", "problem", "git refuses to work here: the folder belongs to another user", command)
         else:
-            command = "git init && git add --all && git commit --message 'The project'"
-            yield Finding("git", "problem", "this is no git repository", command)
+            yield Finding("git", "problem", f"no repository that can be read: {error}", f"git init && {_COMMIT}")
         return
-    yield _branch()
-    for name, (work, give_up) in _UNDER_WAY.items():
-        if (Path(said) / name).exists():
-            command = f"{give_up}  # or bring it to its end"
+    if head.startswith("No commits yet"):
+        yield Finding("git", "problem", "no commit yet: DVC keeps experiments on commits", _COMMIT)
+    else:
+        yield Finding("git", "ok", f"{head}, commit {git('rev-parse', '--short', 'HEAD')}")
+    for name, work in _UNDER_WAY.items():
+        if (folder / name).exists():
+            command = f"git {work} {'reset' if work == 'bisect' else '--abort'}  # or bring it to its end"
             yield Finding(work, "warning", f"a {work} is under way", command)
-    yield _uncommitted()
-    yield _ignored()
 
 
-def _branch() -> Finding:
-    _, branch = _git("symbolic-ref", "--quiet", "--short", "HEAD")
-    status, commit = _git("rev-parse", "--short", "HEAD")
-    if status:
-        command = "git add --all && git commit --message 'The project'"
-        return Finding("git", "problem", "no commit yet: DVC keeps experiments on commits", command)
-    return Finding("git", "ok", f"branch {branch}, commit {commit}" if branch else f"detached at commit {commit}")
+def check_uncommitted() -> Iterator[Finding]:
+    """Is what a result depends on committed?"""
+    changed = [line[3:] for line in _status()[1:]]
+    if changed:
+        yield Finding("uncommitted", "warning", listed(changed), "git add --all && git commit")
 
 
-def _uncommitted() -> Finding:
-    _, said = _git("status", "--porcelain", "--no-renames")
-    changed = [line[3:] for line in said.splitlines()]
-    if not changed:
-        return Finding("uncommitted", "ok", "nothing")
-    return Finding("uncommitted", "warning", listed(changed), "git add --all && git commit")
+def check_ignored() -> Iterator[Finding]:
+    """Does git keep all that a clone needs?"""
+    found = git("ls-files", "--others", "--ignored", "--exclude-standard", "--", *_SOURCES, *map(str, _FILES))
+    if ignored := found.splitlines():
+        command = f"git add --force {quoted(*ignored)}"
+        yield Finding("ignored by git", "problem", f"a clone would lack {listed(ignored)}", command)
 
 
-def _ignored() -> Finding:
-    """Files that a clone needs and git was told to leave out."""
-    code = [path for folder in _SOURCES for path in Path(folder).rglob("*") if path.is_file()]
-    needed = [path for path in code if path.suffix in (".py", ".j2", ".json", ".css")]
-    needed += [path for path in (_PARAMS, _DVC_YAML, _LOCK, *TABLES) if path.exists()]
-    _, said = _git("check-ignore", "--", *map(str, needed))
-    ignored = said.splitlines()
-    if not ignored:
-        return Finding("ignored by git", "ok", "nothing that a clone needs")
-    return Finding(
-        "ignored by git", "problem", f"a clone would lack {listed(ignored)}", f"git add --force {quoted(*ignored)}"
-    )
+def _status() -> list[str]:
+    """The branch, and a line a changed file. Git is kept from refreshing its index: that would be a change."""
+    return git("--no-optional-locks", "status", "--porcelain", "--branch", "--no-renames").splitlines()
 
 
 def check_params() -> Iterator[Finding]:
     """Does params.yaml load?"""
     from worldwidth.settings.load import load
 
-    edit = f"${{EDITOR:-vi}} {_PARAMS}  # or take the committed one: git checkout HEAD -- {_PARAMS}"
-    if _conflicted(_PARAMS):
-        found = "holds conflict markers: choose between the two sides"
-        yield Finding("params.yaml", "problem", found, edit)
-        return
+    committed = f"git checkout HEAD -- {PARAMS}"
+    edit = f"${{EDITOR:-vi}} {PARAMS}  # or take the committed one: {committed}"
     try:
         settings = load()
     except WorldwidthError as error:
-        gone = not _PARAMS.is_file()
-        command = f"git checkout HEAD -- {_PARAMS}" if gone else edit
-        yield Finding("params.yaml", "problem", str(error).removeprefix(f"{_PARAMS}: "), command)
+        text = "holds conflict markers: choose between the two sides" if _conflicted(PARAMS) else _reason(error)
+        yield Finding("params.yaml", "problem", text, edit if PARAMS.is_file() else committed)
     else:
-        found = f"arch {settings.arch}, scale {settings.scale}, seed {settings.seed}, {len(settings.models)} models"
-        yield Finding("params.yaml", "ok", found)
+        text = f"arch {settings.arch}, scale {settings.scale}, seed {settings.seed}, {len(settings.models)} models"
+        yield Finding("params.yaml", "ok", text)
 
 
 def check_pipeline() -> Iterator[Finding]:
@@ -99,73 +82,61 @@ def check_pipeline() -> Iterator[Finding]:
     from worldwidth.pipeline.render import stale_files
     from worldwidth.settings.load import load
 
-    try:
-        stale = stale_files(load())
-    except WorldwidthError:
-        yield Finding("dvc.yaml", "warning", "not compared, for params.yaml cannot be read; mend that first", AGAIN)
-        return
-    if not stale:
-        yield Finding("dvc.yaml", "ok", "is the rendering of params.yaml, the template and the imports")
-        return
-    names = " and ".join(map(str, stale))
-    found = "holds conflict markers" if _conflicted(_DVC_YAML) else f"not up to date with params.yaml: {names}"
-    yield Finding("dvc.yaml", "problem", found, "make render")
+    stale = stale_files(load())
+    if stale:
+        text = "holds conflict markers" if _conflicted(DVC_YAML) else f"not up to date with {PARAMS}: {listed(stale)}"
+        yield Finding("dvc.yaml", "problem", text, "make render")
 
 
 def check_lock_file() -> Iterator[Finding]:
     """Can dvc.lock be read, and does it hold this code, these params and the committed results?"""
-    problem = lock_problem()
-    if problem:
-        yield Finding("dvc.lock", "problem", problem, _lock_from())
-        return
     from worldwidth.dvcio.fingerprint import check_lock
     from worldwidth.settings.load import load
 
-    if not _LOCK.exists():
+    try:
+        stages = locked_stages()
+    except WorldwidthError as error:
+        yield Finding("dvc.lock", "problem", _reason(error), _new_lock())
+        return
+    if not stages:
         yield Finding("dvc.lock", "warning", "not there: nothing has run yet", "make repro")
         return
-    try:
-        settings = load()
-    except WorldwidthError:
-        yield Finding("dvc.lock", "warning", "not compared, for params.yaml cannot be read; mend that first", AGAIN)
-        return
+    settings = load()
     try:
         check_lock(settings)
     except WorldwidthError as error:
-        found = re.sub(r"^dvc\.lock: |; run `dvc repro`.*$", "", str(error))
-        yield Finding("dvc.lock", "warning", f"{found}: some stages are to be run again", "make repro")
-    else:
-        yield Finding("dvc.lock", "ok", "holds this code, these params and the committed results")
+        text = f"{_reason(error).split('; run `dvc repro`')[0]}: some stages are to be run again"
+        yield Finding("dvc.lock", "warning", text, "make repro")
 
 
-def lock_problem() -> str:
-    """Why dvc.lock cannot be read; empty if it can, or is not there."""
+def locked_stages() -> dict[str, Any]:
+    """The stages of dvc.lock; none where it is not there.
+
+    Raises:
+        WorldwidthError: it cannot be read.
+    """
     from worldwidth.settings.strict_yaml import read_yaml
 
-    if not _LOCK.exists() and not _LOCK.is_symlink():
-        return ""
-    if _conflicted(_LOCK):
-        return "holds conflict markers"
-    try:
-        lock = read_yaml(_LOCK)
-    except WorldwidthError as error:
-        return str(error).removeprefix(f"{_LOCK}: ")
+    if not LOCK.exists() and not LOCK.is_symlink():
+        return {}
+    if _conflicted(LOCK):
+        raise WorldwidthError(f"{LOCK}: holds conflict markers")
+    lock = read_yaml(LOCK)
     stages = lock.get("stages") if isinstance(lock, dict) else None
-    sound = isinstance(stages, dict) and all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values())
-    return "" if sound else "not a lock file that DVC wrote"
+    if isinstance(stages, dict) and all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values()):
+        return stages
+    raise WorldwidthError(f"{LOCK}: not a lock file that DVC wrote")
 
 
-def _lock_from() -> str:
-    """Where a readable dvc.lock comes from: the last commit, or a run, which finds its results in the run cache."""
+def _new_lock() -> str:
+    """How a readable dvc.lock is had: from the last commit, or from a run, which finds results in the run cache."""
     from worldwidth.settings.strict_yaml import parse_yaml
 
-    status, said = _git("show", f"HEAD:{_LOCK}")
     try:
-        committed = not status and isinstance(parse_yaml(said, "")["stages"], dict)
-    except (WorldwidthError, KeyError, TypeError):
+        committed = isinstance(parse_yaml(git("show", f"HEAD:{LOCK}"), "")["stages"], dict)
+    except (WorldwidthError, OSError, KeyError, TypeError):
         committed = False
-    remove = f"rm -rf {_LOCK} && "
-    return f"{remove}git checkout HEAD -- {_LOCK} && make repro" if committed else f"{remove}make repro"
+    return f"rm -rf {LOCK} && {f'git checkout HEAD -- {LOCK} && ' if committed else ''}make repro"
 
 
 def _conflicted(path: Path) -> bool:
@@ -177,12 +148,5 @@ def _conflicted(path: Path) -> bool:
         return False
 
 
-def _git(*arguments: str) -> tuple[int, str]:
-    """Exit code and output of git, which is kept from refreshing its index: that would be a change."""
-    try:
-        ran = subprocess.run(
-            ["git", "--no-optional-locks", *arguments], capture_output=True, text=True, errors="replace", check=False
-        )
-    except OSError as error:
-        return 127, one_line(error)
-    return ran.returncode, (ran.stderr if ran.returncode else ran.stdout).rstrip("\n")
+def _reason(error: WorldwidthError) -> str:
+    return re.sub(r"^[a-z.]+: ", "", str(error))

@@ -1,0 +1,86 @@
+"""DVC's configuration, version and links. DVC is imported inside the functions: the doctor runs without it, too."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from worldwidth.core.errors import WorldwidthError
+
+DVC_FOLDER = Path(".dvc")
+
+
+def dvc_version() -> str:
+    """The version of DVC that is installed here."""
+    from dvc import __version__
+
+    return str(__version__)
+
+
+def config_problems() -> dict[str, str]:
+    """Which of the project's two config files DVC cannot read, by name below ``.dvc``, and why."""
+    from dvc.config import Config, ConfigError
+
+    problems: dict[str, str] = {}
+    for name in ("config", "config.local"):
+        try:
+            if os.path.lexists(DVC_FOLDER / name):
+                Config.validate(Config.load_file(str(DVC_FOLDER / name)))
+        except (ConfigError, OSError) as error:
+            problems[name] = " ".join(str(error).split())
+    return problems
+
+
+def cache_settings() -> tuple[Path, list[str]]:
+    """DVC's cache folder and the link types it may use; DVC's own defaults where its config cannot be read."""
+    try:
+        cache = _config()["cache"]
+    except (ImportError, WorldwidthError):
+        cache = {}
+    return Path(cache.get("dir") or DVC_FOLDER / "cache"), list(cache.get("type") or ["reflink", "copy"])
+
+
+def working_links(source: Path) -> list[str]:
+    """Those of the allowed link types, best first, that really work from ``source`` to here, tried by DVC's own test.
+
+    Raises:
+        WorldwidthError: DVC's config cannot be read.
+    """
+    from dvc.fs import localfs
+    from dvc_objects.fs.generic import test_links
+
+    _config()
+    allowed = cache_settings()[1]
+    return list(test_links(allowed, localfs, str(source.absolute()), localfs, str(Path("x").absolute())))
+
+
+def page_template() -> Path | None:
+    """Where DVC looks for the page template of `dvc plots`; None if none is named.
+
+    Raises:
+        WorldwidthError: DVC's config cannot be read.
+    """
+    named = _config()["plots"].get("html_template")
+    return DVC_FOLDER / named if named else None
+
+
+def name_page_template(name: str, root: Path) -> str:
+    """Let the DVC of ``root`` use the page template ``name``, unless its local config names one; return which it uses.
+
+    Raises:
+        WorldwidthError: DVC's config cannot be read.
+    """
+    config = _config(root)
+    chosen = str(config.load_one("local")["plots"].get("html_template", name))
+    if chosen == name:
+        with config.edit("local") as local:
+            local["plots"]["html_template"] = name
+    return chosen
+
+
+def _config(root: Path = Path()) -> Any:
+    from dvc.config import Config, ConfigError
+
+    try:
+        return Config(str((root / DVC_FOLDER).absolute()))
+    except (ConfigError, OSError) as error:
+        raise WorldwidthError(f"DVC's config cannot be read: {' '.join(str(error).split())}") from None
