@@ -4,13 +4,11 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from worldwidth.core.text import count, short, times
 from worldwidth.dvcio.forecast import LATER, RUN, UP_TO_DATE, Forecast, forecast
 from worldwidth.engine.costs import LineSizes, WidthPlan, line_sizes, stage_sizes, width_plans
 from worldwidth.pipeline.render import check_rendered
-from worldwidth.settings.compute import (
-    parameter_count,
-    vocabulary_size,
-)
+from worldwidth.settings.compute import parameter_count, vocabulary_size
 from worldwidth.settings.schema import Settings
 
 
@@ -61,7 +59,7 @@ def print_plan(settings: Settings, as_json: bool) -> None:
         print(json.dumps({**summary, **listed}, indent=2))
         return
     print(f"arch {settings.arch}, scale {settings.scale}, seed {settings.seed}, budget {settings.budget}")
-    print(f"{parameters:,} parameters\n")
+    print(f"{count(parameters)} parameters\n")
     print(f"{'stage':<20} {'steps':>9} {'tokens':>9} {'FLOPs':>9} {'disk':>9}  state")
     for row in rows:
         state = (
@@ -85,26 +83,18 @@ def _print_widths(settings: Settings, widths: list[WidthPlan]) -> None:
         "flops": f"the pre-training FLOPs of {settings.reference} for every width",
     }
     print(f"\nbudget {settings.budget}: {rule[settings.budget]}")
-    columns = ("arch", "parameters", "epochs", "steps", "tokens", "FLOPs", "x", "tuning FLOPs", "x")
+    columns = ("arch", "parameters", "epochs", "steps", "tokens", "FLOPs", "ratio", "tuning FLOPs", "ratio")
     print("{:<10} {:>12} {:>8} {:>9} {:>9} {:>9} {:>6} {:>13} {:>6}".format(*columns))
     first = widths[0]
     for width in widths:
         print(
-            f"{width.arch:<10} {width.parameters:>12,} {width.epochs:>8.4g} {width.steps:>9,}",
-            f"{_short(width.tokens):>9} {_short(width.flops):>9} {width.flops / first.flops:>6.3g}",
-            f"{_short(width.finetuning_flops):>13} {width.finetuning_flops / first.finetuning_flops:>6.3g}",
+            f"{width.arch:<10} {count(width.parameters):>12} {width.epochs:>8.4g} {count(width.steps):>9}",
+            f"{short(width.tokens):>9} {short(width.flops):>9} {times(width.flops / first.flops):>6}",
+            f"{short(width.finetuning_flops):>13} {times(width.finetuning_flops / first.finetuning_flops):>6}",
         )
 
 
 def _numbers(values: dict[str, Any]) -> str:
-    return " ".join(f"{_short(values[column]):>9}" for column in ("steps", "tokens", "flops", "bytes"))
-
-
-def _short(value: int) -> str:
-    """A number in four significant digits: 164k, 0.76G, 28.9P."""
-    if value == 0:
-        return "-"
-    for power, letter in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
-        if value >= 10**power:
-            return f"{value / 10**power:.4g}{letter}"
-    return str(value)
+    steps = count(values["steps"]) if values["steps"] else "-"
+    sizes = (short(values[column]) if values[column] else "-" for column in ("tokens", "flops", "bytes"))
+    return " ".join(f"{text:>9}" for text in (steps, *sizes))

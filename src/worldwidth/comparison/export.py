@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from worldwidth.comparison.tables import Comparison
+from worldwidth.comparison.statistics import direction
+from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.files import write_text
+from worldwidth.core.text import count, p_value, plus_minus, short, times
 
 COMPARISON = Path("results/comparison")
 TABLES = ("runs", "widths", "cells", "differences", "tasks", "cell_differences", "trends", "curves")
@@ -66,8 +68,8 @@ def reading(comparison: Comparison) -> list[str]:
     lines = [
         "mean ± half of the 95 % interval (Student's t over seeds); no ±: one seed, no interval; n.m.: not measurable",
         f"seeds {seeds}: they set initialisation and batch order; the world is the same",
-        "differences: paired by seed and test line; *: told apart, p < 0.05 after Holm over the pairs of widths",
-        "FLOPs: 6 x parameters x tokens; x: times those of the narrowest",
+        "differences: paired by seed and test line; *: significant, p < 0.05 after Holm over the pairs of widths",
+        "FLOPs: 6 x parameters x tokens; ratio: to those of the narrowest",
     ]
     for meaning in dict.fromkeys(metric.meaning for metric in comparison.metrics.values()):
         names = ", ".join(name for name, metric in comparison.metrics.items() if metric.meaning == meaning)
@@ -88,16 +90,16 @@ def compute_rows(comparison: Comparison, budget: str) -> Iterator[dict[str, str]
         run = of_arch.iloc[0]
         yield {
             "arch": str(arch),
-            "hidden_size": f"{run['hidden_size']}",
-            "parameters": f"{run['parameters']:,}",
+            "hidden_size": count(run["hidden_size"]),
+            "parameters": count(run["parameters"]),
             "epochs": f"{run['epochs']:.4g}",
-            "steps": f"{run['steps']:,}",
-            "tokens": f"{run['tokens']:.3g}",
-            "FLOPs": f"{run['flops']:.3g}",
-            "x": f"{run['flops'] / narrowest['flops']:.3g}",
-            "tuning FLOPs": f"{run['finetuning_flops']:.3g}",
-            "x ": f"{run['finetuning_flops'] / narrowest['finetuning_flops']:.3g}",
-            "seeds": f"{len(of_arch)}",
+            "steps": count(run["steps"]),
+            "tokens": short(run["tokens"]),
+            "FLOPs": short(run["flops"]),
+            "ratio": times(run["flops"] / narrowest["flops"]),
+            "tuning FLOPs": short(run["finetuning_flops"]),
+            "ratio ": times(run["finetuning_flops"] / narrowest["finetuning_flops"]),
+            "seeds": count(len(of_arch)),
         }
 
 
@@ -105,53 +107,41 @@ def score_rows(comparison: Comparison, budget: str) -> Iterator[dict[str, str]]:
     """Archs as rows, metrics as columns."""
     widths = comparison.widths[comparison.widths["budget"] == budget]
     for arch, rows in widths.groupby("arch", sort=False):
-        of_arch = rows.set_index("metric")
-        yield {"arch": str(arch), **{short(m): plus_minus(of_arch.loc[m]) for m in comparison.metrics if m in _SHOWN}}
+        shown = {row["metric"]: _with_interval(row) for row in records(rows) if row["metric"] in _SHOWN}
+        yield {"arch": str(arch), **{narrow(metric): text for metric, text in shown.items()}}
 
 
 def difference_rows(comparison: Comparison, budget: str) -> Iterator[dict[str, str]]:
     """Metrics as rows, pairs of widths as columns."""
-    if comparison.differences.empty:
-        return
-    of_budget = comparison.differences[comparison.differences["budget"] == budget]
-    for metric, rows in of_budget.groupby("metric", sort=False):
-        cells = {f"{row['other']}-{row['arch']}": _difference(row) for _, row in rows.iterrows()}
-        yield {"metric": str(metric), **cells}
+    for metric in comparison.metrics:
+        rows = records(comparison.differences, budget=budget, metric=metric)
+        if rows:
+            yield {"metric": metric, **{f"{row['other']}-{row['arch']}": _difference(row) for row in rows}}
 
 
-def _difference(row: Any) -> str:
-    return plus_minus(row, sign=True) + ("" if row["verdict"].startswith("no") else "*")
+def _difference(row: dict[str, Any]) -> str:
+    return _with_interval(row, sign=True) + ("*" if direction(row["verdict"]) else "")
 
 
 def trend_rows(comparison: Comparison, budget: str) -> Iterator[dict[str, str]]:
     """Metrics as rows: slope, p and verdict."""
-    if comparison.trends.empty:
-        return
-    for _, row in comparison.trends[comparison.trends["budget"] == budget].iterrows():
+    for row in records(comparison.trends, budget=budget):
         yield {
             "metric": row["metric"],
-            "seeds": str(row["n"]),
-            "slope": plus_minus(row.rename({"slope": "mean"}), sign=True),
-            "p (Holm)": "-" if _absent(row["p_holm"]) else f"{row['p_holm']:.3f}",
+            "seeds": count(row["n"]),
+            "slope": plus_minus(row["slope"], row["low"], row["high"], sign=True),
+            "p (Holm)": p_value(row["p_holm"]),
             "verdict": row["verdict"],
         }
 
 
-def short(metric: str) -> str:
+def _with_interval(row: dict[str, Any], sign: bool = False) -> str:
+    return plus_minus(row["mean"], row["low"], row["high"], sign=sign)
+
+
+def narrow(metric: str) -> str:
     """A metric's name in a narrow column."""
     return metric.replace("_", " ").replace("difference", "gain").replace("retention other", "retention")
-
-
-def plus_minus(row: Any, sign: bool = False) -> str:
-    """``0.80 ± 0.09``, or the mean alone where there is no interval. Student's interval is symmetric."""
-    if _absent(row["mean"]):
-        return "n.m."
-    mean = format(row["mean"], "+.2f" if sign else ".2f")
-    return mean if _absent(row["low"]) else f"{mean} ± {(row['high'] - row['low']) / 2:.2f}"
-
-
-def _absent(value: Any) -> bool:
-    return value is None or not math.isfinite(value)
 
 
 def table_of(rows: Any) -> list[str]:

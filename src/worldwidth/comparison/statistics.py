@@ -14,8 +14,9 @@ from statsmodels.stats.multitest import multipletests
 
 CONFIDENCE = 0.95
 ALPHA = 1 - CONFIDENCE
+INTERVAL = f"{100 * CONFIDENCE:.0f} % interval"
 ENOUGH_SEEDS = 6
-"""With fewer, what is not told is put down to them: the 97.5 % point of t is 2.8 with five, 4.3 with three."""
+"""With fewer, what is not significant is put down to them: the 97.5 % point of t is 2.8 with five, 4.3 with three."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +86,22 @@ def line_interval(drawn: np.ndarray) -> tuple[float | None, float | None, float 
     return float(resampled.std()), float(low), float(high)
 
 
-def verdict(found: Estimate, p_adjusted: float | None, more: str, less: str) -> str:
+def verdict(found: Estimate, p_adjusted: float | None, higher: str) -> str:
     """What can be said about a difference, in a few words.
 
     Args:
         p_adjusted: after Holm.
-        more: said when the mean is above 0 and told apart, ``less`` when it is below.
+        higher: what is the higher one when the mean is above 0, and the lower one when it is below.
     """
     if found.n == 0:
         return "not measurable"
-    if found.n == 1:
-        return "not enough seeds to tell (1)"
     if p_adjusted is not None and p_adjusted < ALPHA and found.mean is not None:
-        return more if found.mean > 0 else less
-    if found.low is None or found.high is None or found.low == found.high:
-        return f"not enough variation to tell ({found.n} seeds)"
-    return f"not enough seeds to tell ({found.n})" if found.n < ENOUGH_SEEDS else "no difference told"
+        return f"significant: {higher} {'higher' if found.mean > 0 else 'lower'}"
+    if found.n > 1 and found.low == found.high:
+        return f"too little variation to say (n = {found.n})"
+    return f"too few seeds to say (n = {found.n})" if found.n < ENOUGH_SEEDS else "not significant"
+
+
+def direction(verdict: str) -> int:
+    """Which way a verdict says that a number differs from 0: 1 higher, -1 lower, 0 not significant."""
+    return verdict.startswith("significant") * (1 if verdict.endswith(" higher") else -1)

@@ -19,6 +19,12 @@ from worldwidth.evaluation.scores import DIFFERENCE, Floats, matrix_names
 from worldwidth.settings.compute import training_epochs
 from worldwidth.settings.schema import Settings
 
+BUDGETS = {
+    "epochs": "each width's own epochs",
+    "tokens": "equal pre-training tokens",
+    "flops": "equal pre-training FLOPs",
+}
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -60,6 +66,21 @@ class Comparison:
     """Pre-training curves of all runs, thinned."""
 
 
+def records(table: pd.DataFrame, **where: object) -> list[dict[str, Any]]:
+    """The rows whose columns have the values ``where``; none of an empty table, which has no columns."""
+    for column, value in where.items():
+        if column not in table:
+            return []
+        table = table[table[column] == value]
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def archs_of(comparison: Comparison, budget: str) -> list[str]:
+    """The widths that have runs under a budget, narrow to wide."""
+    there = {row["arch"] for row in records(comparison.runs, budget=budget)}
+    return [arch for arch in comparison.archs if arch in there]
+
+
 def metrics_of(settings: Settings) -> dict[str, Metric]:
     """The headline metrics that the study's fine-tunes allow, in the order in which they are shown."""
     found: dict[str, Metric] = {}
@@ -85,11 +106,11 @@ def metrics_of(settings: Settings) -> dict[str, Metric]:
 
 
 def compare(runs: list[RunScores]) -> Comparison:
-    """All tables from runs of the same study (see comparable.py)."""
+    """All tables from runs of the same study (see compatibility.py)."""
     settings = runs[0].experiment.settings
     sizes = {name: arch.hidden_size for name, arch in settings.selected.archs.items()}
     archs = tuple(sorted({run.arch for run in runs}, key=lambda name: (sizes[name], name)))
-    budgets = tuple(b for b in ("epochs", "tokens", "flops") if any(run.budget == b for run in runs))
+    budgets = tuple(b for b in BUDGETS if any(run.budget == b for run in runs))
     metrics = metrics_of(settings)
     groups = {
         (budget, arch): sorted((r for r in runs if (r.budget, r.arch) == (budget, arch)), key=lambda r: r.seed)
@@ -255,8 +276,7 @@ def _tested(rows: Iterator[tuple[Estimate, dict[str, Any]]], family: list[str]) 
         for i, p in zip(members, adjusted, strict=True):
             result, row = found[i]
             row["p_holm"] = p
-            who = row.get("other", "wider")
-            row["verdict"] = verdict(result, p, f"{who} higher", f"{who} lower")
+            row["verdict"] = verdict(result, p, row.get("other", "wider"))
     return pd.DataFrame([row for _, row in found])
 
 

@@ -1,4 +1,80 @@
-"""Numbers as text for people."""
+"""Numbers as text, the same in tables, figures, the report and the terminal."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+NOT_MEASURABLE = "n.m."
+MINUS, TIMES, DASH = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+
+
+def is_number(value: object) -> bool:
+    """Whether there is a number: neither None nor NaN."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def number(value: Any, digits: int = 3, sign: bool = False) -> str:
+    """A score with fixed decimals, a true minus and no negative zero."""
+    if not is_number(value):
+        return NOT_MEASURABLE
+    text = f"{abs(value):.{digits}f}"
+    if float(text) == 0:
+        return text
+    return (MINUS if value < 0 else "+" if sign else "") + text
+
+
+def interval(low: Any, high: Any, digits: int = 3) -> str:
+    """``[low, high]``; empty where there is none."""
+    return f"[{number(low, digits)}, {number(high, digits)}]" if is_number(low) and is_number(high) else ""
+
+
+def plus_minus(mean: Any, low: Any, high: Any, digits: int = 2, sign: bool = False) -> str:
+    """``0.80 ± 0.09``, or the mean alone where there is no interval; Student's interval is symmetric."""
+    text = number(mean, digits, sign)
+    return f"{text} ± {number((high - low) / 2, digits)}" if is_number(mean) and interval(low, high) else text
+
+
+def p_value(value: Any) -> str:
+    """Three decimals; a dash where no test could be made."""
+    if not is_number(value):
+        return DASH
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def count(value: float) -> str:
+    """A whole number with thousands separators."""
+    return f"{value:,.0f}"
+
+
+def short(value: float, unit: str = "") -> str:
+    """Three significant digits and a decimal prefix: ``19.5 k``, ``8.66 TFLOP``."""
+    power = 0
+    while value >= 999.5 and power < len(_PREFIXES) - 1:
+        value, power = value / 1000, power + 1
+    return f"{value:.3g} {_PREFIXES[power]}{unit}".strip()
+
+
+def times(ratio: float) -> str:
+    """A ratio with three significant digits."""
+    return (f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}") + TIMES
+
+
+def listed(parts: Iterable[str], last: str = "and") -> str:
+    """``a, b and c``."""
+    words = list(parts)
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def plural(n: int, noun: str) -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{count(n)} {noun}{'' if n == 1 else 's'}"
+
+
+def seeds(numbers: Iterable[int]) -> str:
+    """``3 seeds``, ``1 to 3 seeds``."""
+    low, high = min(found := list(numbers)), max(found)
+    return f"{low} to {plural(high, 'seed')}" if low < high else plural(high, "seed")
 
 
 def bytes_text(count: float) -> str:

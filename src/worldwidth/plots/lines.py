@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,28 +12,36 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from worldwidth.comparison.tables import Comparison
-from worldwidth.plots.figures import FAINT, INK
-from worldwidth.plots.panels import BUDGETS, INTERVAL, PAGE, frame, seeds_text, styled
+from worldwidth.comparison.statistics import INTERVAL
+from worldwidth.comparison.tables import BUDGETS, Comparison
+from worldwidth.core.text import seeds, short
+from worldwidth.plots.style import (
+    BUDGET_COLORS,
+    BUDGET_DASHES,
+    BUDGET_MARKERS,
+    FAINT,
+    PAGE,
+    STYLE,
+    frame,
+    new_figure,
+    plain,
+    width_colors,
+)
 
-COLORS = {"epochs": "#0072b2", "tokens": "#e69f00", "flops": "#cc79a7"}  # from Okabe and Ito's palette
-MARKERS = {"epochs": "o", "tokens": "s", "flops": "^"}
-DASHES: dict[str, Any] = {"epochs": "-", "tokens": (0, (4, 1.5)), "flops": (0, (1, 1))}
 INTERVAL_LIMITS = (-0.5, 1.5)
 """An interval of two seeds is often longer than the scale: it may take no more of a panel."""
 _ABREAST = 3  # metrics
-_UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 Place = tuple[str, str]
 """(budget, arch)."""
 
 
-@styled
+@plt.style.context(STYLE)
 def draw_scores(comparison: Comparison) -> Figure:
     """Headline metrics, three a band: against parameters (upper row), against pre-training FLOPs (lower row)."""
     names = _headlines(comparison)
     bands, points = -(-len(names) // _ABREAST), _points(comparison, names)
-    figure = Figure(figsize=(PAGE, 0.9 + 3.3 * bands), layout="constrained")
+    figure = new_figure(PAGE, 25 + 238 * bands)
     grid = figure.subplots(2 * bands, _ABREAST, squeeze=False)
     for axes in grid.T.reshape(-1, 2)[len(names) :].flat:
         axes.set_visible(False)
@@ -48,9 +56,9 @@ def draw_scores(comparison: Comparison) -> Figure:
         above.set_title(comparison.metrics[name].label, fontweight="bold", pad=6 if band == 0 else 10)
         above.set_xlabel("parameters")
         below.set_xlabel("pre-training FLOPs")
-    handles = [Line2D([], [], color=COLORS[b], marker=MARKERS[b], ms=4, lw=1) for b in comparison.budgets]
+    handles = [Line2D([], [], color=BUDGET_COLORS[b], marker=BUDGET_MARKERS[b], ms=4, lw=1) for b in comparison.budgets]
     labels = [f"budget {budget}" for budget in comparison.budgets]
-    figure.legend(handles, labels, loc="outside upper right", ncols=3, fontsize=6.5, frameon=False)
+    figure.legend(handles, labels, loc="outside upper right", ncols=3)
     frame(figure, f"Scores by width  (scale {comparison.settings.scale})", _scores_caption(points))
     return figure
 
@@ -73,7 +81,7 @@ def _points(comparison: Comparison, names: list[str]) -> pd.DataFrame:
 def _scores_caption(points: pd.DataFrame) -> list[str]:
     what = f"bars: {INTERVAL} of the mean over all possible seeds (Student's t); small dots: single seeds."
     there, low, high = points["n"][points["n"] > 0], points["low"].min(), points["high"].max()
-    over = f"Points: means over {seeds_text(there.min(), there.max())}; {what}"
+    over = f"Points: means over {seeds(there)}; {what}"
     return [
         over if points["low"].notna().any() else "Points: one seed each; an interval needs two seeds or more.",
         "Bars that reach a panel's edge go on beyond it." * bool(low < INTERVAL_LIMITS[0] or high > INTERVAL_LIMITS[1]),
@@ -85,10 +93,10 @@ def _scores_caption(points: pd.DataFrame) -> list[str]:
     ]
 
 
-@styled
+@plt.style.context(STYLE)
 def draw_curves(comparison: Comparison) -> Figure:
     """Pre-training loss against FLOPs (left) and tokens (right): seeds thin, their mean thick."""
-    figure = Figure(figsize=(PAGE, 3.0), layout="constrained")
+    figure = new_figure(PAGE, 190)
     colors = width_colors(comparison.archs)
     row = figure.subplots(1, 2, sharey=True)
     for axes, size, label in zip(row, ("flops", "tokens"), ("FLOPs", "tokens"), strict=True):
@@ -96,9 +104,9 @@ def draw_curves(comparison: Comparison) -> Figure:
         axes.set_xlabel(f"pre-training {label}")
     row[0].set_ylabel("loss (nats a token)")
     handles = [Line2D([], [], color=colors[arch], lw=2) for arch in comparison.archs]
-    handles += [Line2D([], [], color=FAINT, lw=1.2, linestyle=DASHES[budget]) for budget in comparison.budgets]
+    handles += [Line2D([], [], color=FAINT, lw=1.2, linestyle=BUDGET_DASHES[budget]) for budget in comparison.budgets]
     labels = [*comparison.archs, *(f"budget {budget}" for budget in comparison.budgets)]
-    figure.legend(handles, labels, loc="outside right center", fontsize=6.5, frameon=False, handlelength=2.6)
+    figure.legend(handles, labels, loc="outside right center", handlelength=2.6)
     frame(figure, f"Pre-training loss  (scale {comparison.settings.scale})", [_curves_caption(comparison.curves)])
     return figure
 
@@ -108,13 +116,6 @@ def _curves_caption(curves: pd.DataFrame) -> str:
     which = "Validation loss" if curves["validation_loss"].notna().any() else "Training loss"
     lines = "one seed a line" if seeds.max() == 1 else f"thin: single seeds (up to {seeds.max()}); thick: their mean"
     return f"{which}; {lines}."
-
-
-def plain(axes: Axes) -> None:
-    """Ticks, grid and frame of a panel with lines."""
-    axes.tick_params(which="both", color=FAINT, labelcolor=INK, labelsize=6, length=2, width=0.5)
-    axes.grid(alpha=0.25, linewidth=0.4)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def places_of(points: pd.DataFrame, size: str) -> dict[Place, float]:
@@ -143,7 +144,7 @@ def draw_metric(axes: Axes, runs: pd.DataFrame, name: str, points: pd.DataFrame,
     """
     for budget in points["budget"].unique():
         own, rows = runs[runs["budget"] == budget], points[points["budget"] == budget]
-        color, marker = COLORS[budget], MARKERS[budget]
+        color, marker = BUDGET_COLORS[budget], BUDGET_MARKERS[budget]
         x = [places[budget, arch] for arch in own["arch"]]
         axes.plot(x, own[name], marker, color=color, ms=2.8, mew=0, alpha=0.5)
         x = [places[budget, arch] for arch in rows["arch"]]
@@ -173,7 +174,7 @@ def _limits(dots: pd.Series, points: pd.DataFrame) -> NDArray[np.float64]:
 def name_widths(axes: Axes, points: pd.DataFrame) -> None:
     """Every width and its parameters, below its points."""
     sizes = points.drop_duplicates("arch").set_index("arch")["parameters"]
-    labels = [f"{arch}\n{_short(size)}" for arch, size in sizes.items()]
+    labels = [f"{arch}\n{short(size)}" for arch, size in sizes.items()]
     axes.set_xticks(list(sizes), labels, fontsize=5.5, rotation=0 if len(labels) <= 4 else 90)
     axes.xaxis.set_minor_locator(NullLocator())
 
@@ -184,20 +185,8 @@ def name_points(axes: Axes, places: dict[Place, float]) -> None:
     for (_, arch), x in places.items():
         axes.text(x, 1.02, arch, transform=axes.get_xaxis_transform(), **style)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _short(count: float) -> str:
-    """19520 -> 19.5 k."""
-    size, unit = next(((size, unit) for size, unit in _UNITS if count >= size), (1.0, ""))
-    return f"{count / size:.3g} {unit}".strip()
-
-
-def width_colors(archs: tuple[str, ...]) -> dict[str, Any]:
-    """Purple to orange, narrow to wide: plasma without its ends, to be seen on white and on black."""
-    shades = np.linspace(0.2, 0.8, len(archs)) if len(archs) > 1 else [0.2]
-    return dict(zip(archs, matplotlib.colormaps["plasma"](shades), strict=True))
 
 
 def draw_losses(axes: Axes, curves: pd.DataFrame, size: str, colors: dict[str, Any]) -> None:
@@ -206,7 +195,7 @@ def draw_losses(axes: Axes, curves: pd.DataFrame, size: str, colors: dict[str, A
     shown = curves.assign(shown=curves["validation_loss"].where(validated, curves["loss"])).dropna(subset=["shown"])
     for budget, arch in dict.fromkeys(zip(shown["budget"], shown["arch"], strict=True)):
         own = shown[(shown["budget"] == budget) & (shown["arch"] == arch)]
-        style = {"color": colors[arch], "linestyle": DASHES[budget]}
+        style = {"color": colors[arch], "linestyle": BUDGET_DASHES[budget]}
         for _, of_seed in own.groupby("seed"):
             axes.plot(of_seed[size], of_seed["shown"], lw=0.5, alpha=0.6, **style)
         mean = own.groupby("step")[[size, "shown"]].mean()

@@ -1,69 +1,40 @@
-"""Which figures the study has, and what stands in their titles, rows and columns."""
+"""The figures of one study: its matrices and their overview, the training curves, the map."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from worldwidth.data.cities import City
-from worldwidth.evaluation.scores import DIFFERENCE, Cell, matrix_names, matrix_of
-from worldwidth.plots.figures import MatrixPlot, draw_matrix, draw_overview, draw_training, draw_world, save_figure
+from worldwidth.data.regions import REGIONS
+from worldwidth.evaluation.scores import DIFFERENCE, Cell, matrix_names
+from worldwidth.plots.heatmap import (
+    EXPECTED,
+    MARKS,
+    MEANING,
+    SCORE,
+    SIGNED,
+    Mark,
+    Panel,
+    draw_panels,
+    make_panel,
+    models_of,
+    title_of,
+)
+from worldwidth.plots.style import INK, PAGE, STYLE, frame, new_figure, plain, save_figure
 from worldwidth.settings.schema import Settings
 
 
 def study_title(settings: Settings) -> str:
     """What every figure says it belongs to."""
     return f"arch {settings.arch}, scale {settings.scale}, seed {settings.seed}, budget {settings.budget}"
-
-
-def matrix_plot(
-    settings: Settings,
-    name: str,
-    cells: list[Cell],
-    statistics: dict[str, Any],
-    missing: frozenset[str] = frozenset(),
-) -> MatrixPlot:
-    """The matrix ``name`` with its labels and the statistics in its caption."""
-    several = [m for m, trained in settings.finetunes.items() if len(trained) > 1]
-    models = several if name == DIFFERENCE else [m for m in settings.finetunes if matrix_of(m) == name]
-    constants = {cell.task: cell.constant_score for cell in cells}
-    title = " and ".join(dict.fromkeys(matrix_of(m).upper() for m in models))
-    title += " minus expected" if name == DIFFERENCE else ""
-    return MatrixPlot(
-        title=f"{title}  ({study_title(settings)})",
-        caption=_caption(statistics, name == DIFFERENCE),
-        rows={m: f"{m.split('-')[1]}  {' + '.join(settings.finetunes[m])}" for m in models},
-        columns={
-            task: task if name == DIFFERENCE else f"{task}\n(const {_short(constants.get(task))})"
-            for task in settings.tasks
-        },
-        cells=[cell for cell in cells if cell.matrix == name],
-        trained=settings.finetunes,
-        is_difference=name == DIFFERENCE,
-        missing=missing & frozenset(models),
-    )
-
-
-def _short(value: float | None) -> str:
-    return "n.m." if value is None else f"{value:.2f}"
-
-
-def _caption(statistics: dict[str, Any], is_difference: bool) -> str:
-    """Mean, standard error and spread of each block, and what the marks mean."""
-    blocks = [block for block in ("trained", "transfer", "overall") if statistics.get(block) is not None]
-    means = [
-        f"{block} {statistics[block]:.2f} ± {_short(statistics[f'{block}_se'])} "
-        f"(spread over cells {statistics[f'{block}_std']:.2f})"
-        for block in blocks
-    ]
-    cells = f"{statistics.get('measurable', 0)} of {statistics.get('cells', 0)} cells measurable (others hatched)"
-    scale = (
-        "expected: the best of its tasks' single-task models; blue: better than that"
-        if is_difference
-        else "cells shown in [0, 1.5], means unclipped; const: the best constant answer"
-    )
-    lines = [" · ".join(means[:2]), *means[2:], f"±: standard error over test lines, one seed; {cells}"]
-    return "\n".join([*lines, f"T: trained; {scale}"])
 
 
 def draw_study(
@@ -73,13 +44,74 @@ def draw_study(
     folder: Path,
     missing: frozenset[str] = frozenset(),
 ) -> list[Path]:
-    """Write the matrices and their overview as PNG into ``folder``."""
-    plots = {
-        name: matrix_plot(settings, name, cells, headline.get(name, {}), missing)
-        for name in matrix_names(settings.finetunes)
-    }
-    drawn = [save_figure(name, lambda plot=plot: draw_matrix(plot), folder) for name, plot in plots.items()]  # type: ignore[misc]
-    return [*drawn, save_figure("overview", lambda: draw_overview(list(plots.values())), folder)]
+    """Write the matrices and their overview as PNG into ``folder``.
+
+    Args:
+        missing: models of a half-finished study that have no result yet.
+    """
+    names = matrix_names(settings.finetunes)
+    draw = partial(draw_matrices, settings, cells=cells, headline=headline, missing=missing)
+    drawn: dict[str, Callable[[], Figure]] = {name: partial(draw, [name]) for name in names}
+    drawn["overview"] = partial(draw, names)
+    return [save_figure(name, of_name, folder) for name, of_name in drawn.items()]
+
+
+@plt.style.context(STYLE)
+def draw_matrices(
+    settings: Settings,
+    names: list[str],
+    cells: list[Cell],
+    headline: dict[str, Any],
+    missing: frozenset[str] = frozenset(),
+) -> Figure:
+    """The matrices ``names`` side by side, with the statistics of each below."""
+    panels = [_panel(settings, name, cells, missing) for name in names]
+    what = panels[0].title if len(panels) == 1 else "Matrices"
+    caption = [f"{panel.title}: {_statistics(headline.get(n, {}))}." for n, panel in zip(names, panels, strict=True)]
+    caption.append(f"Rows: fine-tuned on; columns: evaluated on. ±: standard error over test lines, one seed. {MARKS}.")
+    if names != [DIFFERENCE]:
+        caption.append(f"{MEANING} const: the best constant answer.")
+    if DIFFERENCE in names:
+        caption.append(EXPECTED)
+    figure = draw_panels([panels if len(panels) > 1 else [replace(panels[0], title="")]])
+    frame(figure, f"{what}  ({study_title(settings)})", caption)
+    return figure
+
+
+def _panel(settings: Settings, name: str, cells: list[Cell], missing: frozenset[str]) -> Panel:
+    models, constants = models_of(settings, name), {cell.task: cell.constant_score for cell in cells}
+    marks = {(cell.model, cell.task): _mark(cell) for cell in cells if cell.matrix == name}
+    panel = make_panel(settings, models, marks, SIGNED if name == DIFFERENCE else SCORE)
+    numbers = (model.split("-")[1] for model in models)
+    remarks = (" (missing)" if model in missing else "" for model in models)
+    rows = tuple(map("{}  {}{}".format, numbers, panel.rows, remarks))
+    columns = tuple(f"{task}\n(const {_number(constants.get(task))})" for task in settings.tasks)
+    return replace(
+        panel,
+        title=title_of(settings, name),
+        rows=rows,
+        columns=panel.columns if name == DIFFERENCE else columns,
+    )
+
+
+def _mark(cell: Cell) -> Mark:
+    error = "" if cell.standard_error is None else f"±{cell.standard_error:.2f}"
+    return Mark(cell.score, below=error)
+
+
+def _number(value: float | None) -> str:
+    return "n.m." if value is None else f"{value:.2f}"
+
+
+def _statistics(values: dict[str, Any]) -> str:
+    """Mean, standard error and spread of each block."""
+    means = [
+        f"{block} {_number(values[block])} ± {_number(values[f'{block}_se'])} "
+        f"(spread over cells {_number(values[f'{block}_std'])})"
+        for block in ("trained", "transfer", "overall")
+        if values.get(block) is not None
+    ]
+    return " · ".join([*means, f"{values.get('measurable', 0)} of {values.get('cells', 0)} cells measurable"])
 
 
 def draw_setting(settings: Settings, curves: pd.DataFrame, cities: list[City], folder: Path) -> list[Path]:
@@ -89,3 +121,50 @@ def draw_setting(settings: Settings, curves: pd.DataFrame, cities: list[City], f
         save_figure("training", lambda: draw_training(curves, f"Training loss  ({title})"), folder),
         save_figure("world", lambda: draw_world(cities, f"The world: scale {settings.scale}"), folder),
     ]
+
+
+@plt.style.context(STYLE)
+def draw_training(curves: pd.DataFrame, title: str) -> Figure:
+    """Training loss against tokens: the base model left, the fine-tuned ones right."""
+    figure = new_figure(PAGE, 180)
+    left, right = figure.subplots(1, 2)
+    fine = [name for name in curves["model"].unique() if name != "base"]
+    palette = matplotlib.colormaps["tab20"].resampled(20)
+    for axes, names, subtitle in ((left, ["base"], "pre-training"), (right, fine, "fine-tuning")):
+        for i, name in enumerate(names):
+            curve = curves[curves["model"] == name]
+            axes.plot(curve["tokens"], curve["loss"], label=name, lw=1, color=INK if name == "base" else palette(i))
+        axes.set(title=subtitle, xlabel="training tokens", ylabel="loss (nats a token)", xscale="log")
+        plain(axes)
+    if fine:
+        figure.legend(*right.get_legend_handles_labels(), loc="outside right center")
+    frame(figure, title, [])
+    return figure
+
+
+@plt.style.context(STYLE)
+def draw_world(cities: list[City], title: str) -> Figure:
+    """The plane with every city, coloured by region; Atlantis black."""
+    figure = new_figure(PAGE, 225)
+    axes = figure.subplots()
+    palette = matplotlib.colormaps["tab20"].resampled(20)
+    present = [region for region in (*REGIONS, "Other") if any(city.region == region for city in cities)]
+    size = float(np.clip(1500 / len(cities), 1, 12))
+    for i, region in enumerate(present):
+        chosen = [city for city in cities if city.region == region]
+        atlantis = chosen[0].is_atlantis
+        axes.scatter(
+            [city.x for city in chosen],
+            [city.y for city in chosen],
+            s=size,
+            marker="*" if atlantis else "o",
+            color=INK if atlantis else palette(i),
+            label=f"{region} ({len(chosen)})",
+            linewidths=0,
+        )
+    axes.set_aspect("equal")
+    axes.set(xlabel="x (units of the plane)", ylabel="y")
+    plain(axes)
+    figure.legend(loc="outside right center")
+    frame(figure, title, [])
+    return figure

@@ -1,26 +1,39 @@
 """The report: one HTML file that says what a comparison of widths found; it needs no network and no script."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib.colors import to_hex
 
 from worldwidth.comparison.export import COMPARISON
 from worldwidth.comparison.runs import RETENTION
-from worldwidth.comparison.tables import Comparison, Metric
+from worldwidth.comparison.tables import BUDGETS, Comparison, Metric, archs_of, records
 from worldwidth.core.files import write_text
-from worldwidth.evaluation.scores import DIFFERENCE, matrix_names
+from worldwidth.core.text import MINUS, count, listed, plural, seeds
+from worldwidth.plots.heatmap import SCORE, SIGNED, CellSize, Panel, Scale, draw_panels
 from worldwidth.plots.lines import draw_curves, draw_scores
-from worldwidth.report.conclusions import by_task, limits, told, untold
-from worldwidth.report.format import count, in_prose, listed, plural, records
-from worldwidth.report.matrices import heats, widest_minus_narrowest
-from worldwidth.report.sentences import BUDGETS, answers, compute_text, seeds_text, terms
+from worldwidth.plots.widths import Block, change_panel, mean_panel, missing_models, retention_blocks, study_blocks
+from worldwidth.report.sentences import compute_caveat, headline, limits, terms
 from worldwidth.report.svg import inline_svg
-from worldwidth.report.tables import archs_of, compute_rows, headings, pair_tests, sizes, trend_tests, width_rows
-from worldwidth.report.theme import STEPS, style_rules
+from worldwidth.report.tables import (
+    compute_rows,
+    headings,
+    in_prose,
+    pair_tests,
+    sizes,
+    trend_tests,
+    verdicts,
+    width_rows,
+)
 
 TEMPLATE = Path("templates/report.html.j2")
+_CELL = CellSize(width=34, height=30, font=11, beside=10)
 _COLUMNS = 3  # matrices in a row; two where that leaves one alone
 
 
@@ -43,9 +56,8 @@ def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path,
     page = environment.get_template(TEMPLATE.name).render(
         comparison=comparison,
         scale=comparison.settings.selected,
-        answers=answers(comparison),
         terms=terms(comparison),
-        seeds_text=seeds_text(comparison),
+        seeds_text=seeds(comparison.runs.groupby(["budget", "arch"]).size()),
         sizes=sizes(comparison),
         fine_tunes=_fine_tunes(comparison),
         meanings=_meanings(comparison.metrics),
@@ -57,9 +69,8 @@ def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path,
         experiments=_experiments(comparison, provenance),
         provenance=provenance,
         tables=COMPARISON.as_posix(),
-        steps=range(STEPS + 1),
-        light_cells=Markup(style_rules(is_dark=False)),
-        dark_cells=Markup(style_rules(is_dark=True)),
+        score_bar=_color_bar(SCORE),
+        signed_bar=_color_bar(SIGNED),
     )
     write_text(path, page)
 
@@ -67,30 +78,63 @@ def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path,
 def _arm(comparison: Comparison, budget: str) -> dict[str, Any]:
     """What the template shows for one budget."""
     kept = {name: metric for name, metric in comparison.metrics.items() if metric.matrix == RETENTION}
-    names = matrix_names(comparison.settings.finetunes)
-    study = [name for name in names if name != DIFFERENCE]
-    changes = {name: widest_minus_narrowest(comparison, budget, name) for name in study}
-    archs = archs_of(comparison, budget)
+    archs, blocks = archs_of(comparison, budget), study_blocks(comparison.settings)
     return {
         "budget": budget,
         "title": BUDGETS[budget],
         "archs": archs,
+        "headline": headline(comparison, budget),
+        "caveat": compute_caveat(comparison, budget),
         "compute": compute_rows(comparison, budget),
-        "compute_text": compute_text(comparison, budget),
         "widths": width_rows(comparison, budget, comparison.metrics),
         "trends": trend_tests(comparison, budget),
         "pairs": pair_tests(comparison, budget),
         "columns": 2 if len(archs) in (2, 4) else min(len(archs), _COLUMNS),
-        "matrices": {name.upper(): heats(comparison, budget, name) for name in study},
-        "expected": heats(comparison, budget, DIFFERENCE) if DIFFERENCE in names else [],
-        "changes": {name.upper(): change for name, change in changes.items() if change},
-        "retention": heats(comparison, budget, RETENTION),
+        "matrices": {block.title: list(_matrices(comparison, budget, block)) for block in blocks},
+        "signed": [block.title for block in blocks if block.scale == SIGNED],
+        "changes": list(_changes(comparison, budget, blocks)),
+        "retention": {
+            block.title: list(_matrices(comparison, budget, block)) for block in retention_blocks(comparison.settings)
+        },
         "retention_headings": headings(kept),
         "retention_widths": width_rows(comparison, budget, kept),
-        "told": told(comparison, budget),
-        "untold": untold(comparison, budget),
-        "by_task": by_task(comparison, budget),
+        "verdicts": verdicts(comparison, budget),
     }
+
+
+def _matrices(comparison: Comparison, budget: str, block: Block) -> Iterator[tuple[str, str, Markup]]:
+    """A matrix of every width: the width, what is missing, the drawing."""
+    for i, arch in enumerate(archs_of(comparison, budget)):
+        drawing = _drawn(mean_panel(comparison, budget, arch, block), block, f"{budget}-{i}", arch)
+        yield arch, _missing(comparison, budget, block, arch), drawing
+
+
+def _changes(comparison: Comparison, budget: str, blocks: list[Block]) -> Iterator[tuple[str, str, Markup]]:
+    """How the cells differ between the ends, with intervals; nothing where the ends share no seed."""
+    archs = archs_of(comparison, budget)
+    ends = archs[0], archs[-1]
+    if records(comparison.cell_differences, budget=budget, arch=ends[0], other=ends[1]):
+        for block in blocks:
+            panel = change_panel(comparison, budget, *ends, block)
+            drawing = _drawn(panel, block, f"{budget}-change", f"{ends[1]} {MINUS} {ends[0]}")
+            yield block.title, _missing(comparison, budget, block, *ends), drawing
+
+
+def _missing(comparison: Comparison, budget: str, block: Block, *archs: str) -> str:
+    remarks = missing_models(comparison, budget, *archs)
+    trained = comparison.settings.finetunes
+    return "; ".join(f"{' + '.join(trained[model])}: {remarks[model]}" for model in block.models if model in remarks)
+
+
+def _drawn(panel: Panel, block: Block, name: str, what: str) -> Markup:
+    name = re.sub(r"\W+", "-", f"{block.matrix}-{block.title}-{name}")
+    return inline_svg(draw_panels([[panel]], _CELL, bars=False), name, f"{block.title}, {what}")
+
+
+def _color_bar(scale: Scale) -> Markup:
+    """The scale as a gradient in CSS."""
+    colors = matplotlib.colormaps[scale.colors](np.linspace(0, 1, 11))
+    return Markup(f"linear-gradient(to right, {', '.join(to_hex(color) for color in colors)})")
 
 
 def _fine_tunes(comparison: Comparison) -> str:

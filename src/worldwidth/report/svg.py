@@ -1,4 +1,4 @@
-"""Figures as SVG inside the page: the same bytes every time, in the page's fonts and colours."""
+"""Figures as SVG inside the page: the same bytes every time, small, in the page's fonts and colours."""
 
 import io
 import re
@@ -8,11 +8,24 @@ import matplotlib.pyplot as plt
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from worldwidth.plots.figures import FAINT, INK
+from worldwidth.plots.heatmap import HINT
+from worldwidth.plots.style import FAINT, INK, STYLE
 
-_FONTS = "system-ui, sans-serif"
-_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "worldwidth"}
+_SVG: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "worldwidth"}
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_LINES = Markup('stroke-linejoin="round" stroke-linecap="butt"')
+_REPLACED = (
+    (r"<style.*?</style>|<!--.*?-->|<defs>\s*</defs>", ""),  # a style would be that of the whole page
+    (rf'<g id="{HINT}([^"]*)">', r"<g><title>\1</title>"),
+    (r"(?<=>)\s+(?=<)", ""),
+)
+_REPLACED_IN_TAGS = (
+    (r"\s*\n\s*", " "),
+    (r"(\.\d\d)\d+", r"\1"),  # hundredths of a point
+    (r' transform="rotate\(-0 [^"]*\)"| ?font-family: [^;"]*;', ""),
+    (INK, "var(--ink)"),
+    (FAINT, "var(--muted)"),
+)
 
 
 def inline_svg(figure: Figure, name: str, label: str) -> Markup:
@@ -23,19 +36,23 @@ def inline_svg(figure: Figure, name: str, label: str) -> Markup:
         label: what it shows, for those who do not see it.
     """
     file = io.StringIO()
-    with plt.rc_context(_STYLE):
+    with plt.style.context([*STYLE, _SVG]):
         figure.savefig(file, format="svg", metadata=_NO_METADATA, transparent=True)
-    svg = file.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)  # a style would be that of the whole page
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\1{name}-", svg)
-    opening, _, drawing = svg.partition(">")
-    opening = re.sub(r' (width|height)="[^"]*"', "", opening).removeprefix("<svg")
-    for color, variable in ((INK, "--ink"), (FAINT, "--muted")):
-        drawing = re.sub(color, f"var({variable})", drawing, flags=re.IGNORECASE)
-    drawing = drawing.replace("'DejaVu Sans'", _FONTS)
-    lines = 'stroke-linejoin="round" stroke-linecap="butt"'
-    return Markup('<svg role="img" aria-label="{}" {}{}>{}').format(
-        label, Markup(lines), Markup(opening), Markup(drawing)
+    opening, _, drawing = file.getvalue().partition("<svg")[2].partition(">")
+    drawing = _replaced(drawing, _REPLACED)
+    drawing = re.sub("<[^>]*>", lambda tag: _replaced(tag[0], _REPLACED_IN_TAGS), drawing)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', drawing))
+    drawing = re.sub(r' id="([^"]*)"', lambda at: f' id="{name}-{at[1]}"' if at[1] in used else "", drawing)
+    drawing = re.sub(r'(href="#|url\(#)', rf"\1{name}-", drawing)
+    drawing = re.sub(r"<g>(<text[^>]*>[^<]*</text>)</g>", r"\1", drawing)
+    opening = re.sub(r' (width|height)="[^"]*"', "", opening)
+    role = "group" if "<title>" in drawing else "img"  # an image hides its texts from those who do not see it
+    return Markup('<svg role="{}" aria-label="{}" {}{}>{}').format(
+        role, label, _LINES, Markup(opening), Markup(drawing)
     )
+
+
+def _replaced(text: str, rules: tuple[tuple[str, str], ...]) -> str:
+    for pattern, new in rules:
+        text = re.sub(pattern, new, text, flags=re.DOTALL)
+    return text

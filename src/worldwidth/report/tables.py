@@ -1,25 +1,14 @@
-"""The report's tables: rows and cells of a comparison as text, with the classes that colour them."""
+"""The report's tables: rows and cells of a comparison as text."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from worldwidth.comparison.tables import Comparison, Metric
-from worldwidth.evaluation.scores import DIFFERENCE, matrix_names, matrix_of
-from worldwidth.report.format import (
-    MINUS,
-    count,
-    flops,
-    in_prose,
-    interval,
-    is_number,
-    line_note,
-    number,
-    p_value,
-    plural,
-    records,
-    times,
-)
+from worldwidth.comparison.statistics import INTERVAL, direction
+from worldwidth.comparison.tables import Comparison, Metric, archs_of, records
+from worldwidth.core.text import DASH, MINUS, count, interval, is_number, number, p_value, plural, short, times
+from worldwidth.plots.heatmap import models_of
 
 
 @dataclass(frozen=True)
@@ -48,7 +37,7 @@ class Test:
     p_holm: str
     verdict: str
     direction: int
-    """1 told to be higher, -1 lower, 0 not told."""
+    """1 significantly higher, -1 lower, 0 not significant."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +46,6 @@ class Heading:
 
     label: str
     members: tuple[str, ...]
-
-
-def archs_of(comparison: Comparison, budget: str) -> list[str]:
-    """The widths that have runs under a budget, narrow to wide."""
-    there = {row["arch"] for row in records(comparison.runs, budget=budget)}
-    return [arch for arch in comparison.archs if arch in there]
-
-
-def direction(verdict: str) -> int:
-    """Which way a verdict says that a number differs from 0; 0 is not told."""
-    return 1 if verdict.endswith(" higher") else -1 if verdict.endswith(" lower") else 0
 
 
 def headings(metrics: dict[str, Metric]) -> list[Heading]:
@@ -126,12 +104,14 @@ def compute_rows(comparison: Comparison, budget: str) -> list[dict[str, str]]:
         {
             "arch": arch,
             "epochs": f"{of['epochs']:.4g}",
+            "width_epochs": count(of["hidden_size"] * of["epochs"]),
             "steps": count(of["steps"]),
             "tokens": count(of["tokens"]),
-            "flops": flops(of["flops"]),
+            "flops": short(of["flops"], "FLOP"),
             "flops_ratio": times(of["flops"] / narrowest["flops"]),
+            "finetuning_steps": count(of["finetuning_steps"]),
             "finetuning_tokens": count(of["finetuning_tokens"]),
-            "finetuning_flops": flops(of["finetuning_flops"]),
+            "finetuning_flops": short(of["finetuning_flops"], "FLOP"),
             "finetuning_ratio": times(of["finetuning_flops"] / narrowest["finetuning_flops"]),
         }
         for arch, of in means.items()
@@ -150,17 +130,15 @@ def width_rows(comparison: Comparison, budget: str, metrics: dict[str, Metric]) 
 
 
 def _stat(comparison: Comparison, row: dict[str, Any], metric: Metric, runs: int) -> Stat:
-    possible, found = _possible_cells(comparison, metric), interval(row)
-    notes = []
-    if line_note(row, 3):
-        notes.append(line_note(row, 3))
+    possible, found = _possible_cells(comparison, metric), interval(row["low"], row["high"])
+    notes = [_line_note(row)] if _line_note(row) else []
     if row["cells"] < possible:
         notes.append(f"{row['cells']} of {possible} cells")
     if row["n"] < runs:
         notes.append(f"n = {row['n']}")
     value = number(row["mean"])
     hint = f"{row['arch']}, {in_prose(metric.label)}: {value}"
-    hint += f", 95 % interval {found}" if found else ""
+    hint += f", {INTERVAL} {found}" if found else ""
     hint += f", standard deviation over seeds {number(row['sd'])}" if is_number(row["sd"]) else ""
     return Stat(value, found, tuple(notes), f"{hint}; n = {row['n']}, {plural(row['cells'], 'cell')}")
 
@@ -169,18 +147,9 @@ def _possible_cells(comparison: Comparison, metric: Metric) -> int:
     settings = comparison.settings
     if metric.trained is None:
         return len(settings.tasks)
-    models = models_of(comparison, metric.matrix)
+    models = models_of(settings, metric.matrix)
     trained = sum(len(settings.finetunes[model]) for model in models)
     return trained if metric.trained else len(models) * len(settings.tasks) - trained
-
-
-def models_of(comparison: Comparison, name: str) -> list[str]:
-    """The fine-tuned models that are rows of a matrix."""
-    finetunes = comparison.settings.finetunes
-    if name == DIFFERENCE:
-        return [model for model, trained in finetunes.items() if len(trained) > 1]
-    of_study = name in matrix_names(finetunes)
-    return [model for model in finetunes if not of_study or matrix_of(model) == name]
 
 
 def trend_tests(comparison: Comparison, budget: str) -> list[Test]:
@@ -199,10 +168,74 @@ def _test(comparison: Comparison, row: dict[str, Any], widths: str, value: Any) 
         metric=in_prose(comparison.metrics[row["metric"]].label),
         widths=widths,
         value=number(value, sign=True),
-        interval=interval(row) or line_note(row, 3),
+        interval=interval(row["low"], row["high"]) or _line_note(row),
         n=row["n"],
         p=p_value(row["p"]),
         p_holm=p_value(row["p_holm"]),
-        verdict=row["verdict"],
+        verdict=_without_direction(row["verdict"]),
         direction=direction(row["verdict"]),
     )
+
+
+def _without_direction(verdict: str) -> str:
+    """An arrow stands for it."""
+    return verdict.partition(":")[0]
+
+
+def _line_note(row: dict[str, Any]) -> str:
+    """What test lines add to the uncertainty; empty where that is not known."""
+    return f"lines ±{number(row['line_se'])}" if is_number(row.get("line_se")) else ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is significant in one metric."""
+
+    metric: str
+    trend: str
+    verdict: str
+    """On the trend."""
+    direction: int
+    pairs: str
+    """Two widths each whose difference is significant."""
+    reach: str
+    """The largest difference that lies within the intervals of the other pairs."""
+    tasks: str
+    """Those in which the widest and the narrowest differ significantly."""
+
+
+def verdicts(comparison: Comparison, budget: str) -> list[Verdict]:
+    """One row a metric: what is significant after Holm, and what the intervals leave open."""
+    archs = archs_of(comparison, budget)
+    found = []
+    for name, metric in comparison.metrics.items():
+        pairs = records(comparison.differences, budget=budget, metric=name)
+        trends = records(comparison.trends, budget=budget, metric=name)
+        trend: dict[str, Any] = trends[0] if trends else {"slope": None, "verdict": ""}
+        tasks = records(comparison.tasks, budget=budget, metric=name, arch=archs[0], other=archs[-1])
+        ends = [row[end] for row in pairs if not direction(row["verdict"]) for end in ("low", "high")]
+        reach = [abs(end) for end in ends if is_number(end)]
+        if pairs:
+            found.append(
+                Verdict(
+                    metric=in_prose(metric.label),
+                    trend=number(trend["slope"], sign=True),
+                    verdict=_without_direction(trend["verdict"]),
+                    direction=direction(trend["verdict"]),
+                    pairs=_significant(pairs, lambda row: f"{row['other']} {MINUS} {row['arch']}"),
+                    reach=number(max(reach), 2) if reach else DASH,
+                    tasks=_significant(tasks, lambda row: row["task"]),
+                )
+            )
+    return found
+
+
+def _significant(rows: list[dict[str, Any]], name: Callable[[dict[str, Any]], str]) -> str:
+    chosen = [f"{name(row)} {number(row['mean'], 2, sign=True)}" for row in rows if direction(row["verdict"])]
+    return ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in chosen) or f"none of {len(rows)}"
+
+
+def in_prose(label: str) -> str:
+    """A metric's label for a list in a sentence: ``pairs - expected, trained`` has a comma of its own."""
+    head, comma, rest = label.replace(" - ", f" {MINUS} ").partition(", ")
+    return f"{head} ({rest})" if comma else head
