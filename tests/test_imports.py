@@ -10,12 +10,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from dvc_yaml import Stages
-from worldwidth.core.imports import PLUMBING, code_closure, is_plumbing, task_closure, task_files
+from worldwidth.core.imports import NOT_PLUMBING, PLUMBING, code_closure, is_plumbing, task_closure, task_files
 from worldwidth.settings.schema import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -166,10 +167,18 @@ def test_every_file_that_a_stage_loads_is_a_dependency(stages: Stages, loaded: d
     assert never == set(), "listed, but only imported inside a function, or not at all"
 
 
-def test_plumbing_exists_and_is_no_dependency(stages: Stages) -> None:
-    for package in PLUMBING:
-        where = ROOT / "src" / "worldwidth" / package
-        assert where.is_dir() or where.with_suffix(".py").is_file()
+def test_the_packages_are_those_of_the_contract_that_lint_checks() -> None:
+    """Their order is in pyproject.toml, for `lint-imports`; which of them are plumbing, in core/imports.py."""
+    (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    source = ROOT / "src" / "worldwidth"
+    assert set(contract["layers"]) == {path.stem for path in source.iterdir() if not path.stem.startswith("__")}
+    assert set(PLUMBING) <= set(contract["layers"])
+    for package, module in (name.split(".") for name in NOT_PLUMBING):
+        assert package in PLUMBING
+        assert (source / package / f"{module}.py").is_file()
+
+
+def test_plumbing_is_no_dependency(stages: Stages) -> None:
     for name, stage in stages.items():
         code = [dep for dep in stage["deps"] if dep.startswith("src/")]
         assert not [dep for dep in code if concerns_no_stage(dep)], name
