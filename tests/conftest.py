@@ -35,6 +35,13 @@ PARAMS = Path(__file__).parents[1] / "params.yaml"
 TOKENS = ("cities", "characters")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Of files that are named on the command line every test runs, unless it says -m too."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS and not hasattr(config, "workerinput")
+    if named and not any(word.startswith("-m") for word in map(str, config.invocation_params.args)):
+        config.option.markexpr = ""
+
+
 @pytest.fixture(scope="session")
 def one_thread() -> Iterator[None]:
     """The last bits of a sum hang on the number of threads."""

@@ -23,7 +23,7 @@ from worldwidth.doctor.disk import check_folders, check_links, check_offline_plo
 from worldwidth.doctor.environment import check_hardware, check_packages, check_programs, check_python
 from worldwidth.doctor.repository import check_git, check_lock_file, check_params, check_pipeline
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # DVC's own dependencies warn
+pytestmark = [pytest.mark.pipeline, pytest.mark.filterwarnings("ignore")]  # DVC's own dependencies warn
 
 WEIGHTS = Path("models/base/model.safetensors")
 

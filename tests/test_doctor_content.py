@@ -27,7 +27,7 @@ from worldwidth.training.mixture import Mixture
 from worldwidth.training.resume import SavedRun, states_folder
 from worldwidth.training.run import Training
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # DVC's own dependencies warn
+pytestmark = [pytest.mark.pipeline, pytest.mark.filterwarnings("ignore")]  # DVC's own dependencies warn
 
 WEIGHTS = Path("models/base/model.safetensors")
 OBJECTS = Path(".dvc/cache/files/md5")

@@ -18,6 +18,8 @@ from repository import Repository, products, read_yaml_file, stages_run
 from small_study import copy_of
 from worldwidth.dvcio.lockfile import md5
 
+pytestmark = pytest.mark.pipeline
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Repository:

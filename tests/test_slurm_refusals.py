@@ -12,6 +12,8 @@ import pytest
 from repository import Repository, stages_run
 from small_study import copy_of, small_study
 
+pytestmark = pytest.mark.pipeline
+
 RECORDS = Path(".dvc") / "tmp" / "worldwidth" / "slurm"
 
 

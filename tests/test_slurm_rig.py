@@ -10,6 +10,8 @@ import pytest
 import slurm_rig
 from slurm_rig import SlurmRig
 
+pytestmark = pytest.mark.slurm
+
 LOG = "--output=%j.log"
 HEARING_USR1 = f"""exec {sys.executable} -c '
 import signal
