@@ -192,12 +192,3 @@ def test_a_task_hangs_on_its_own_module_alone(settings: Settings, stages: Stages
     assert "src/worldwidth/tasks/angle.py" not in stages["corpus@distance"]["deps"]
     for name in ("cities", "base", "ftwb1@1", "ftwb2@4", "plots"):
         assert not set(task_files(settings.tasks)) & set(stages[name]["deps"]), name
-
-
-def test_drawing_code_concerns_the_plots_alone(stages: Stages) -> None:
-    for module in ("figures", "study"):
-        assert [n for n, s in stages.items() if f"src/worldwidth/plots/{module}.py" in s["deps"]] == ["plots"]
-    for module in ("loop", "optimizer"):
-        assert f"src/worldwidth/training/{module}.py" in stages["base"]["deps"]
-        for name in ("cities", "corpus@angle", "evaluate@base", "summarize", "plots"):
-            assert f"src/worldwidth/training/{module}.py" not in stages[name]["deps"]
