@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -327,25 +327,26 @@ def test_an_evaluation_on_disk(reports: list[Report], tmp_path: Path, monkeypatc
 # the device
 
 
-def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(WorldwidthError, match=r"^hardware\.device: found 'cuda'.*allowed: cpu, auto$"):
-        prepare(Hardware(device="cuda", precision="auto", threads=1, pretraining_threads=1))
-    assert prepare(Hardware(device="auto", precision="auto", threads=1, pretraining_threads=1)) == torch.device("cpu")
-    assert prepare(Hardware(device="cpu", precision="auto", threads=1, pretraining_threads=1)) == torch.device("cpu")
+def hardware(device: Literal["auto", "cpu", "cuda"], threads: int = 1) -> Hardware:
+    return Hardware(device=device, precision="auto", threads=threads, pretraining_threads=1)
 
 
-def test_a_gpu_is_taken_unless_the_cpu_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert prepare(Hardware(device="auto", precision="auto", threads=1, pretraining_threads=1)) == torch.device("cuda")
-    assert prepare(Hardware(device="cuda", precision="auto", threads=1, pretraining_threads=1)) == torch.device("cuda")
-    assert prepare(Hardware(device="cpu", precision="auto", threads=1, pretraining_threads=1)) == torch.device("cpu")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_gpu_is_taken_unless_the_cpu_is_asked_for(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert prepare(hardware("auto")) == torch.device("cuda" if there else "cpu")
+    assert prepare(hardware("cpu")) == torch.device("cpu")
+    if there:
+        assert prepare(hardware("cuda")) == torch.device("cuda")
+    else:
+        with pytest.raises(WorldwidthError, match=r"^hardware\.device: found 'cuda'.*allowed: cpu, auto$"):
+            prepare(hardware("cuda"))
 
 
 def test_the_number_of_threads_is_set() -> None:
     try:
-        prepare(Hardware(device="cpu", precision="auto", threads=2, pretraining_threads=1))
+        prepare(hardware("cpu", threads=2))
         assert torch.get_num_threads() == 2
     finally:
-        prepare(Hardware(device="cpu", precision="auto", threads=1, pretraining_threads=1))
+        prepare(hardware("cpu"))
     assert torch.get_num_threads() == 1

@@ -17,21 +17,14 @@ import pytest
 
 from dvc_yaml import Stages
 from worldwidth.core.imports import NOT_PLUMBING, PLUMBING, code_closure, is_plumbing, task_closure, task_files
+from worldwidth.pipeline.stages import row_of
 from worldwidth.settings.schema import Settings
 
 ROOT = Path(__file__).parents[1]
-SCRIPT_OF = {  # stage of dvc.yaml, expanded -> its script
-    "cities": "cities",
-    "corpus@distance": "corpus",
-    "corpus@inside": "corpus",
-    "base": "pretrain",
-    "ftwb1@1": "finetune",
-    "ftwb2@4": "finetune",
-    "evaluate@base": "evaluate",
-    "evaluate@ftwb2-12": "evaluate",
-    "summarize": "summarize",
-    "plots": "plots",
-}
+STAGES = (
+    *("cities", "corpus@distance", "base", "ftwb1@1", "ftwb2@4", "evaluate@base", "evaluate@ftwb2-12"),
+    *("summarize", "plots"),
+)
 
 
 def made_up(root: Path, files: dict[str, str]) -> None:
@@ -158,12 +151,12 @@ def concerns_no_stage(file: str) -> bool:
     return is_plumbing(module, ROOT)
 
 
-@pytest.mark.parametrize("name", [name for name in SCRIPT_OF if name != "corpus@inside"])
+@pytest.mark.parametrize("name", STAGES)
 def test_every_file_that_a_stage_loads_is_a_dependency(stages: Stages, loaded: dict[str, set[str]], name: str) -> None:
-    code = {dep for dep in stages[name]["deps"] if dep.endswith(".py")}
-    assert f"stages/{SCRIPT_OF[name]}.py" in code
-    assert loaded[SCRIPT_OF[name]] <= code
-    never = code - loaded[SCRIPT_OF[name]] - {f"stages/{SCRIPT_OF[name]}.py"}
+    code, row = {dep for dep in stages[name]["deps"] if dep.endswith(".py")}, row_of(name)
+    assert row.script.as_posix() in code
+    assert loaded[row.name] <= code
+    never = code - loaded[row.name] - {row.script.as_posix()}
     assert never == set(), "listed, but only imported inside a function, or not at all"
 
 
