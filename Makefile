@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 READY := $(VENV)/.ready
 
-.PHONY: help repro widths slurm compare test plan render check doctor lint format bench experiments env clean
+.PHONY: help repro widths slurm compare test test-all plan render check doctor lint format bench experiments env clean
 
 ## show this help
 help:
@@ -34,9 +34,13 @@ slurm: $(READY)
 compare: $(READY)
 	worldwidth compare
 
-## run the tests
+## run the quick tests: three minutes on two cores
 test: $(READY)
 	pytest --numprocesses auto --dist loadfile
+
+## run all tests, those through the real DVC and on a real Slurm as well
+test-all: $(READY)
+	pytest --numprocesses auto --dist loadfile -m ''
 
 ## show what would run and why, and what it costs
 plan: $(READY)
@@ -54,11 +58,12 @@ check: $(READY)
 doctor:
 	@PYTHONPATH=src $$(test -x $(BIN)/python && echo python || echo $(PYTHON)) -m worldwidth.doctor
 
-## lint, format check and types
+## lint, format check, types, and which package imports which
 lint: $(READY)
 	ruff check
 	ruff format --check
 	mypy
+	lint-imports --no-cache
 
 ## format the code
 format: $(READY)

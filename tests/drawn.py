@@ -1,11 +1,24 @@
-"""The small study that the tests of queries and of corpora both draw."""
+"""What the tests of tasks, queries and corpora share: a small study to draw, and which queries count as the same."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from params_file import PARAMS
 from worldwidth.data.queries import Queries
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Corpus, Lines, Scale
+
+NAMES = ("distance", "trianglearea", "angle", "compass", "inside", "perimeter", "crossing")
+SYMMETRIES: dict[str, Callable[[tuple[int, ...]], frozenset[object] | tuple[object, ...]]] = {
+    # a query -> what it has in common with those that ask the same; written again here, from the specification
+    "distance": frozenset,
+    "compass": frozenset,
+    "trianglearea": frozenset,
+    "angle": lambda c: (frozenset((c[0], c[2])), c[1]),
+    "inside": lambda c: (c[0], frozenset(c[1:])),
+    "perimeter": lambda c: frozenset(frozenset((c[i], c[i - 1])) for i in range(len(c))),  # the legs of the tour
+    "crossing": lambda c: frozenset((frozenset(c[:2]), frozenset(c[2:]))),
+}
 
 
 def rows(queries: Queries) -> list[tuple[int, ...]]:

@@ -5,21 +5,10 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 from repository import Repository
-from small_study import small_study
-
-
-@lru_cache(maxsize=1)
-def finished_study(folder: Path) -> Repository:
-    """The small study below ``folder``, run by `worldwidth run` and committed, once. Copy it; do not change it."""
-    (folder / "finished").mkdir()
-    made = small_study(folder / "finished")
-    made.ok("worldwidth", "run")
-    made.commit("the study")
-    return made
+from small_study import finished_study as finished_study
 
 
 def run_stage(

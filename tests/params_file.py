@@ -52,3 +52,9 @@ def written(folder: Path, content: dict[str, Any] | list[Any] | str | bytes) -> 
         content = yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+def with_seed(text: str) -> str:
+    """The text of params.yaml with another seed line."""
+    assert TEXT.count("\nseed: 42 ") == 1
+    return TEXT.replace("\nseed: 42 ", f"\n{text} ")

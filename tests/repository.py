@@ -1,15 +1,16 @@
 """A copy of the project in a temporary git repository, at smoke scale, for tests through the real DVC."""
 
-import json
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
+from dvc.repo import Repo
 
 PROJECT = Path(__file__).parent.parent
 
@@ -30,6 +31,13 @@ class Repository:
         self.edit("params.yaml", "seed: 42            # init", "seed: 1             # init")
         self.git("init", "-q")
         self.commit("start")
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """The repository that is there already."""
+        made = cls.__new__(cls)
+        made.folder = folder
+        return made
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         bin_folder = Path(sys.executable).parent
@@ -79,7 +87,9 @@ class Repository:
         path.write_text(text.replace(old, new))
 
     def changed_stages(self) -> set[str]:
-        return set(json.loads(self.ok("dvc", "status", "--json")))
+        """What `dvc status` lists, without a process of its own."""
+        with contextlib.chdir(self.folder), Repo() as repo:
+            return set(repo.status())
 
     def read(self, name: str) -> str:
         return (self.folder / name).read_text()

@@ -38,6 +38,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     return small_study(tmp_path_factory.mktemp("study"))
 
 
+@pytest.mark.pipeline
 def test_surroundings_change_no_byte(study: Repository, tmp_path: Path) -> None:
     """Another folder, hash seed, time zone, locale and number of threads of the libraries."""
     found: list[dict[str, bytes]] = []

@@ -52,7 +52,7 @@ from worldwidth.training.mixture import Mixture
 from worldwidth.training.resume import SavedRun, states_folder
 from worldwidth.training.run import Training
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # DVC's own dependencies warn
+pytestmark = [pytest.mark.pipeline, pytest.mark.filterwarnings("ignore")]  # DVC's own dependencies warn
 
 
 @pytest.fixture(scope="module")

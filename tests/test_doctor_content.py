@@ -22,7 +22,7 @@ from worldwidth.doctor.dvc_state import check_dvc, check_locks
 from worldwidth.doctor.repository import check_git, check_lock_file, check_pipeline
 from worldwidth.dvcio.hashes import Hashes
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # DVC's own dependencies warn
+pytestmark = [pytest.mark.pipeline, pytest.mark.filterwarnings("ignore")]  # DVC's own dependencies warn
 
 WEIGHTS = Path("models/base/model.safetensors")
 SCORES = Path("results/scores/base.npz")

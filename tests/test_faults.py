@@ -18,6 +18,8 @@ from faults import change, finished_study, flip, heal, inject, run_stage
 from repository import Repository, products, read_yaml_file, stages_run
 from small_study import copy_of
 
+pytestmark = pytest.mark.pipeline
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Repository:

@@ -21,6 +21,8 @@ from repository import Repository, products
 from small_study import copy_of
 from worldwidth.core.files import OR_DOCTOR, read_json, write_json
 
+pytestmark = pytest.mark.pipeline
+
 REFUSED = "(Permission denied|Operation not permitted|Read-only file system)"
 
 

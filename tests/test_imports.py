@@ -10,27 +10,21 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from dvc_yaml import Stages
-from worldwidth.core.imports import PLUMBING, code_closure, is_plumbing, task_closure, task_files
+from worldwidth.core.imports import NOT_PLUMBING, PLUMBING, code_closure, is_plumbing, task_closure, task_files
+from worldwidth.pipeline.stages import row_of
 from worldwidth.settings.schema import Settings
 
 ROOT = Path(__file__).parents[1]
-SCRIPT_OF = {  # stage of dvc.yaml, expanded -> its script
-    "cities": "cities",
-    "corpus@distance": "corpus",
-    "corpus@inside": "corpus",
-    "base": "pretrain",
-    "ftwb1@1": "finetune",
-    "ftwb2@4": "finetune",
-    "evaluate@base": "evaluate",
-    "evaluate@ftwb2-12": "evaluate",
-    "summarize": "summarize",
-    "plots": "plots",
-}
+STAGES = (
+    *("cities", "corpus@distance", "base", "ftwb1@1", "ftwb2@4", "evaluate@base", "evaluate@ftwb2-12"),
+    *("summarize", "plots"),
+)
 
 
 def made_up(root: Path, files: dict[str, str]) -> None:
@@ -158,19 +152,27 @@ def concerns_no_stage(file: str) -> bool:
     return is_plumbing(module, ROOT)
 
 
-@pytest.mark.parametrize("name", [name for name in SCRIPT_OF if name != "corpus@inside"])
+@pytest.mark.parametrize("name", STAGES)
 def test_every_file_that_a_stage_loads_is_a_dependency(stages: Stages, loaded: dict[str, set[str]], name: str) -> None:
-    code = {dep for dep in stages[name]["deps"] if dep.endswith(".py")}
-    assert f"stages/{SCRIPT_OF[name]}.py" in code
-    assert loaded[SCRIPT_OF[name]] <= code
-    never = code - loaded[SCRIPT_OF[name]] - {f"stages/{SCRIPT_OF[name]}.py"}
+    code, row = {dep for dep in stages[name]["deps"] if dep.endswith(".py")}, row_of(name)
+    assert row.script.as_posix() in code
+    assert loaded[row.name] <= code
+    never = code - loaded[row.name] - {row.script.as_posix()}
     assert never == set(), "listed, but only imported inside a function, or not at all"
 
 
-def test_plumbing_exists_and_is_no_dependency(stages: Stages) -> None:
-    for package in PLUMBING:
-        where = ROOT / "src" / "worldwidth" / package
-        assert where.is_dir() or where.with_suffix(".py").is_file()
+def test_the_packages_are_those_of_the_contract_that_lint_checks() -> None:
+    """Their order is in pyproject.toml, for `lint-imports`; which of them are plumbing, in core/imports.py."""
+    (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    source = ROOT / "src" / "worldwidth"
+    assert set(contract["layers"]) == {path.stem for path in source.iterdir() if not path.stem.startswith("__")}
+    assert set(PLUMBING) <= set(contract["layers"])
+    for package, module in (name.split(".") for name in NOT_PLUMBING):
+        assert package in PLUMBING
+        assert (source / package / f"{module}.py").is_file()
+
+
+def test_plumbing_is_no_dependency(stages: Stages) -> None:
     for name, stage in stages.items():
         code = [dep for dep in stage["deps"] if dep.startswith("src/")]
         assert not [dep for dep in code if concerns_no_stage(dep)], name
@@ -184,12 +186,3 @@ def test_a_task_hangs_on_its_own_module_alone(settings: Settings, stages: Stages
     assert "src/worldwidth/tasks/angle.py" not in stages["corpus@distance"]["deps"]
     for name in ("cities", "base", "ftwb1@1", "ftwb2@4", "plots"):
         assert not set(task_files(settings.tasks)) & set(stages[name]["deps"]), name
-
-
-def test_drawing_code_concerns_the_plots_alone(stages: Stages) -> None:
-    for module in ("figures", "study"):
-        assert [n for n, s in stages.items() if f"src/worldwidth/plots/{module}.py" in s["deps"]] == ["plots"]
-    for module in ("loop", "optimizer"):
-        assert f"src/worldwidth/training/{module}.py" in stages["base"]["deps"]
-        for name in ("cities", "corpus@angle", "evaluate@base", "summarize", "plots"):
-            assert f"src/worldwidth/training/{module}.py" not in stages[name]["deps"]

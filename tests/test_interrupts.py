@@ -13,6 +13,8 @@ from faults import finished_study, heal, inject, run_stage
 from repository import Repository, products
 from small_study import copy_of
 
+pytestmark = [pytest.mark.pipeline, pytest.mark.processes]
+
 STOP = """
 import os, signal, sys
 

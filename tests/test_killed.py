@@ -16,6 +16,8 @@ import pytest
 from repository import Repository, stages_run
 from small_study import copy_of, small_study
 
+pytestmark = [pytest.mark.pipeline, pytest.mark.processes]
+
 GOES_ON = re.compile(r"base: goes on after step ([\d,]+) of 1,140")
 
 

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from params_file import AT_EVERY_LEVEL, MISSING, PARAMS, PLACES, SMOKE, TEXT, VALUES, Place, edited, written
+from params_file import AT_EVERY_LEVEL, MISSING, PARAMS, PLACES, SMOKE, TEXT, VALUES, Place, edited, with_seed, written
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.settings.compute import parameter_count, training_flops, training_lines, training_steps, vocabulary_size
 from worldwidth.settings.load import json_schema, load
@@ -127,11 +127,6 @@ def test_the_tasks_and_fine_tunes_are_the_specification(settings: Settings) -> N
     assert {name: set(trained) for name, trained in settings.finetunes.items()} == expected
     assert len(settings.models) == 14
     assert (settings.budget, settings.seed) == ("epochs", 42)
-
-
-def with_seed(text: str) -> str:
-    assert TEXT.count("\nseed: 42 ") == 1
-    return TEXT.replace("\nseed: 42 ", f"\n{text} ")
 
 
 @pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "1E-3", "0.001", "1e-03"])

@@ -15,6 +15,8 @@ from repository import PROJECT, Repository
 from worldwidth.commands.offline_plots import install, page_template, vega_lite_version
 from worldwidth.core.errors import WorldwidthError
 
+pytestmark = pytest.mark.pipeline
+
 PLOTS = {"results/matrices.csv": "ftwb2-12", "results/evaluations.csv": "share exact", "results/training.csv": "nats"}
 
 

@@ -19,6 +19,8 @@ from repository import Repository, products, read_yaml_file
 from small_study import STAGES, copy_of, small_study
 from worldwidth.settings.paths import scratch_folder
 
+pytestmark = pytest.mark.pipeline
+
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Repository:

@@ -117,6 +117,7 @@ edits = st.tuples(places, st.sampled_from([0, 0, 0, 1, 5, 40, 400]), payloads)
 """Where, how many characters go, and what comes instead."""
 
 
+@pytest.mark.many
 @settings(REPRODUCIBLE, max_examples=2000)
 @given(st.lists(edits, min_size=1, max_size=4))
 def test_text_broken_anywhere_is_one_line(path: Path, changes: list[tuple[int, int, str]]) -> None:
@@ -129,6 +130,7 @@ def test_text_broken_anywhere_is_one_line(path: Path, changes: list[tuple[int, i
 value_lines = st.sampled_from([i for i, line in enumerate(LINES) if re.search(r": +[^ #{]", line)])
 
 
+@pytest.mark.many
 @settings(REPRODUCIBLE, max_examples=2000)
 @given(st.dictionaries(value_lines, payloads, min_size=1, max_size=2), st.sampled_from(["{}", "[{}]", "{{{}: 1}}"]))
 def test_a_line_with_another_value_is_one_line(path: Path, changes: dict[int, str], form: str) -> None:
@@ -162,6 +164,7 @@ junk = st.recursive(
 )
 
 
+@pytest.mark.many
 @settings(REPRODUCIBLE, max_examples=1000)
 @given(st.sampled_from(places_in(VALUES)), st.sampled_from(["set", "set", "add", "rename", "remove"]), keys, junk)
 def test_another_value_anywhere_is_one_line(path: Path, place: tuple[Any, ...], how: str, key: Any, value: Any) -> None:

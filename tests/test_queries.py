@@ -1,25 +1,17 @@
 """Drawing the queries: disjoint splits, exact balances, populations, streams, small spaces.
 
-    pytest tests/test_queries.py
-
-What counts as the same query is written again here, from the specification.
+pytest tests/test_queries.py
 """
 
 import itertools
-import os
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from math import comb
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import worldwidth
-from drawn import lines, rows, small_scale
+from drawn import NAMES, SYMMETRIES, lines, rows, small_scale
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.data.cities import City, first_atlantis
 from worldwidth.data.corpus import POPULATIONS, SPLITS
@@ -31,23 +23,11 @@ from worldwidth.data.queries import Queries, draw_splits
 from worldwidth.settings.schema import Corpus, Scale
 from worldwidth.tasks import load_task
 
-ROOT = Path(__file__).parents[1]
-NAMES = ("distance", "trianglearea", "angle", "compass", "inside", "perimeter", "crossing")
 Corpora = dict[str, dict[str, tuple[Queries, EncodedLines]]]
-
-CLASS_OF: dict[str, Callable[[tuple[int, ...]], object]] = {
-    "distance": frozenset,
-    "compass": frozenset,
-    "trianglearea": frozenset,
-    "angle": lambda c: (frozenset((c[0], c[2])), c[1]),
-    "inside": lambda c: (c[0], frozenset(c[1:])),
-    "perimeter": lambda c: frozenset(frozenset((c[i], c[i - 1])) for i in range(len(c))),
-    "crossing": lambda c: frozenset((frozenset(c[:2]), frozenset(c[2:]))),
-}
 
 
 def classes(name: str, queries: Queries) -> list[object]:
-    return [CLASS_OF[name](row) for row in rows(queries)]
+    return [SYMMETRIES[name](row) for row in rows(queries)]
 
 
 def draw(name: str, corpus: Corpus, cities: int, population: str = "world", seed: int = 1) -> dict[str, Queries]:
@@ -190,23 +170,6 @@ def test_the_first_of_equal_keys(count: int) -> None:
     keys = np.random.default_rng(7).integers(1, 300, size=count, dtype=np.uint64)
     listed = keys.tolist()
     assert first_of_equal(keys).tolist() == [i for i, key in enumerate(listed) if key not in listed[:i]]
-
-
-def test_another_process_with_another_hash_seed_draws_the_same() -> None:
-    program = (
-        "import hashlib, sys; sys.path[:0] = sys.argv[1:]\n"
-        "from test_queries import draw, lines\n"
-        "drawn = draw('inside', lines(train=50, validation=8, test=20), cities=30, population='atlantis')\n"
-        "print(hashlib.sha256(b''.join(q.cities.tobytes() for q in drawn.values())).hexdigest())\n"
-    )
-    command = [sys.executable, "-c", program, str(Path(worldwidth.__file__).parents[1]), str(ROOT / "tests")]
-    outputs = {
-        subprocess.run(
-            command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(outputs) == 1
 
 
 def test_every_split_has_a_stream_of_its_own() -> None:

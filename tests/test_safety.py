@@ -5,12 +5,11 @@
 What params.yaml may hold is in test_matrix_errors.py and test_params_properties.py.
 """
 
-import ast
 import copy
 import json
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,115 +39,13 @@ from worldwidth.settings.schema import Settings
 
 # --- the code
 
-RUNS_WHAT_IT_READS = {
-    *("pickle", "cPickle", "_pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle", "torch.load", "torch.hub"),
-    *(
-        "eval",
-        "exec",
-        "compile",
-        "__import__",
-        "os.system",
-        "os.popen",
-        "subprocess.getoutput",
-        "subprocess.getstatusoutput",
-    ),
-    *("yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load", "pandas.read_pickle"),
-}
 
-
-def dangers(source: str) -> Iterator[str]:
-    """What in Python source would run what it reads, by its full name however it was imported."""
-    tree = ast.parse(source)
-    full: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            full |= {alias.asname or alias.name: alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            full |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-
-    def name_of(node: ast.AST) -> str:
-        if isinstance(node, ast.Attribute):
-            return f"{name_of(node.value)}.{node.attr}"
-        return full.get(node.id, node.id) if isinstance(node, ast.Name) else "?"
-
-    for name in full.values():
-        if {name, name.split(".")[0]} & RUNS_WHAT_IT_READS:
-            yield name
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        name = name_of(node.func)
-        given = {keyword.arg: keyword.value for keyword in node.keywords}
-        constants = {key: value.value for key, value in given.items() if isinstance(value, ast.Constant)}
-        if name in RUNS_WHAT_IT_READS:
-            yield name
-        if (
-            name.startswith("subprocess.")
-            and ("shell" in given or None in given)
-            and constants.get("shell") is not False
-        ):
-            yield f"{name} with a shell"
-        if (
-            name in ("numpy.load", "numpy.lib.npyio.NpzFile", "numpy.memmap")
-            and constants.get("allow_pickle") is not False
-        ):
-            yield f"{name} with pickles"
-        if constants.get("trust_remote_code", "trust_remote_code" in given) is not False:
-            yield f"{name} with code from elsewhere"
-        if name == "ruamel.yaml.YAML" and constants.get("typ") != "safe":
-            yield f"{name} that is not safe"
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import pickle",
-        "from pickle import loads as read",
-        "import torch as t\nt.load(p)",
-        "from torch import load\nload(p)",
-        "import numpy as np\nnp.load(p)",
-        "import numpy as np\nnp.load(p, allow_pickle=True)",
-        "import numpy as np\nnp.lib.npyio.NpzFile(p, allow_pickle=yes)",
-        "import yaml\nyaml.load(text, yaml.Loader)",
-        "from ruamel.yaml import YAML\nYAML().load(text)",
-        "from ruamel.yaml import YAML\nYAML(typ='unsafe').load(text)",
-        "import subprocess as s\ns.run(c, shell=True)",
-        "from subprocess import run\nrun(c, shell=shell)",
-        "import subprocess\nsubprocess.run(c, **options)",
-        "import os\nos.system(c)",
-        "from os import popen\npopen(c)",
-        "eval(text)",
-        "def f():\n    exec(text)",
-        "__import__(name)",
-        "AutoModel.from_pretrained(p, trust_remote_code=True)",
-    ],
-)
-def test_the_search_finds(source: str) -> None:
-    assert list(dangers(source))
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import re\nre.compile('x')",
-        "model.eval()",
-        "import yaml\nyaml.safe_load(text)",
-        "import numpy as np\nnp.load(p, allow_pickle=False)",
-        "from ruamel.yaml import YAML\nYAML(typ='safe').load(text)",
-        "import subprocess\nsubprocess.run(['git', 'show'], shell=False)",
-        "import subprocess\nsubprocess.run(['git', 'show'])",
-    ],
-)
-def test_the_search_leaves_alone(source: str) -> None:
-    assert list(dangers(source)) == []
-
-
-FILES = sorted(path.relative_to(ROOT) for folder in ("src", "stages") for path in (ROOT / folder).rglob("*.py"))
-
-
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_no_code_runs_what_it_reads(path: Path) -> None:
-    assert list(dangers((ROOT / path).read_text(encoding="utf-8"))) == []
+def test_no_code_runs_what_it_reads() -> None:
+    """What ruff's rules S and TID251 in pyproject.toml leave open."""
+    for path in (*(ROOT / "src").rglob("*.py"), *(ROOT / "stages").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        for word in ("allow_pickle=True", "trust_remote_code", 'typ="unsafe"', 'typ="full"'):
+            assert word not in text, path
 
 
 # --- model folders

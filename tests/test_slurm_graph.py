@@ -12,6 +12,8 @@ from worldwidth.settings.cluster import Cluster
 from worldwidth.slurm.records import new_folder
 from worldwidth.slurm.status import last_lines
 
+pytestmark = pytest.mark.pipeline
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Repository:

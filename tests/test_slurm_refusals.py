@@ -14,6 +14,8 @@ from small_study import copy_of, small_study
 from worldwidth.core.locks import only_one
 from worldwidth.slurm.records import End, Submission, read_submission
 
+pytestmark = pytest.mark.pipeline
+
 RECORDS = Path(".dvc") / "tmp" / "worldwidth" / "slurm"
 
 

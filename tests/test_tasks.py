@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import shapely
 
+from drawn import NAMES, SYMMETRIES
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.data.cities import City, first_atlantis, points
 from worldwidth.data.corpus import POPULATIONS
@@ -28,7 +29,6 @@ from worldwidth.settings.schema import Corpus, Lines
 from worldwidth.tasks import Integers, available, load_task
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
-NAMES = ("distance", "trianglearea", "angle", "compass", "inside", "perimeter", "crossing")
 SIZES = {
     "distance": (2,),
     "trianglearea": (3,),
@@ -223,17 +223,6 @@ def test_hulls_of_many_cities_agree_with_the_reference() -> None:
     rng = np.random.default_rng(3)
     for hull in range(6, 13):
         assert_agrees("inside", rng.integers(9, size=(500, 1 + hull, 2)))
-
-
-SYMMETRIES: dict[str, Callable[[tuple[int, ...]], frozenset[object] | tuple[object, ...]]] = {
-    "distance": frozenset,
-    "compass": frozenset,
-    "trianglearea": frozenset,
-    "angle": lambda c: (frozenset((c[0], c[2])), c[1]),
-    "inside": lambda c: (c[0], frozenset(c[1:])),
-    "perimeter": lambda c: frozenset(frozenset((c[i], c[i - 1])) for i in range(len(c))),  # the legs of the tour
-    "crossing": lambda c: frozenset((frozenset(c[:2]), frozenset(c[2:]))),
-}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -101,11 +101,7 @@ def test_muon_takes_the_matrices_of_the_layers_only(make_decoder: MakeDecoder) -
 
 @pytest.mark.parametrize("loss", ["all", "answer"])
 def test_the_first_steps_are_those_of_a_plain_loop_with_transformers(
-    loss: str,
-    small: Mixture,
-    make_decoder: MakeDecoder,
-    smoke_vocabularies: dict[str, Vocabulary],
-    tmp_path: Path,
+    loss: str, small: Mixture, make_decoder: MakeDecoder, smoke_vocabularies: dict[str, Vocabulary], tmp_path: Path
 ) -> None:
     model = make_decoder("base")
     save_model(model, tmp_path, smoke_vocabularies["cities"].save)

@@ -1,0 +1,21 @@
+"""A whole study of twelve stages through the real DVC, with the quick tests: everything still fits together.
+
+pytest tests/test_tiny_study.py
+"""
+
+import json
+from pathlib import Path
+
+from repository import products
+from small_study import small_study
+
+
+def test_a_tiny_study_from_params_to_figures(tmp_path: Path) -> None:
+    study = small_study(tmp_path, finetunes=("ftwb1-1",))
+    assert "all stages are up to date" in study.ok("worldwidth", "run")
+    study.ok("worldwidth", "check", "--lock")
+    assert study.changed_stages() == set()
+    made = products(study)
+    assert {"data/cities.csv", "models/ftwb1-1/model.safetensors", "plots/ftwb1.png"} <= made.keys()
+    summary = json.loads(made["results/summary.json"])
+    assert summary["ftwb1"]["cells"] == 3
