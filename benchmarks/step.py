@@ -16,7 +16,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 import ours
-from study import line_counts, load_study
+from study import load_study
 from timing import HEADINGS, Comparison, Options, number, print_table, take_turns
 
 _STEPS = 8  # a turn
@@ -28,8 +28,7 @@ ONE, TORCH, SHARED = "one thread", "two threads of torch", "two threads that sha
 def run(options: Options) -> dict[str, Any]:
     """Milliseconds a step of every variant, and the operations that take the most."""
     rounds = options.turns(default=9, quick=3)
-    study = load_study("laptop")
-    study = study.with_lines(line_counts(study.scale.corpus, train=_LINES_A_TASK, test=16))
+    study = load_study("laptop").with_lines(train=_LINES_A_TASK, test=16)
     with tempfile.TemporaryDirectory() as folder:
         corpora = study.write_corpora(Path(folder))
         steps = {
