@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 READY := $(VENV)/.ready
 
-.PHONY: help repro widths slurm compare test plan render check doctor lint format bench experiments env clean
+.PHONY: help repro widths slurm compare test test-all plan render check doctor lint format bench experiments env clean
 
 ## show this help
 help:
@@ -38,13 +38,18 @@ compare: $(READY)
 test: $(READY)
 	pytest --numprocesses auto --dist loadfile
 
+## run all tests
+test-all: $(READY)
+	pytest --numprocesses auto --dist loadfile
+
 ## show what would run and why, and what it costs
 plan: $(READY)
 	worldwidth plan
 
-## write dvc.yaml again after editing params.yaml, the template or an import
+## write dvc.yaml, and the picture of the packages, again after editing params.yaml, the template or an import
 render: $(READY)
 	worldwidth render
+	python -m worldwidth.commands.architecture
 
 ## does dvc.yaml match params.yaml, and dvc.lock this code and these results?
 check: $(READY)
