@@ -28,9 +28,6 @@ from worldwidth.training.mixture import Mixture, pretraining_mixture
 from worldwidth.training.run import CurvePoint, Run, Training
 from worldwidth.training.step import plain_step
 
-EVALUATE_BASE = ("stages/evaluate.py", "base")
-"""The stage that evaluates models/base of the working directory and writes results/evaluations/base.json."""
-
 
 def new_model(study: Study, arch: Arch) -> Decoder:
     """A model as pre-training begins with it."""
