@@ -46,9 +46,10 @@ test-all: $(READY)
 plan: $(READY)
 	worldwidth plan
 
-## write dvc.yaml again after editing params.yaml, the template or an import
+## write dvc.yaml, and the picture of the packages, again after editing params.yaml, the template or an import
 render: $(READY)
 	worldwidth render
+	python -m worldwidth.commands.architecture
 
 ## does dvc.yaml match params.yaml, and dvc.lock this code and these results?
 check: $(READY)

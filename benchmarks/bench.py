@@ -1,7 +1,7 @@
 """Measure this project beside the published way of working: `python benchmarks/bench.py`.
 
 `--quick` takes a few minutes, `--only training` runs one section, `--rounds 7` gives tighter medians. The last line
-printed is everything as one line of JSON; `--output FILE.json` writes it to a file as well.
+printed is everything as one line of JSON (`| tail -n 1 > FILE.json` keeps it).
 """
 
 import argparse
@@ -9,7 +9,6 @@ import importlib
 import json
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,13 +16,13 @@ import torch
 import machine
 from timing import Options
 
-SECTIONS = ("generation", "step", "training", "evaluation", "pipeline")
+SECTIONS = ("step", "training", "evaluation")
 """A section is a module beside this file with ``run(options) -> JSON value``; it prints its own tables."""
 
 
 def main() -> None:
     """Run the chosen sections one after another."""
-    options, only, output = _arguments()
+    options, only = _arguments()
     torch.set_num_threads(1)
     facts = machine.facts()
     print("\n".join(f"{name:<16}{value}" for name, value in facts.items()), flush=True)
@@ -33,10 +32,7 @@ def main() -> None:
         started = time.perf_counter()
         section = importlib.import_module(name).run(options)
         report["sections"][name] = {**section, "seconds": time.perf_counter() - started}
-    line = json.dumps(_rounded(report), allow_nan=False)
-    if output:
-        output.write_text(line + "\n", encoding="utf-8")
-    print(f"\n{line}")
+    print(f"\n{json.dumps(_rounded(report), allow_nan=False)}")
 
 
 def _rounded(value: Any) -> Any:
@@ -48,7 +44,7 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _arguments() -> tuple[Options, list[str], Path | None]:
+def _arguments() -> tuple[Options, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(SECTIONS), metavar="A,B", help="sections, with commas between them")
     parser.add_argument("--rounds", type=int, help="turns of every variant (default: a number of each section's own)")
@@ -59,7 +55,6 @@ def _arguments() -> tuple[Options, list[str], Path | None]:
     parser.add_argument(
         "--quick", action="store_true", help="fewer rounds and cases; for trying out, not for reporting"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE.json", help="also write the JSON line here")
     given = parser.parse_args()
     only = given.only.split(",")
     unknown = [name for name in only if name not in SECTIONS]
@@ -68,7 +63,7 @@ def _arguments() -> tuple[Options, list[str], Path | None]:
     for name in ("rounds", "threads"):
         if getattr(given, name) is not None and getattr(given, name) < 1:
             parser.error(f"--{name}: must be 1 or more")
-    return Options(quick=given.quick, rounds=given.rounds, threads=given.threads), only, given.output
+    return Options(quick=given.quick, rounds=given.rounds, threads=given.threads), only
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ Start-up counts for the variants that are processes. The answers are compared li
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,13 @@ import yaml
 
 import ours
 from generate_answers import Questions
-from study import ROOT, Study, line_counts, load_study
+from study import ROOT, Study, load_study
 from timing import HEADINGS, Comparison, Options, print_table, take_turns
 from worldwidth.core.files import write_text
-from worldwidth.data.corpus import POPULATIONS, Lines, StoredCorpus
+from worldwidth.data.corpus import POPULATIONS, StoredCorpus
 from worldwidth.pipeline.render import DVC_YAML, render
-from worldwidth.settings.compute import vocabulary_size
 from worldwidth.settings.load import load
-from worldwidth.settings.paths import CORPORA, EVALUATIONS, MODELS, PARAMS
+from worldwidth.settings.paths import CORPORA, MODELS, PARAMS
 from worldwidth.settings.strict_yaml import read_yaml
 from worldwidth.tasks import load_task
 
@@ -33,160 +31,69 @@ _SEPARATE, _TOGETHER, _STAGE = "generate, a process a set", "generate, one proce
 _WARM_GENERATE, _WARM = "generate, loaded", "this project, loaded"
 _ANSWERS = "answers.json"
 _TOLERANCE = 0.002  # share of answers that may differ: near-ties of float32 sums in another order
-
-
-@dataclass(frozen=True)
-class _Case:
-    """One size of world and model."""
-
-    scale: str
-    arch: str
-    training_lines: int
-    """A task; for a model that is trained here."""
-    training_steps: int
-    training_batch: int
-    test_lines: int
-
-
-_LAPTOP = _Case("laptop", "wide", training_lines=8_000, training_steps=300, training_batch=128, test_lines=1_000)
-_PAPER = _Case("paper", "narrow", training_lines=1_600, training_steps=120, training_batch=64, test_lines=256)
+_SCALE, _ARCH, _TEST_LINES = "laptop", "wide", 1_000
+_TRAINING_LINES, _TRAINING_STEPS = 8_000, 300  # enough for answers of the right form
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Laptop size and paper size."""
+    """Seconds of every variant, and how many answers differ."""
     rounds = options.turns(default=2, quick=1)
-    cases = (_LAPTOP,) if options.quick else (_LAPTOP, _PAPER)
-    return {case.scale: _measure(case, rounds, options) for case in cases}
-
-
-def _measure(case: _Case, rounds: int, options: Options) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        study = _study_folder(case, folder)
-        corpora = study.write_corpora(folder / CORPORA)
-        origin = _model(case, study, corpora, folder / MODELS / "base")
-        sets = [_write_set(test_set, folder) for test_set in _test_sets(study, corpora)]
-        separate = sets[::6] if options.quick else sets
-        bench = _Bench(folder, study, corpora, sets, separate)
+        bench = _Bench(Path(temporary), every=6 if options.quick else 1)
         seconds = take_turns(
             {_SEPARATE: bench.separate, _TOGETHER: bench.together, _STAGE: bench.stage, _WARM: bench.warm}, rounds
         )
-        agreement = bench.compare()
+        different, lines = bench.compare()
     warm = {_WARM_GENERATE: bench.loaded_seconds, _WARM: seconds.pop(_WARM)}
     processes = Comparison(seconds, reference=_SEPARATE, less_is_better=True)
     loaded = Comparison(warm, reference=_WARM_GENERATE, less_is_better=True)
     print_table(
-        f"{case.scale}, {origin}: seconds for {len(sets)} sets, {case.test_lines} lines each; rounds: {rounds}"
-        + ("" if separate == sets else f" ({len(separate)} processes scaled up)"),
+        f"{_SCALE} {_ARCH} after {_TRAINING_STEPS} steps: seconds for {len(bench.sets)} sets, "
+        f"{_TEST_LINES} lines each; {len(bench.alone)} processes, scaled up where not all; rounds: {rounds}",
         ["variant", *HEADINGS],
         [*processes.rows(), *loaded.rows()],
     )
-    print(
-        f"answers of generate and of this project: {agreement['different']:,} of {agreement['lines']:,} differ\n"
-        f"largest difference of an exact-match rate: {agreement['exact_match_difference']:.4f}; "
-        f"{agreement['exact_match']:.1%} of the multi-task lines are right"
-    )
-    assert agreement["different"] <= _TOLERANCE * agreement["lines"], f"{case.scale}: {agreement}"
-    return {"model": origin, "processes": processes.statistics(), "loaded": loaded.statistics(), "agreement": agreement}
-
-
-def _study_folder(case: _Case, folder: Path) -> Study:
-    """A folder in which the project's stages run, at this case's size, with one thread."""
-    values = read_yaml(ROOT / PARAMS)
-    values["scale"] = case.scale
-    scale = values["scales"][case.scale]
-    scale["hardware"].update(device="cpu", threads=1)
-    scale["evaluation"]["multitask_lines"] = case.test_lines
-    write_text(folder / PARAMS, yaml.safe_dump(values, sort_keys=False))
-    for name in ("src", "stages", "templates"):
-        (folder / name).symlink_to(ROOT / name)
-    write_text(folder / DVC_YAML, render(load(folder / PARAMS), folder))
-    study = load_study(case.scale, folder / PARAMS)
-    return study.with_lines(line_counts(study.scale.corpus, case.training_lines, case.test_lines))
-
-
-def _model(case: _Case, study: Study, corpora: dict[str, StoredCorpus], folder: Path) -> str:
-    """Put a model there: the one that the pipeline has trained if it is of this size, else one trained briefly."""
-    arch, found = study.scale.archs[case.arch], ROOT / MODELS / "base"
-    if (found / "model.safetensors").is_file():
-        config = json.loads((found / "config.json").read_text(encoding="utf-8"))
-        if (config["hidden_size"], config["vocab_size"]) == (arch.hidden_size, vocabulary_size(study.scale)):
-            shutil.copytree(found, folder, ignore=shutil.ignore_patterns("steps"))
-            return f"{case.arch}, models/base"
-    # Laptop's settings teach the form of the answers in a few steps: then they end where real ones do.
-    optimization = replace(load_study("laptop").scale.pretraining, batch_size=case.training_batch, warmup_steps=10)
-    ours.save_trained_model(study, arch, corpora, optimization, case.training_steps, folder)
-    return f"{case.arch} after {case.training_steps} steps"
-
-
-def _test_sets(study: Study, corpora: dict[str, StoredCorpus]) -> list[Questions]:
-    """The 14 sets of tasks and populations as text, and the mixture of the ordinary ones."""
-    sets = [
-        _as_text(study, task, population, corpus.lines(population, "test"))
-        for task, corpus in corpora.items()
-        for population in POPULATIONS
-    ]
-    ordinary = [test_set for test_set in sets if test_set.name.endswith(".world")]
-    pool = [line for s in ordinary for line in zip(s.prompts, s.answers, s.failures, strict=True)]
-    rows = ours.multitask_rows(study, [len(s.prompts) for s in ordinary])
-    prompts, answers, failures = zip(*(pool[row] for row in rows), strict=True)
-    longest = max(s.max_new_tokens for s in ordinary)
-    return [*sets, Questions("multitask", list(prompts), list(answers), list(failures), longest)]
-
-
-def _as_text(study: Study, name: str, population: str, lines: Lines) -> Questions:
-    task = load_task(name)
-    texts = [study.vocabulary.decode(ids).partition("=") for ids in lines.tokens.tolist()]
-    failure = None if task.labels else task.failure(study.scale.world.units_per_degree)
-    return Questions(
-        name=f"{name}.{population}",
-        prompts=[prompt + equals for prompt, equals, _ in texts],
-        answers=[answer for _, _, answer in texts],
-        failures=[failure] * len(texts),
-        max_new_tokens=task.max_new_tokens,
-    )
-
-
-def _write_set(test_set: Questions, folder: Path) -> Path:
-    path = folder / f"{test_set.name}.json"
-    write_text(path, json.dumps(asdict(test_set)))
-    return path
+    print(f"answers of generate and of this project: {different:,} of {lines:,} differ")
+    assert different <= _TOLERANCE * lines, f"{different} of {lines} answers differ"
+    return {
+        "processes": processes.statistics(),
+        "loaded": loaded.statistics(),
+        "agreement": {"different": different, "lines": lines},
+    }
 
 
 class _Bench:
-    """The variants, each a call that returns its seconds."""
+    """A folder with a model and its test sets, and the variants, each a call that returns its seconds."""
 
-    def __init__(
-        self,
-        folder: Path,
-        study: Study,
-        corpora: dict[str, StoredCorpus],
-        sets: list[Path],
-        separate: list[Path],
-    ) -> None:
-        self._folder, self._study, self._corpora = folder, study, corpora
-        self._sets, self._separate = sets, separate
-        self._evaluate = ours.evaluator(folder / MODELS / "base", corpora, study)
-        self._environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "src"}
+    def __init__(self, folder: Path, every: int) -> None:
+        """``every``: of so many sets one gets a process of its own."""
+        self._folder, self._study = folder, _study_folder(folder)
+        self._corpora = self._study.write_corpora(folder / CORPORA)
+        arch, lines = self._study.scale.archs[_ARCH], ours.shuffled_lines(self._corpora, self._study.seed)
+        optimization = replace(self._study.scale.pretraining, warmup_steps=10)
+        ours.save_trained_model(self._study, arch, lines, optimization, _TRAINING_STEPS, folder / MODELS / "base")
+        self.sets = [_written(questions, folder) for questions in _test_sets(self._study, self._corpora)]
+        self.alone = self.sets[::every]
+        self._evaluate = ours.evaluator(folder / MODELS / "base", self._corpora, self._study)
         self.loaded_seconds: list[float] = []
         """Of every round: what generate took in one process once the model was loaded."""
-        self._answered: dict[str, Any] = {}
+        self._answers: dict[str, list[str]] = {}
 
     def separate(self) -> float:
         """A process a set, scaled up where not all are run."""
-        return sum(map(self._generate, [[path] for path in self._separate])) * len(self._sets) / len(self._separate)
+        return sum(self._generate([path]) for path in self.alone) * len(self.sets) / len(self.alone)
 
     def together(self) -> float:
         """One process for all sets."""
-        seconds = self._generate(self._sets)
+        seconds = self._generate(self.sets)
         written = json.loads((self._folder / _ANSWERS).read_text(encoding="utf-8"))
         self.loaded_seconds.append(written["seconds"])
-        self._answered = written["sets"]
+        self._answers = written["answers"]
         return seconds
 
     def stage(self) -> float:
         """The project's stage, a process."""
-        return self._timed(*ours.EVALUATE_BASE)
+        return self._timed("stages/evaluate.py", "base")
 
     def warm(self) -> float:
         """The project's evaluation in this process."""
@@ -194,33 +101,61 @@ class _Bench:
         self._evaluate()
         return time.perf_counter() - started
 
+    def compare(self) -> tuple[int, int]:
+        """How many answers of generate are not this project's, and how many there are."""
+        different = lines = 0
+        for task, corpus in self._corpora.items():
+            for population in POPULATIONS:
+                test, longest = corpus.lines(population, "test"), load_task(task).max_new_tokens
+                given = ours.answers(self._folder / MODELS / "base", test, longest, self._study)
+                theirs = self._answers[f"{task}.{population}"]
+                different += sum(a != b for a, b in zip(given, theirs, strict=True))
+                lines += len(given)
+        return different, lines
+
     def _generate(self, sets: list[Path]) -> float:
         script = str(ROOT / "benchmarks" / "generate_answers.py")
         return self._timed(script, str(MODELS / "base"), _ANSWERS, *map(str, sets))
 
     def _timed(self, *command: str) -> float:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "src"}
         started = time.perf_counter()
         subprocess.run(
-            [sys.executable, *command], cwd=self._folder, env=self._environment, check=True, stdout=subprocess.DEVNULL
+            [sys.executable, *command], cwd=self._folder, env=environment, check=True, stdout=subprocess.DEVNULL
         )
         return time.perf_counter() - started
 
-    def compare(self) -> dict[str, Any]:
-        """How many answers, and by how much exact-match rates, differ between generate and this project."""
-        report = json.loads((self._folder / EVALUATIONS / "base.json").read_text(encoding="utf-8"))
-        different = lines = 0
-        rates = [abs(report["multitask"]["exact_match"] - self._answered["multitask"]["exact_match"])]
-        for task, corpus in self._corpora.items():
-            for population in POPULATIONS:
-                theirs = self._answered[f"{task}.{population}"]
-                test, longest = corpus.lines(population, "test"), load_task(task).max_new_tokens
-                given = ours.answers(self._folder / MODELS / "base", test, longest, self._study)
-                different += sum(a != b for a, b in zip(given, theirs["answers"], strict=True))
-                lines += len(given)
-                rates.append(abs(report[task][population]["exact_match"] - theirs["exact_match"]))
-        return {
-            "different": different,
-            "lines": lines,
-            "exact_match_difference": max(rates),
-            "exact_match": report["multitask"]["exact_match"],
-        }
+
+def _study_folder(folder: Path) -> Study:
+    """A folder in which the project's stages run, with one thread."""
+    values = read_yaml(ROOT / PARAMS)
+    values["scale"], values["arch"] = _SCALE, _ARCH
+    scale = values["scales"][_SCALE]
+    scale["hardware"].update(device="cpu", threads=1)
+    scale["evaluation"]["multitask_lines"] = _TEST_LINES
+    write_text(folder / PARAMS, yaml.safe_dump(values, sort_keys=False))
+    for name in ("src", "stages", "templates"):
+        (folder / name).symlink_to(ROOT / name)
+    write_text(folder / DVC_YAML, render(load(folder / PARAMS), folder))
+    return load_study(_SCALE, folder / PARAMS).with_lines(_TRAINING_LINES, _TEST_LINES)
+
+
+def _test_sets(study: Study, corpora: dict[str, StoredCorpus]) -> list[Questions]:
+    """The 14 sets of tasks and populations as text, and the mixture of the ordinary ones."""
+    sets = []
+    for task, corpus in corpora.items():
+        for population in POPULATIONS:
+            texts = map(study.vocabulary.decode, corpus.lines(population, "test").tokens.tolist())
+            prompts = [text[: text.index("=") + 1] for text in texts]
+            sets.append(Questions(f"{task}.{population}", prompts, load_task(task).max_new_tokens))
+    ordinary = [questions for questions in sets if questions.name.endswith(".world")]
+    pool = [prompt for questions in ordinary for prompt in questions.prompts]
+    rows = ours.multitask_rows(study, [len(questions.prompts) for questions in ordinary])
+    longest = max(questions.max_new_tokens for questions in ordinary)
+    return [*sets, Questions("multitask", [pool[row] for row in rows], longest)]
+
+
+def _written(questions: Questions, folder: Path) -> Path:
+    path = folder / f"{questions.name}.json"
+    write_text(path, json.dumps(asdict(questions)))
+    return path

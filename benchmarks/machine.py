@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 
-from worldwidth.settings.schema import Arch, Model
-
 _SIZES = (512, 1024, 2048, 4096)
 _SECONDS = 0.3  # of every size: long enough for the clock, short enough to take turns with other work
 
@@ -54,19 +52,3 @@ def _best_seconds(work: Callable[[], object]) -> float:
         work()
         best = min(best, time.perf_counter() - before)
     return best
-
-
-def model_products(model: Model, arch: Arch, vocabulary: int, tokens: int) -> float:
-    """GFLOP/s of torch.mm at the shapes of a training step on ``tokens`` tokens: layers and head, forward and back.
-
-    Weighted as in a step: the FLOPs of all products over the seconds of all.
-    """
-    d, wide, layers = arch.hidden_size, arch.intermediate_size, model.num_hidden_layers
-    shapes = {(d, 3 * d): layers, (d, d): layers, (d, 2 * wide): layers, (wide, d): layers, (d, vocabulary): 1}
-    seconds, flops = 0.0, 0
-    for (inputs, outputs), count in shapes.items():
-        x, weight, gradient = torch.ones(tokens, inputs), torch.ones(outputs, inputs), torch.ones(tokens, outputs)
-        products = ((x, weight.t()), (gradient, weight), (gradient.t(), x))
-        seconds += count * sum(_best_seconds(partial(torch.mm, *factors)) for factors in products)
-        flops += count * 3 * 2 * tokens * inputs * outputs
-    return flops / seconds / 1e9

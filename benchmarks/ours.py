@@ -24,20 +24,14 @@ from worldwidth.model.decoder import Decoder, DecoderConfig
 from worldwidth.model.generate import greedy_answers
 from worldwidth.settings.schema import Arch, Optimization
 from worldwidth.training.loop import train
-from worldwidth.training.mixture import Mixture, pretraining_mixture, validation_mixture
-from worldwidth.training.run import Run, Training
+from worldwidth.training.mixture import Mixture, pretraining_mixture
+from worldwidth.training.run import CurvePoint, Run, Training
 from worldwidth.training.step import plain_step
-
-EVALUATE_BASE = ("stages/evaluate.py", "base")
-"""The stage that evaluates models/base of the working directory and writes results/evaluations/base.json."""
-
-_CPU = torch.device("cpu")
 
 
 def new_model(study: Study, arch: Arch) -> Decoder:
     """A model as pre-training begins with it."""
-    scale = study.scale
-    model = Decoder(DecoderConfig.of(scale, arch))
+    model = Decoder(DecoderConfig.of(study.scale, arch))
     model.initialize(torch.Generator().manual_seed(torch_seed(study.seed, "initialization")))
     return model
 
@@ -45,6 +39,16 @@ def new_model(study: Study, arch: Arch) -> Decoder:
 def save_new_model(study: Study, arch: Arch, folder: Path) -> None:
     """Write such a model and its tokenizer in transformers' format."""
     save_model(new_model(study, arch), folder, study.vocabulary.save)
+
+
+def save_trained_model(
+    study: Study, arch: Arch, lines: Lines, optimization: Optimization, steps: int, folder: Path
+) -> None:
+    """Pre-train for ``steps`` steps and write the model: enough for answers of the right form."""
+    count = steps * optimization.batch_size
+    model = new_model(study, arch)
+    _train(model, _run(Mixture(lines.tokens[:count], lines.lengths[:count]), optimization, study.seed))
+    save_model(model, folder, study.vocabulary.save)
 
 
 def shuffled_lines(corpora: dict[str, StoredCorpus], seed: int) -> Lines:
@@ -70,41 +74,41 @@ class _InOrder(Mixture):
 def train_steps(folder: Path, lines: Lines, optimization: Optimization, threads: int) -> Steps:
     """Train the model in ``folder`` once through ``lines``, in their order."""
     mixture = _InOrder(lines.tokens, lines.lengths)
-    run = Run(
-        name="benchmark",
-        mixture=mixture,
-        validation=Mixture(lines.tokens[:1], lines.lengths[:1]),  # taken after the last step: let it cost nothing
-        optimization=replace(optimization, checkpoints=0, log_every=1),
-        steps=math.ceil(len(mixture) / optimization.batch_size),
-        seed=0,
-        device=_CPU,
-        threads=threads,
-    )
     model = load_model(folder, "this cannot be")
-    with contextlib.redirect_stdout(io.StringIO()):
-        curve = train(model, run, lambda step: None)
+    curve = _train(model, _run(mixture, replace(optimization, log_every=1), seed=0, threads=threads))
     return Steps([*mixture.asked, time.perf_counter()], [point.loss for point in curve])
 
 
-def save_trained_model(
-    study: Study, arch: Arch, corpora: dict[str, StoredCorpus], optimization: Optimization, steps: int, folder: Path
-) -> None:
-    """Pre-train for ``steps`` steps and write the model: enough for answers of the right form."""
-    lines = shuffled_lines(corpora, study.seed)
-    count = steps * optimization.batch_size
-    model = new_model(study, arch)
-    run = Run(
+def pretraining_step(study: Study, arch: Arch, corpora: dict[str, StoredCorpus], threads: int) -> Callable[[], None]:
+    """A call that takes the next step of a pre-training run, as `dvc repro base` does."""
+    run = _run(pretraining_mixture(corpora), replace(study.scale.pretraining, log_every=10**9), study.seed, threads)
+    training = Training(new_model(study, arch), replace(run, steps=10**6), lambda step: None)
+    take = plain_step(training)
+
+    def step() -> None:
+        rows = training.begin_step()
+        training.end_step(take([rows])[0], tokens=0)
+
+    return step
+
+
+def _run(mixture: Mixture, optimization: Optimization, seed: int, threads: int = 1) -> Run:
+    """One pass through ``mixture`` on the CPU; its validation costs next to nothing."""
+    return Run(
         name="base",
-        mixture=Mixture(lines.tokens[:count], lines.lengths[:count]),
-        validation=Mixture(lines.tokens[:1], lines.lengths[:1]),
+        mixture=mixture,
+        validation=Mixture(mixture.tokens[:1], mixture.lengths[:1]),
         optimization=replace(optimization, checkpoints=0),
-        steps=steps,
-        seed=study.seed,
-        device=_CPU,
+        steps=math.ceil(len(mixture) / optimization.batch_size),
+        seed=seed,
+        device=torch.device("cpu"),
+        threads=threads,
     )
+
+
+def _train(model: Decoder, run: Run) -> list[CurvePoint]:
     with contextlib.redirect_stdout(io.StringIO()):
-        train(model, run, lambda step: None)
-    save_model(model, folder, study.vocabulary.save)
+        return train(model, run, lambda step: None)
 
 
 def evaluator(folder: Path, corpora: dict[str, StoredCorpus], study: Study) -> Callable[[], object]:
@@ -123,25 +127,3 @@ def multitask_rows(study: Study, counts: list[int]) -> NDArray[np.int64]:
     """Which lines of the pooled ordinary test sets, ``counts`` lines each, the multi-task evaluation takes."""
     rng = stream(study.scale.world.seed, "multitask")
     return rng.permutation(sum(counts))[: study.scale.evaluation.multitask_lines]
-
-
-def pretraining_step(study: Study, arch: Arch, corpora: dict[str, StoredCorpus], threads: int) -> Callable[[], None]:
-    """A call that takes the next step of a pre-training run, as `dvc repro base` does."""
-    run = Run(
-        name="base",
-        mixture=pretraining_mixture(corpora),
-        validation=validation_mixture(corpora, study.tasks, "world"),
-        optimization=replace(study.scale.pretraining, checkpoints=0, log_every=10**9),
-        steps=10**6,
-        seed=study.seed,
-        device=_CPU,
-        threads=threads,
-    )
-    training = Training(new_model(study, arch), run, lambda step: None)
-    take = plain_step(training)
-
-    def step() -> None:
-        rows = training.begin_step()
-        training.end_step(take([rows])[0], tokens=0)
-
-    return step

@@ -1,14 +1,8 @@
-"""One pre-training step at laptop scale, wide: one thread, torch's own two, two that share the batch; and its profile.
+"""A pre-training step, laptop wide: one thread, torch's own two, two that share the batch; and its profile."""
 
-The threads are measured twice: on the machine as it is, and beside a program that keeps one core busy.
-"""
-
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 import ours
-from study import line_counts, load_study
+from study import load_study
 from timing import HEADINGS, Comparison, Options, number, print_table, take_turns
 
 _STEPS = 8  # a turn
@@ -28,8 +22,7 @@ ONE, TORCH, SHARED = "one thread", "two threads of torch", "two threads that sha
 def run(options: Options) -> dict[str, Any]:
     """Milliseconds a step of every variant, and the operations that take the most."""
     rounds = options.turns(default=9, quick=3)
-    study = load_study("laptop")
-    study = study.with_lines(line_counts(study.scale.corpus, train=_LINES_A_TASK, test=16))
+    study = load_study("laptop").with_lines(train=_LINES_A_TASK, test=16)
     with tempfile.TemporaryDirectory() as folder:
         corpora = study.write_corpora(Path(folder))
         steps = {
@@ -37,17 +30,13 @@ def run(options: Options) -> dict[str, Any]:
             for name, threads in ((ONE, 1), (TORCH, 1), (SHARED, 2))
         }
         variants = {name: _timed(step, 2 if name == TORCH else 1) for name, step in steps.items()}
-        report: dict[str, Any] = {}
-        for case, neighbour in (("as it is", False), ("one core busy", True)):
-            with _busy_core(neighbour):
-                found = Comparison(take_turns(variants, rounds, warm_up=True), reference=ONE, less_is_better=True)
-            title = f"laptop wide, ms a step, machine {case}; {_STEPS} steps a turn, rounds: {rounds}"
-            print_table(title, ["", *HEADINGS], found.rows())
-            report[case] = found.statistics()
-        report["profile"] = _profiled(steps[ONE])
-    rows = [[name, number(ms), f"{calls:.0f}"] for name, ms, calls in report["profile"]]
+        found = Comparison(take_turns(variants, rounds, warm_up=True), reference=ONE, less_is_better=True)
+        profiled = _profiled(steps[ONE])
+    title = f"laptop wide, ms a step; {_STEPS} steps a turn, rounds: {rounds}"
+    print_table(title, ["", *HEADINGS], found.rows())
+    rows = [[name, number(ms), f"{calls:.0f}"] for name, ms, calls in profiled]
     print_table("The step with one thread: the operations that take most", ["operation", "ms", "calls"], rows)
-    return report
+    return {"threads": found.statistics(), "profile": profiled}
 
 
 def _timed(step: Callable[[], None], threads: int) -> Callable[[], float]:
@@ -59,18 +48,6 @@ def _timed(step: Callable[[], None], threads: int) -> Callable[[], float]:
         return 1e3 * (time.perf_counter() - started) / _STEPS
 
     return measure
-
-
-@contextmanager
-def _busy_core(wanted: bool) -> Iterator[None]:
-    """Another program that never rests, if ``wanted``."""
-    program = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if wanted else None
-    try:
-        yield
-    finally:
-        if program:
-            program.kill()
-            program.wait()
 
 
 def _profiled(step: Callable[[], None]) -> list[tuple[str, float, float]]:

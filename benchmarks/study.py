@@ -10,7 +10,7 @@ from worldwidth.data.corpus import StoredCorpus
 from worldwidth.data.make_cities import make_cities
 from worldwidth.data.tokenizer import Vocabulary
 from worldwidth.settings.load import load
-from worldwidth.settings.schema import Corpus, Lines, Scale
+from worldwidth.settings.schema import Lines, Scale
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,9 +33,10 @@ class Study:
         """The token ids of this world."""
         return Vocabulary(self.scale.model, self.scale.world, self.cities)
 
-    def with_lines(self, lines: Corpus) -> "Study":
-        """The same study with another number of lines."""
-        return replace(self, scale=replace(self.scale, corpus=lines))
+    def with_lines(self, train: int, test: int) -> "Study":
+        """The same study with these many lines a task, for both populations."""
+        both = Lines(train=train, validation=16, test=test)
+        return replace(self, scale=replace(self.scale, corpus=replace(self.scale.corpus, world=both, atlantis=both)))
 
     def write_corpora(self, folder: Path) -> dict[str, StoredCorpus]:
         """Draw every task's corpus into ``folder``."""
@@ -48,22 +49,3 @@ def load_study(scale: str, params: Path = ROOT / "params.yaml") -> Study:
     """The scale of that name as params.yaml has it."""
     settings = load(params)
     return Study(settings.tasks, settings.scales[scale], settings.seed)
-
-
-def fewer_lines(lines: Corpus, divisor: int) -> Corpus:
-    """Every split ``divisor`` times smaller."""
-
-    def fewer(lines: Lines) -> Lines:
-        return Lines(
-            train=lines.train // divisor,
-            validation=max(1, lines.validation // divisor),
-            test=max(1, lines.test // divisor),
-        )
-
-    return replace(lines, world=fewer(lines.world), atlantis=fewer(lines.atlantis))
-
-
-def line_counts(lines: Corpus, train: int, test: int) -> Corpus:
-    """The same corpus settings with these many lines for both populations."""
-    both = Lines(train=train, validation=16, test=test)
-    return replace(lines, world=both, atlantis=both)

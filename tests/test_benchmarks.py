@@ -1,4 +1,4 @@
-"""What the benchmarks report: ratios, turns, FLOPs, a shim's lines. Their timings are no test's business.
+"""What the benchmarks report: ratios, turns, FLOPs. Their timings are no test's business.
 
 pytest tests/test_benchmarks.py
 """
@@ -21,7 +21,6 @@ from worldwidth.training.run import batch_loss
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # scripts, not a package
 
 import bench
-import pipeline
 import steps
 import timing
 
@@ -65,12 +64,6 @@ def test_the_flops_of_a_step_are_those_that_torch_counts(
     assert steps.model_flops(scale.model, scale.archs[arch], vocabulary, lines) == counter.get_total_flops()
 
 
-def test_the_times_of_a_command_are_read_from_the_shims_line() -> None:
-    found = pipeline._parsed("stages/pretrain.py 100.5 103.75 1m2.500000s 0m0.250000s")
-    assert found.script == "stages/pretrain.py"
-    assert (found.spent.wall, found.spent.cpu) == (3.25, 62.75)
-
-
 def test_every_section_is_a_module() -> None:
-    missing = [name for name in bench.SECTIONS if not (Path(pipeline.__file__).parent / f"{name}.py").is_file()]
+    missing = [name for name in bench.SECTIONS if not (Path(bench.__file__).parent / f"{name}.py").is_file()]
     assert missing == []

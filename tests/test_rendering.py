@@ -239,7 +239,7 @@ def test_a_stale_dvc_yaml_is_refused(project: Path, change: str) -> None:
     elif change == "template":
         edit(project / "templates/dvc.yaml.j2", "desc: ", "desc:  ")
     else:
-        imports._imported_modules.cache_clear()  # the cache is for one process
+        imports.imported_modules.cache_clear()  # the cache is for one process
         edit(
             project / "stages/summarize.py",
             "from worldwidth.evaluation import tables\n",

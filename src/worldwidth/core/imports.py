@@ -29,7 +29,7 @@ def code_closure(script: Path, root: Path = Path()) -> list[str]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += [_file_of(name, root) for name in _imported_modules(path, root) if not is_plumbing(name, root)]
+            waiting += [_file_of(name, root) for name in imported_modules(path, root) if not is_plumbing(name, root)]
     return sorted(path.relative_to(root).as_posix() for path in found)
 
 
@@ -58,7 +58,7 @@ def _task_file(task: str) -> str:
 
 
 @cache
-def _imported_modules(path: Path, root: Path) -> frozenset[str]:
+def imported_modules(path: Path, root: Path) -> frozenset[str]:
     """Names of the project's modules that one file imports, at its top or inside a function."""
     modules: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
