@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dvc_yaml import ROOT, Stages, parsed
+from worldwidth.core.errors import WorldwidthError
 from worldwidth.pipeline.groups import group_stages
 from worldwidth.pipeline.stages import KINDS, STAGES, lies_in_git, row_of, stage_names
 from worldwidth.settings.cluster import Jobs
@@ -63,7 +64,7 @@ def test_every_stage_is_in_one_group_after_what_it_reads(settings: Settings, sta
 
 def test_an_unknown_stage_has_no_row_and_is_kept_by_the_cache() -> None:
     assert not lies_in_git("probe")
-    with pytest.raises(KeyError):
+    with pytest.raises(WorldwidthError, match=r"stage 'ftwb10@1': not in the table of stages, src/\S+; add its row"):
         row_of("ftwb10@1")
 
 

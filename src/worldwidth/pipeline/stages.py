@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.errors import WorldwidthError
 from worldwidth.settings.compute import training_steps
 from worldwidth.settings.names import stage_of
 from worldwidth.settings.schema import Settings
@@ -112,10 +113,7 @@ def row_of(name: str) -> Stage:
     for stage in STAGES:
         if stage.has(name):
             return stage
-    raise WorldwidthError(
-        f"stage {name}: has no row in src/worldwidth/pipeline/stages.py; add it, or take the stage out of "
-        "templates/dvc.yaml.j2"
-    )
+    raise WorldwidthError(f"stage '{name}': not in the table of stages, src/worldwidth/pipeline/stages.py; add its row")
 
 
 def lies_in_git(name: str) -> bool:
