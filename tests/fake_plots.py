@@ -7,9 +7,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from worldwidth.plots.figures import MatrixPlot
 
 from worldwidth.evaluation.scores import DIFFERENCE, Cell, matrix_of
-from worldwidth.plots.figures import MatrixPlot
 from worldwidth.plots.study import matrix_plot
 from worldwidth.settings.schema import Settings
 

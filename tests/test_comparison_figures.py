@@ -20,13 +20,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from numpy.typing import NDArray
+from worldwidth.plots.figures import save_figure
 
 from fake_runs import fake_runs
 from worldwidth.comparison.runs import RunScores
 from worldwidth.comparison.tables import Comparison, compare
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.plots import widths
-from worldwidth.plots.figures import save_figure
 from worldwidth.plots.lines import apart, draw_curves, draw_scores
 from worldwidth.plots.widths import draw_comparison_figures, draw_difference, draw_matrices, draw_retention
 from worldwidth.settings.load import load

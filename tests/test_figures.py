@@ -16,12 +16,12 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
+from worldwidth.plots.figures import draw_matrix, draw_overview, draw_training, draw_world, save_figure
 
 from fake_plots import NAMES, made_plot, main_axes, make_cells, statistics, varied
 from worldwidth.data.cities import City
 from worldwidth.data.regions import REGIONS
 from worldwidth.evaluation.scores import DIFFERENCE
-from worldwidth.plots.figures import draw_matrix, draw_overview, draw_training, draw_world, save_figure
 from worldwidth.plots.study import draw_setting, draw_study
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings

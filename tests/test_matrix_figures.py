@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from worldwidth.plots.figures import MatrixPlot, draw_matrix, draw_overview
 
 from fake_plots import NAMES, made_plot, main_axes, make_cells, statistics
 from worldwidth.evaluation.scores import DIFFERENCE, Cell, matrix_of
-from worldwidth.plots.figures import MatrixPlot, draw_matrix, draw_overview
 from worldwidth.plots.study import matrix_plot
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings

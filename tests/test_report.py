@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from worldwidth.report.conclusions import limits, told, untold
+from worldwidth.report.format import MINUS, flops, number, p_value, times
+from worldwidth.report.theme import colors, contrast, step_class
 
 from fake_runs import fake_runs
 from worldwidth.comparison.tables import Comparison, compare
-from worldwidth.report.conclusions import limits, told, untold
-from worldwidth.report.format import MINUS, flops, number, p_value, times
 from worldwidth.report.page import write_report
 from worldwidth.report.sentences import answers, compute_text
-from worldwidth.report.theme import colors, contrast, step_class
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
 

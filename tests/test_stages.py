@@ -64,7 +64,7 @@ def test_every_stage_is_in_one_group_after_what_it_reads(settings: Settings, sta
 
 def test_an_unknown_stage_has_no_row_and_is_kept_by_the_cache() -> None:
     assert not lies_in_git("probe")
-    with pytest.raises(WorldwidthError, match=r"stage 'ftwb10@1': not in the table of stages, src/\S+; add its row"):
+    with pytest.raises(WorldwidthError, match=r"stage ftwb10@1: has no row in src/worldwidth/pipeline/stages.py"):
         row_of("ftwb10@1")
 
 

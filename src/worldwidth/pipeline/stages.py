@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.errors import WorldwidthError
 from worldwidth.settings.compute import training_steps
 from worldwidth.settings.names import stage_of
 from worldwidth.settings.schema import Settings
@@ -24,7 +23,7 @@ BY_MODEL = "models"
 """As a ``job``: the stages of ``execution.models_per_job`` fine-tuned models share one."""
 
 
-def _once(optimization: Settings) -> None:
+def _once(settings: Settings) -> None:
     return None
 
 
@@ -63,30 +62,30 @@ class Stage:
         """Whether ``name``, as DVC gives it, is one of its stages."""
         return bool(re.fullmatch(self.pattern or self.name, name.split("@")[0]))
 
-    def all_members(self, optimization: Settings) -> dict[str, str]:
+    def all_members(self, settings: Settings) -> dict[str, str]:
         """DVC's name of each of its stages -> the task or model it is for; a single stage is for itself."""
-        found = self.members(optimization)
+        found = self.members(settings)
         return {self.pattern or self.name: self.name} if found is None else found
 
 
-def _corpora(optimization: Settings) -> dict[str, str]:
-    return {f"corpus@{task}": task for task in optimization.tasks}
+def _corpora(settings: Settings) -> dict[str, str]:
+    return {f"corpus@{task}": task for task in settings.tasks}
 
 
-def _finetunes(optimization: Settings) -> dict[str, str]:
-    return {stage_of(model): model for model in optimization.finetunes}
+def _finetunes(settings: Settings) -> dict[str, str]:
+    return {stage_of(model): model for model in settings.finetunes}
 
 
-def _evaluations(optimization: Settings) -> dict[str, str]:
-    return {f"evaluate@{model}": model for model in optimization.models}
+def _evaluations(settings: Settings) -> dict[str, str]:
+    return {f"evaluate@{model}": model for model in settings.models}
 
 
-def _steps(optimization: Settings) -> str:
-    return str(training_steps(optimization, "base"))
+def _steps(settings: Settings) -> str:
+    return str(training_steps(settings, "base"))
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage(name="check", kind="data", job="start", content=lambda optimization: "sound", constant=True),
+    Stage(name="check", kind="data", job="start", content=lambda settings: "sound", constant=True),
     Stage(name="cities", kind="data", job="start"),
     Stage(name="corpus", kind="data", job="start", is_dealt=True, members=_corpora, runs_tasks=True),
     Stage(name="budget", kind="data", job="start", content=_steps),
@@ -99,9 +98,9 @@ STAGES: tuple[Stage, ...] = (
 """In the order of dvc.yaml, where no stage comes before its inputs."""
 
 
-def stage_names(optimization: Settings) -> list[str]:
+def stage_names(settings: Settings) -> list[str]:
     """DVC's name of every stage, in the order of dvc.yaml."""
-    return [name for stage in STAGES for name in stage.all_members(optimization)]
+    return [name for stage in STAGES for name in stage.all_members(settings)]
 
 
 def row_of(name: str) -> Stage:
@@ -113,7 +112,10 @@ def row_of(name: str) -> Stage:
     for stage in STAGES:
         if stage.has(name):
             return stage
-    raise WorldwidthError(f"stage '{name}': not in the table of stages, src/worldwidth/pipeline/stages.py; add its row")
+    raise WorldwidthError(
+        f"stage {name}: has no row in src/worldwidth/pipeline/stages.py; add it, or take the stage out of "
+        "templates/dvc.yaml.j2"
+    )
 
 
 def lies_in_git(name: str) -> bool:
