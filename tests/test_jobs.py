@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.engine import gpus
-from worldwidth.engine.gpus import visible_gpus
-from worldwidth.engine.run import job_slots
+from worldwidth.engine import run
+from worldwidth.engine.run import job_slots, visible_gpus
 from worldwidth.pipeline.groups import Job, group_stages, plan_jobs
 from worldwidth.pipeline.stages import row_of, stage_names
 from worldwidth.settings.schema import Execution, Hardware, Settings
@@ -126,7 +125,7 @@ def test_a_gpu_takes_one_job_and_a_core_at_least_one() -> None:
 
 
 def test_visible_gpus_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(gpus, "_DEVICES", tmp_path)
+    monkeypatch.setattr(run, "_DEVICES", tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert visible_gpus(ANY) == []
     for name in ("nvidia0", "nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm"):

@@ -100,6 +100,9 @@ def test_slurm_plans_it_with_what_its_kind_asks_for(made: Repository) -> None:
 def test_without_a_row_it_is_refused(made: Repository) -> None:
     """It would be in no job."""
     made.edit("src/worldwidth/pipeline/stages.py", ROW, "")
+    said = worldwidth(made, "render", code=2).stderr
+    assert said.startswith("worldwidth: templates/dvc.yaml.j2: 'dict object' has no attribute 'probe'; each `code.")
+    assert said.count("\n") == 1
     made.edit("templates/dvc.yaml.j2", "{% for file in code.probe %}\n      - {{ file }}\n{% endfor %}\n", "")
     worldwidth(made, "render")
     refused = worldwidth(made, "run", code=2)

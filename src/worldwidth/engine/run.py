@@ -5,6 +5,7 @@ own graph, and a job that fails stops only those that depend on it.
 """
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, forecast
 from worldwidth.dvcio.repair import forecast_of_a_whole_lock, forget_the_dead, remove_empty_entries
 from worldwidth.dvcio.repo import needs_of, open_repo
 from worldwidth.dvcio.restore import restore_cached
-from worldwidth.engine.gpus import visible_gpus
 from worldwidth.engine.processes import Display, Launcher, run_jobs
 from worldwidth.pipeline.groups import group_stages, plan_jobs
 from worldwidth.pipeline.render import check_rendered
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import Hardware, Settings
+
+_DEVICES = Path("/dev")
 
 
 def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> None:
@@ -76,6 +78,20 @@ def job_slots(jobs: int | None, gpus: list[str], most: int) -> list[dict[str, st
     if gpus:
         return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus[:jobs]]
     return [{} for _ in range(jobs or max(1, most))]
+
+
+def visible_gpus(hardware: Hardware) -> list[str]:
+    """Ids of the GPUs that jobs may use: those of CUDA_VISIBLE_DEVICES, or all; none if the device is ``cpu``.
+
+    Found without torch, which is slow to import.
+    """
+    if hardware.device == "cpu":
+        return []
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [gpu.strip() for gpu in chosen.split(",") if gpu.strip() not in ("", "-1")]
+    found = [match[1] for path in _DEVICES.glob("nvidia*") if (match := re.fullmatch(r"nvidia(\d+)", path.name))]
+    return sorted(found, key=int)
 
 
 def _cores() -> int:

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import write_text
@@ -39,7 +39,11 @@ def groups(settings: Settings) -> list[Group]:
 
 
 def render(settings: Settings, root: Path = Path()) -> str:
-    """Return the text of dvc.yaml. It depends on the structure of params.yaml, the template and the imports only."""
+    """Return the text of dvc.yaml. It depends on the structure of params.yaml, the template and the imports only.
+
+    Raises:
+        WorldwidthError: the template is broken, or asks for what is not there.
+    """
     code = {stage: code_closure(stage.script, root) for stage in STAGES}
     shared = task_closure(settings.tasks, root)
     context = {
@@ -61,8 +65,13 @@ def render(settings: Settings, root: Path = Path()) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    template = environment.get_template(TEMPLATE.name)
-    return template.render(**context, fingerprint=hashlib.sha256(structure.encode()).hexdigest()[:12])
+    try:
+        template = environment.get_template(TEMPLATE.name)
+        return template.render(**context, fingerprint=hashlib.sha256(structure.encode()).hexdigest()[:12])
+    except TemplateError as error:
+        raise WorldwidthError(
+            f"{TEMPLATE}: {error}; each `code.NAME` in it needs a row in src/worldwidth/pipeline/stages.py"
+        ) from None
 
 
 def rendered_files(settings: Settings, root: Path = Path()) -> dict[Path, str]:
