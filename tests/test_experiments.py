@@ -3,8 +3,10 @@
 The experiments here are commits made by git alone, laid out as DVC lays them out.
 """
 
+import hashlib
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +26,47 @@ from worldwidth.sweep.variants import Variant
 from worldwidth.sweep.widths import present_experiment
 
 PARAMS = yaml.safe_load((PROJECT / "params.yaml").read_text())
+EDITED_CLUSTER = PARAMS["cluster"] | {"requeues": 9}
 
 
-def lock(code: str = "c1", corpus: str = "d1") -> dict[str, Any]:
-    """A dvc.lock in short: one stage that trains, one that only sums up."""
-    return {
-        "stages": {
-            "base": {
-                "deps": [{"path": "src/worldwidth/training.py", "md5": code}, {"path": "data/cities.csv", "md5": "x"}]
-            },
-            "corpus@distance": {"outs": [{"path": "data/corpora/distance", "md5": corpus}]},
-            "summarize": {"deps": [{"path": "src/worldwidth/results.py", "md5": f"{code}{corpus}"}]},
+def lock(code: str = "c1", corpus: str = "d1", own_list: str = "", **changes: Any) -> dict[str, Any]:
+    """A dvc.lock in short, of params.yaml with ``changes``; every stage is in it."""
+    params = {**PARAMS, **changes}
+    scale, selected = f"scales.{params['scale']}", params["scales"][params["scale"]]
+    checked = {key: params[key] for key in ("arch", "scale", "seed", "budget", "reference", "tasks", "finetunes")}
+    arch, reference = f"{scale}.archs.{params['arch']}", f"{scale}.archs.{params['reference']}"
+    budget = {key: selected["archs"][key.split(".")[-1]] for key in (arch, reference)}
+    world, statistics = {f"{scale}.world": selected["world"]}, {f"{scale}.statistics": selected["statistics"]}
+    trained = {"seed": params["seed"], "tasks": params["tasks"], arch: selected["archs"][params["arch"]], **world}
+
+    def stage(deps: dict[str, str], values: dict[str, Any], outs: dict[str, str]) -> dict[str, Any]:
+        files = {
+            kind: [{"path": path, "md5": digest} for path, digest in listed.items()]
+            for kind, listed in (("deps", deps), ("outs", outs))
         }
+        return {**files, "params": {"params.yaml": values}}
+
+    own = md5_of(f"{code}{corpus}{params['arch']}{params['seed']}")
+    of_task = {f"data/corpora/{task}": corpus for task in params["tasks"]}
+    lists = {"lists/own.csv": own_list} if own_list else {}
+    stages = {
+        "check": stage({"stages/check.py": "c0"}, checked, {"data/checked.txt": "ok"}),
+        "cities": stage({"data/checked.txt": "ok", **lists}, world, {"data/cities.csv": "x"}),
+        "budget": stage({"stages/budget.py": "c0"}, {**budget, "budget": params["budget"]}, {"data/budget.json": "7"}),
+        "summarize": stage({"src/worldwidth/results.py": code}, checked | statistics, {"results/summary.json": own}),
+        "plots": stage({"results/summary.json": own}, checked, {}),
     }
+    for task in params["tasks"]:
+        stages[f"corpus@{task}"] = stage({"data/cities.csv": "x"}, world, {f"data/corpora/{task}": corpus})
+    for model in ("base", *params["finetunes"]):
+        learner = {"src/worldwidth/training.py": code, **of_task}
+        stages[model.replace("-", "@")] = stage(learner, trained, {f"models/{model}": own})
+        stages[f"evaluate@{model}"] = stage({f"models/{model}": own, **of_task}, world, {})
+    return {"stages": stages}
+
+
+def md5_of(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 class Laboratory:
@@ -53,12 +83,16 @@ class Laboratory:
         done = subprocess.run(command, cwd=self.folder, env=environment, check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
+    def params(self, **changes: Any) -> None:
+        """Write params.yaml, with these top-level values, into the tree."""
+        (self.folder / "params.yaml").write_text(yaml.safe_dump({**PARAMS, **changes}, sort_keys=False))
+
     def add(self, name: str, lock: dict[str, Any] | None = None, **changes: Any) -> str:
         """Save an experiment with these top-level params; later ones are newer. Returns its commit."""
         start = self._git("rev-parse", "HEAD")
-        (self.folder / "params.yaml").write_text(yaml.safe_dump({**PARAMS, **changes}, sort_keys=False))
+        self.params(**changes)
         (self.folder / "dvc.lock").write_text(yaml.safe_dump(lock or {}))
-        self._git("add", "-A")
+        self._git("add", "params.yaml", "dvc.lock")
         self._seconds += 10
         dated = {**os.environ, "GIT_COMMITTER_DATE": f"{self._seconds} +0000"}
         self._git("commit", "-qm", name, environment=dated)
@@ -75,8 +109,6 @@ def laboratory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laboratory:
 
 
 def at_smoke() -> Settings:
-    from dataclasses import replace
-
     return replace(load(PROJECT / "params.yaml"), scale="smoke")
 
 
@@ -121,35 +153,57 @@ def changed_world(**changes: Any) -> dict[str, Any]:
     return {**PARAMS["scales"], "laptop": {**scale, "world": {**scale["world"], **changes}}}
 
 
+def changed_width(arch: str) -> dict[str, Any]:
+    laptop = PARAMS["scales"]["laptop"]
+    width = {**laptop["archs"][arch], "epochs": 1}
+    return {**PARAMS["scales"], "laptop": {**laptop, "archs": {**laptop["archs"], arch: width}}}
+
+
 def test_arch_seed_budget_and_what_only_sums_up_may_differ(laboratory: Laboratory) -> None:
     laptop = PARAMS["scales"]["laptop"]
     others = {
         **PARAMS["scales"],
         "laptop": {**laptop, "statistics": {"resamples": 300}, "execution": {"models_per_job": 9}},
     }
-    first = {"arch": "narrow", "lock": lock()}
-    second: dict[str, Any] = {"arch": "wide", "seed": 9, "budget": "flops", "scales": others, "lock": lock()}
-    second["lock"]["stages"]["summarize"]["deps"][0]["md5"] = "another"
-    check_comparable(pair(laboratory, first, second))
+    second: dict[str, Any] = {"arch": "wide", "seed": 9, "budget": "flops", "scales": others}
+    made = lock(**second)
+    for name in ("summarize", "check", "budget"):
+        made["stages"][name]["deps"][0]["md5"] = "another"
+    check_comparable(pair(laboratory, {"arch": "narrow", "lock": lock(arch="narrow")}, {**second, "lock": made}))
+
+
+def test_an_edit_that_no_stage_reads_leaves_runs_comparable(laboratory: Laboratory) -> None:
+    """A width that neither run is of, how a cluster is asked, and what a former stage has left in dvc.lock."""
+    second: dict[str, Any] = {"arch": "wide", "scales": changed_width("wider"), "cluster": EDITED_CLUSTER}
+    made = lock(arch="wide", scales=second["scales"])
+    former = {"deps": [{"path": "src/worldwidth/training.py", "md5": "c0"}]}
+    made["stages"]["schedule"] = made["stages"]["base"] | former
+    check_comparable(pair(laboratory, {"arch": "narrow", "lock": lock(arch="narrow")}, {**second, "lock": made}))
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"scale": "smoke"}, "their scales are laptop and smoke"),
-        ({"scales": changed_world(seed=7)}, "scales.laptop.world.seed is 42 in one and 7 in the other"),
-        ({"scales": changed_world(cities=90)}, "scales.laptop.world.cities is 96 in one and 90 in the other"),
-        ({"lock": lock(code="c2")}, "they were made by different versions of src/worldwidth/training.py"),
-        ({"lock": lock(corpus="d2")}, "their data/corpora/distance differ: the test lines are not the same"),
+        ({"scale": "smoke"}, "scale 'laptop' in place of 'smoke'"),
+        ({"scales": changed_world(seed=7)}, "scales.laptop.world.seed 42 in place of 7"),
+        ({"scales": changed_world(cities=90)}, "scales.laptop.world.cities 96 in place of 90"),
+        ({"reference": "wider"}, "reference 'wide' in place of 'wider'"),
+        ({"scales": changed_width("wide")}, "scales.laptop.archs.wide.epochs "),
+        ({"tasks": PARAMS["tasks"][::-1]}, f"tasks ['{PARAMS['tasks'][0]}', "),
+        ({"code": "c2"}, "another src/worldwidth/training.py"),
+        ({"corpus": "d2"}, "another data/corpora/distance"),
     ],
+    ids=str,
 )
 def test_what_cannot_be_compared_is_refused_with_the_reason(
     laboratory: Laboratory, change: dict[str, Any], said: str
 ) -> None:
-    experiments = pair(laboratory, {"lock": lock()}, {"lock": lock(), **change})
-    with pytest.raises(WorldwidthError, match="narrow-epochs-s1 and wide-epochs-s1 cannot be compared: ") as refused:
+    params = {key: value for key, value in change.items() if key not in ("code", "corpus")}
+    experiments = pair(laboratory, {"lock": lock()}, {"lock": lock(**change), **params})
+    line = "narrow-epochs-s1 and wide-epochs-s1 cannot be compared: the first ran with "
+    with pytest.raises(WorldwidthError, match=line) as refused:
         check_comparable(experiments)
-    assert said in str(refused.value)
+    assert f"{line}{said}" in str(refused.value)
 
 
 def test_the_sweep_s_experiments_of_the_scale_are_taken(laboratory: Laboratory) -> None:
@@ -199,3 +253,64 @@ def test_an_experiment_of_another_scale_is_not_overwritten(laboratory: Laborator
         WorldwidthError, match="'wide-epochs-s1': there is one of scale laptop, not smoke; keep it under"
     ):
         present_experiment(at_smoke(), Variant("wide", "epochs", 1), git("rev-parse", "HEAD"))
+
+
+FILES = {
+    "src/worldwidth/training.py": "train", "src/worldwidth/results.py": "train", "lists/own.csv": "Berlin",
+    "stages/check.py": "check", "stages/budget.py": "check",
+}  # fmt: skip
+VALUES: dict[str, Any] = {"arch": "narrow", "seed": 3, "budget": "tokens"}
+VARIANT = Variant("narrow", "tokens", 3)
+
+
+@pytest.fixture
+def made(laboratory: Laboratory) -> dict[str, Any]:
+    """The dvc.lock of an experiment of VARIANT, of the code and the list of cities that the tree holds."""
+    for path, text in FILES.items():
+        (laboratory.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (laboratory.folder / path).write_text(text)
+    found = lock(**VALUES, code=md5_of("train"), own_list=md5_of("Berlin"))
+    for name in ("check", "budget"):
+        found["stages"][name]["deps"][0]["md5"] = md5_of("check")
+    laboratory.add(VARIANT.name, found, **VALUES)
+    laboratory.params()
+    return found
+
+
+def is_present(variant: Variant = VARIANT) -> bool:
+    return present_experiment(load(Path("params.yaml")), variant, git("rev-parse", "HEAD")) is not None
+
+
+def test_an_experiment_is_present_whatever_no_stage_of_it_reads(laboratory: Laboratory, made: dict[str, Any]) -> None:
+    assert is_present()
+    laboratory.params(scales=changed_width("wider"), cluster=EDITED_CLUSTER)
+    assert is_present()
+    assert not is_present(replace(VARIANT, seed=4))
+
+
+@pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        *((path, {}) for path in FILES),
+        ("", {"scales": changed_world(seed=7)}),
+        ("", {"scales": changed_width("narrow")}),
+        ("", {"scales": changed_width("wide")}),  # the reference
+        ("", {"reference": "wider"}),
+    ],
+    ids=str,
+)
+def test_an_experiment_that_ran_with_something_else_is_made_again(
+    laboratory: Laboratory, made: dict[str, Any], path: str, params: dict[str, Any]
+) -> None:
+    laboratory.params(**params)
+    if path:
+        (laboratory.folder / path).write_text("edited")
+    assert not is_present()
+
+
+def test_an_experiment_that_lacks_a_stage_is_made_again(laboratory: Laboratory, made: dict[str, Any]) -> None:
+    del made["stages"]["plots"]
+    laboratory.add(VARIANT.name, made, **VALUES)
+    laboratory.params()
+    assert [experiment.lock.keys() == made["stages"].keys() for experiment in list_experiments()] == [True]
+    assert not is_present()

@@ -162,7 +162,7 @@ def experiment_of(monkeypatch: pytest.MonkeyPatch, text: str) -> Experiment:
 )
 def test_broken_yaml_of_an_experiment_is_one_line(monkeypatch: pytest.MonkeyPatch, text: str, reason: str) -> None:
     experiment = experiment_of(monkeypatch, text)
-    reads: list[Callable[[], Any]] = [lambda: experiment.params, lambda: experiment.outs, experiment.code]
+    reads: list[Callable[[], Any]] = [lambda: experiment.params, lambda: experiment.outs, lambda: experiment.lock]
     for read in reads:
         with pytest.raises(WorldwidthError, match=reason) as caught:
             read()

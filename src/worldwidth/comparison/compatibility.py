@@ -1,15 +1,13 @@
-"""May these runs be compared? Same scale, world, settings, code and data; only arch, seed and budget differ."""
-
-from collections.abc import Iterator
-from dataclasses import asdict, replace
-from typing import Any
+"""May these runs be compared? They must have run with the same code, params and data; only the dials may differ."""
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.experiments import Experiment
-from worldwidth.pipeline.stages import STAGES
+from worldwidth.dvcio.fingerprint import Fingerprint, current, first_difference, ran_with
+from worldwidth.pipeline.stages import STAGES, lies_in_git
 from worldwidth.settings.paths import CORPORA
 
-_HERE = frozenset(stage.name for stage in STAGES if stage.in_git or stage.content)
+_DIALS = ("params arch", "params seed", "params budget")
+_HERE = tuple(stage for stage in STAGES if stage.in_git or stage.content)
 """Stages whose code does not make the numbers: their tables and figures are made again by the comparison."""
 
 
@@ -21,41 +19,29 @@ def check_comparable(experiments: list[Experiment]) -> None:
     """
     first = experiments[0]
     for other in experiments[1:]:
-        problem = next(_differences(first, other), None)
-        if problem:
-            raise WorldwidthError(f"{first.name} and {other.name} cannot be compared: {problem}")
+        one, two = _conditions(first), _conditions(other)
+        of_one_width = {entry for entry in one.keys() ^ two.keys() if ".archs." in entry}
+        mine, theirs = ({entry: ran[entry] for entry in ran if entry not in of_one_width} for ran in (one, two))
+        difference = first_difference(mine, theirs)
+        if difference:
+            raise WorldwidthError(
+                f"{first.name} and {other.name} cannot be compared: the first ran with {difference}; "
+                "`make widths` makes those again that are not of this code and these params"
+            )
 
 
-def _differences(first: Experiment, other: Experiment) -> Iterator[str]:
-    if first.params.get("scale") != other.params.get("scale"):
-        yield f"their scales are {first.params.get('scale')} and {other.params.get('scale')}"
-    for path, one, two in _unequal(_conditions(first), _conditions(other), ""):
-        yield f"{path} is {one!r} in one and {two!r} in the other"
-    mine, theirs = first.code(without=_HERE), other.code(without=_HERE)
-    for file in sorted(mine.keys() | theirs.keys()):
-        if mine.get(file) != theirs.get(file):
-            yield f"they were made by different versions of {file}; `make widths` makes them again"
-    for path in sorted(first.outs):
-        if path.startswith(f"{CORPORA.as_posix()}/") and first.outs[path] != other.outs.get(path):
-            yield f"their {path} differ: the test lines are not the same"
-
-
-def _conditions(experiment: Experiment) -> dict[str, Any]:
-    """The settings that must be equal: all of the selected scale but how it is run and summarised."""
-    settings = experiment.settings
-    values = asdict(replace(settings, scales={settings.scale: settings.selected}))
-    for dial in ("arch", "seed", "budget"):
-        del values[dial]
-    for part in ("statistics", "execution"):
-        del values["scales"][settings.scale][part]
-    values["finetunes"] = {name: list(trained) for name, trained in values["finetunes"].items()}
-    return values
-
-
-def _unequal(one: Any, two: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Path and both values of every leaf that differs."""
-    if isinstance(one, dict) and isinstance(two, dict):
-        for key in dict.fromkeys([*one, *two]):
-            yield from _unequal(one.get(key), two.get(key), f"{path}.{key}" if path else str(key))
-    elif one != two:
-        yield path, one, two
+def _conditions(experiment: Experiment) -> Fingerprint:
+    """What must be the same: the scale, all params but the dials, the code that makes numbers, the corpora."""
+    lock = {n: record for n, record in current(experiment.lock, experiment.settings).items() if not lies_in_git(n)}
+    numbers = ran_with({name: lock[name] for name in lock if not any(stage.has(name) for stage in _HERE)})
+    found: Fingerprint = {"params scale": experiment.params.get("scale")}
+    for entry, value in ran_with(lock).items():
+        kind, name = entry.split(" ", 1)
+        is_condition = {
+            "params": entry not in _DIALS,
+            "code": entry in numbers,
+            "data": name.startswith(f"{CORPORA.as_posix()}/"),
+        }
+        if is_condition[kind]:
+            found[entry] = value
+    return found

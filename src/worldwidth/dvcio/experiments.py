@@ -17,7 +17,7 @@ import pandas as pd
 
 from worldwidth.core.errors import WorldwidthError, nearest
 from worldwidth.core.git import git
-from worldwidth.dvcio.lockfile import CODE, LOCK
+from worldwidth.dvcio.lockfile import LOCK, Record, parse_lock
 from worldwidth.settings.load import load
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Settings
@@ -27,7 +27,6 @@ NAME = re.compile(r"(?P<arch>[a-z][a-z0-9_]*)-(?P<budget>epochs|tokens|flops)-s(
 """What `worldwidth widths` calls its experiments."""
 
 _REF = re.compile(r"refs/exps/(?P<two>[0-9a-f]{2})/(?P<rest>[0-9a-f]{38})/(?P<name>[^/]+)")
-_HASH = re.compile(r"[0-9a-z]+(\.dir)?")
 
 
 @dataclass(frozen=True)
@@ -96,40 +95,21 @@ class Experiment:
                 raise WorldwidthError(f"{self.name}: its params.yaml is of another version ({said})") from None
 
     @cached_property
-    def _lock(self) -> dict[str, dict[str, dict[str, str]]]:
-        """dvc.lock: stage -> ``deps`` and ``outs`` -> path -> hash.
+    def lock(self) -> dict[str, Record]:
+        """dvc.lock by stage.
 
         Raises:
-            WorldwidthError: it is not as DVC writes it. A hash names a file of the cache, so it must be one.
+            WorldwidthError: it is not as DVC writes it.
         """
-        values = parse_yaml(self.text(LOCK) or "", f"{self.name}: its {LOCK}") or {"stages": {}}
         try:
-            stages = {
-                name: {kind: {file["path"]: file["md5"] for file in stage.get(kind, [])} for kind in ("deps", "outs")}
-                for name, stage in values["stages"].items()
-            }
-            files = [file for stage in stages.values() for kind in stage.values() for file in kind.items()]
-            sound = all(isinstance(path, str) and _HASH.fullmatch(digest) for path, digest in files)
-        except (KeyError, TypeError, AttributeError):
-            sound = False
-        if not sound:
-            raise WorldwidthError(f"{self.name}: its {LOCK} is not a lock file that DVC wrote; {self._remedy}")
-        return stages
+            return parse_lock(self.text(LOCK) or "stages: {}", f"{self.name}: its {LOCK}")
+        except WorldwidthError as error:
+            raise WorldwidthError(f"{error}; {self._remedy}") from None
 
     @cached_property
     def outs(self) -> dict[str, str]:
         """Output path -> its hash, from dvc.lock."""
-        return {path: digest for stage in self._lock.values() for path, digest in stage["outs"].items()}
-
-    def code(self, without: frozenset[str] = frozenset()) -> dict[str, str]:
-        """Source file -> its hash, of all stages but those whose name (before ``@``) is in ``without``."""
-        return {
-            path: digest
-            for name, stage in self._lock.items()
-            if name.split("@")[0] not in without
-            for path, digest in stage["deps"].items()
-            if path.split("/")[0] in CODE
-        }
+        return {path: digest for record in self.lock.values() for path, digest in record.outs.items()}
 
     @property
     def _remedy(self) -> str:

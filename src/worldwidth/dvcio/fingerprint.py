@@ -15,13 +15,17 @@ Fingerprint = dict[str, Any]
 """``code src/...`` -> hash, ``data data/corpora/...`` -> hash, ``params scales.laptop.world`` -> value."""
 
 
+def current(lock: Mapping[str, Record], settings: Settings) -> dict[str, Record]:
+    """The records of the stages that there are; DVC leaves those of former ones in dvc.lock."""
+    return {name: lock[name] for name in stage_names(settings) if name in lock}
+
+
 def ran_with(stages: Mapping[str, Record]) -> Fingerprint:
     """What stages ran with."""
     found: Fingerprint = {}
     for record in stages.values():
-        found |= {
-            f"{'code' if path.split('/')[0] in CODE else 'data'} {path}": md5 for path, md5 in record.deps.items()
-        }
+        for path, digest in record.deps.items():
+            found[f"{'code' if path.split('/')[0] in CODE else 'data'} {path}"] = digest
         found |= {f"params {key}": value for key, value in record.params.items()}
     return found
 
@@ -82,18 +86,18 @@ def check_lock(settings: Settings) -> None:
 
 
 def _problems(settings: Settings, lock: dict[str, Record], params: dict[str, Any]) -> Iterator[str]:
-    names = stage_names(settings)
-    for name in names:
-        if name not in lock:
+    records = current(lock, settings)
+    for name in stage_names(settings):
+        if name not in records:
             yield f"stage {name} has never run"
             continue
-        ran = ran_with({name: lock[name]})
-        difference = first_difference(ran, would_run_with(ran, lock, params))
+        ran = ran_with({name: records[name]})
+        difference = first_difference(ran, would_run_with(ran, records, params))
         if difference:
             yield f"stage {name} ran with {difference}"
         if row_of(name).in_git:
             for path, digest in lock[name].outs.items():
                 if md5(Path(path)) != digest:
                     yield f"{path} is not what stage {name} wrote"
-    for name in lock.keys() - set(names):
+    for name in lock.keys() - records.keys():
         yield f"stage {name} is no stage of dvc.yaml any more: delete its entry"

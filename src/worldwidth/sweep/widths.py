@@ -11,17 +11,18 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import git
 from worldwidth.core.locks import only_one
 from worldwidth.core.signals import EXIT_INTERRUPTED, EXIT_RETRY, Stopped
 from worldwidth.dvcio.experiments import Experiment, list_experiments
-from worldwidth.dvcio.lockfile import md5
+from worldwidth.dvcio.fingerprint import current, first_difference, ran_with, would_run_with
 from worldwidth.pipeline.render import DVC_YAML, check_rendered
-from worldwidth.settings.paths import scratch_folder
+from worldwidth.pipeline.stages import stage_names
+from worldwidth.settings.paths import PARAMS, scratch_folder
 from worldwidth.settings.schema import Budget, Settings
+from worldwidth.settings.strict_yaml import read_yaml
 from worldwidth.sweep.variants import Variant, sweep
 from worldwidth.sweep.worktree import prepare_tree, source_commit, write_params
 
@@ -52,7 +53,7 @@ def run_widths(
 
 
 def present_experiment(settings: Settings, variant: Variant, source: str) -> Experiment | None:
-    """The experiment of a variant at this commit, if it was made with the same code and the same params.
+    """The experiment of a variant at this commit, if its stages ran with what they would run with here.
 
     Raises:
         WorldwidthError: one of that name, of another scale, is there and would be lost.
@@ -67,20 +68,13 @@ def present_experiment(settings: Settings, variant: Variant, source: str) -> Exp
                 f"experiment '{found.name}': there is one of scale {scale}, not {settings.scale}; keep it under "
                 f"another name with `dvc exp rename {found.name} NEW`, or drop it with `dvc exp remove {found.name}`"
             )
+        lock = current(found.lock, settings)
+        ran = ran_with(lock)
+        would_run = would_run_with(ran, lock, read_yaml(PARAMS) | asdict(variant))
         same_stages = not git("diff", "--name-only", found.commit, source, "--", DVC_YAML.as_posix())
-        same_code = all(md5(Path(path)) == digest for path, digest in found.code().items())
-        if same_stages and same_code and _tracked(found.settings) == _tracked(variant.of(settings)):
+        if same_stages and len(lock) == len(stage_names(settings)) and not first_difference(ran, would_run):
             return found
     return None
-
-
-def _tracked(settings: Settings) -> dict[str, Any]:
-    """What of the matrix can change a result."""
-    values = asdict(settings)
-    del values["cluster"]
-    for scale in values["scales"].values():
-        del scale["execution"]
-    return values
 
 
 def _run_all(settings: Settings, source: str, variants: list[Variant], jobs: int | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ from worldwidth.core.files import write_text
 from worldwidth.core.git import git
 from worldwidth.core.locks import wait_until_free
 from worldwidth.dvcio.cache import cache_folder, use_cache
+from worldwidth.dvcio.lockfile import md5
 from worldwidth.dvcio.repo import edit_yaml
 from worldwidth.engine.run import run_lock
 from worldwidth.settings.paths import PARAMS, scratch_folder
@@ -55,7 +56,7 @@ def prepare_tree(settings: Settings, source: str) -> Path:
         write_text(state, wanted)
     for scale in settings.scales.values():  # a user's own list of cities need not be in git
         path = Path(scale.world.source)
-        if path.is_file() and not (tree / path).exists():
+        if path.is_file() and md5(path) != md5(tree / path):
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, tree / path)
     return tree
