@@ -137,6 +137,7 @@ BROKEN = [
     ("echo 'stages: {}' > dvc.yaml", "dvc.yaml", "problem", "not up to date with params.yaml: dvc.yaml"),
     (f"{CONFLICTS} > dvc.yaml", "dvc.yaml", "problem", "holds conflict markers"),
     ("echo [cache > .dvc/config", "DVC", "problem", ".dvc/config cannot be read"),
+    (r"printf '\xff' > .dvc/config", "DVC", "problem", ".dvc/config cannot be read"),
     ("echo [cache > .dvc/config.local", "DVC", "problem", ".dvc/config.local cannot be read"),
     ("mkdir .dvc/tmp && echo '{' > .dvc/tmp/rwlock", "DVC's locks", "problem", ".dvc/tmp/rwlock is damaged"),
     ("mkdir -p .dvc/cache/runs/{0/1,2/3}", "run cache", "problem", "2 entries without a file, left by a kill"),
