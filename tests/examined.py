@@ -2,13 +2,18 @@
 
 import os
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
 from repository import Repository
 from small_study import copy_of
-from worldwidth.doctor.finding import Check, Finding, guarded
+from worldwidth.commands.offline_plots import install
+from worldwidth.doctor.examination import CHECKS
+from worldwidth.doctor.finding import Finding, guarded
+from worldwidth.pipeline.render import write_rendered
+from worldwidth.settings.load import load
 
 
 def new_project(folder: Path) -> Repository:
@@ -16,19 +21,20 @@ def new_project(folder: Path) -> Repository:
     made = Repository(folder)
     lines = made.read("params.yaml").splitlines(keepends=True)
     text = "".join(line for line in lines if not line.startswith("  ftwb") or line.startswith("  ftwb1-5:"))
-    (made.folder / "params.yaml").unlink()
-    (made.folder / "params.yaml").write_text(text)
+    (folder / "params.yaml").unlink()
+    (folder / "params.yaml").write_text(text)
     made.edit(
         "params.yaml",
         "tasks: [distance, trianglearea, angle, compass, inside, perimeter, crossing]",
         "tasks: [distance, compass, inside]",
     )
-    made.ok("worldwidth", "render")
+    with chdir(folder):
+        write_rendered(load())
+    install(folder)
     made.commit("a small study")
-    (made.folder / ".venv").mkdir()
+    (folder / ".venv").mkdir()
     for name in ("bin", "lib", "pyvenv.cfg"):
-        (made.folder / ".venv" / name).symlink_to(Path(sys.prefix) / name)
-    made.ok("python", "-m", "worldwidth.commands.offline_plots")
+        (folder / ".venv" / name).symlink_to(Path(sys.prefix) / name)
     return made
 
 
@@ -56,13 +62,19 @@ def examined_copy(study: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return made
 
 
-def found(check: Check, checked: str) -> Finding:
-    (finding,) = [finding for finding in guarded("the check", check) if finding.checked == checked]
+def findings(name: str) -> list[Finding]:
+    """What the check ``name`` of the doctor's table says."""
+    (row,) = [row for checks in CHECKS.values() for row in checks if row[0] == name]
+    return guarded(*row)
+
+
+def faults(*names: str) -> list[Finding]:
+    return [finding for name in names for finding in findings(name) if finding.state != "ok"]
+
+
+def fault(name: str) -> Finding:
+    (finding,) = faults(name)
     return finding
-
-
-def faults(check: Check) -> list[Finding]:
-    return [finding for finding in guarded("the check", check) if finding.state != "ok"]
 
 
 def shell(repository: Repository, command: str) -> str:
@@ -72,11 +84,10 @@ def shell(repository: Repository, command: str) -> str:
     return output
 
 
-def fix(repository: Repository, finding: Finding, check: Check) -> None:
-    """Run the command of ``finding``; then ``check`` has no fault left."""
-    assert finding.command
-    shell(repository, finding.command)
-    assert faults(check) == []
+def fix(repository: Repository, name: str) -> None:
+    """Run the command under the only fault of the check ``name``; then it has none."""
+    shell(repository, fault(name).command)
+    assert faults(name) == []
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int, bytes]]:

@@ -48,11 +48,9 @@ def check_python() -> Iterator[Finding]:
     from packaging.specifiers import SpecifierSet
 
     allowed, version = _project()["requires-python"], ".".join(map(str, sys.version_info[:3]))
-    text, renew = f"{version}, {allowed} is required; {shown(sys.executable)}", "make PYTHON=python3.12 env"
-    if version in SpecifierSet(allowed):
-        yield Finding("Python", "ok", text)
-    else:
-        yield Finding("Python", "problem", text, f"rm -rf .venv && {renew}")
+    text, fits = f"{version}, {allowed} is required; {shown(sys.executable)}", version in SpecifierSet(allowed)
+    command = "" if fits else "rm -rf .venv && make PYTHON=python3.12 env"
+    yield Finding("Python", "ok" if fits else "problem", text, command)
 
 
 def check_packages() -> Iterator[Finding]:

@@ -40,7 +40,7 @@ CHECKS: dict[str, list[tuple[str, Check, str]]] = {
         ("DVC", dvc_state.check_dvc, ""),
         ("DVC's locks", dvc_state.check_locks, "free"),
         ("run cache", dvc_state.check_run_cache, "no entry is half written"),
-        ("temporary files", dvc_state.check_temporary_files, "none left"),
+        ("temporary files", dvc_state.check_temporary_files, "none that a killed stage left"),
         ("experiments", dvc_state.check_experiments, "no ghosts of killed ones"),
         ("saved states", training_states.check_saved_states, "no training run was stopped half-way"),
     ],
@@ -66,19 +66,18 @@ def run_doctor(as_json: bool) -> None:
 
 def _lines(finding: Finding) -> list[str]:
     start = f"  {finding.state:<8} {finding.checked:<20} "
-    wrapped = textwrap.wrap(
-        finding.found, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False
-    )
-    return (wrapped or [start.rstrip()]) + _command_lines(finding.command, " " * 11)
+    lines = textwrap.wrap(finding.found, _WIDTH - len(start), break_on_hyphens=False)
+    text = textwrap.indent("\n".join(lines), " " * len(start))
+    return [start + text.lstrip(), *_command_lines(finding.command)]
 
 
-def _command_lines(command: str, indent: str) -> list[str]:
+def _command_lines(command: str) -> list[str]:
     """The command, cut at spaces outside quotes and joined by backslashes, so that it can be copied as it stands."""
-    lines, line = [], f"{indent}$"
+    lines, line = [], " " * 11 + "$"
     for word in re.findall(r"(?:'[^']*'|\"[^\"]*\"|\\.|[^\s'\"\\])+|#.*", command):
         if len(line) + len(word) > _WIDTH - 3 and line.strip() != "$":
             lines.append(f"{line} \\")
-            line = f"{indent}   "
+            line = " " * 14
         line += f" {word}"
     return [*lines, line] if command else []
 

@@ -1,5 +1,6 @@
 """The doctor on git, params.yaml, dvc.yaml and dvc.lock."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,11 +118,14 @@ def locked_stages() -> dict[str, Any]:
     """
     from worldwidth.settings.strict_yaml import read_yaml
 
-    if not LOCK.exists() and not LOCK.is_symlink():
+    if not os.path.lexists(LOCK):
         return {}
     if _conflicted(LOCK):
         raise WorldwidthError(f"{LOCK}: holds conflict markers")
-    lock = read_yaml(LOCK)
+    return _stages_of(read_yaml(LOCK))
+
+
+def _stages_of(lock: Any) -> dict[str, Any]:
     stages = lock.get("stages") if isinstance(lock, dict) else None
     if isinstance(stages, dict) and all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values()):
         return stages
@@ -133,10 +137,10 @@ def _new_lock() -> str:
     from worldwidth.settings.strict_yaml import parse_yaml
 
     try:
-        committed = isinstance(parse_yaml(git("show", f"HEAD:{LOCK}"), "")["stages"], dict)
-    except (WorldwidthError, OSError, KeyError, TypeError):
-        committed = False
-    return f"rm -rf {LOCK} && {f'git checkout HEAD -- {LOCK} && ' if committed else ''}make repro"
+        _stages_of(parse_yaml(git("show", f"HEAD:{LOCK}"), ""))
+    except (WorldwidthError, OSError):
+        return f"rm -rf {LOCK} && make repro"
+    return f"rm -rf {LOCK} && git checkout HEAD -- {LOCK} && make repro"
 
 
 def _conflicted(path: Path) -> bool:

@@ -25,7 +25,7 @@ def config_problems() -> dict[str, str]:
         try:
             if os.path.lexists(DVC_FOLDER / name):
                 Config.validate(Config.load_file(str(DVC_FOLDER / name)))
-        except (ConfigError, OSError) as error:
+        except (ConfigError, OSError, ValueError) as error:
             problems[name] = " ".join(str(error).split())
     return problems
 
@@ -82,5 +82,5 @@ def _config(root: Path = Path()) -> Any:
 
     try:
         return Config(str((root / DVC_FOLDER).absolute()))
-    except (ConfigError, OSError) as error:
+    except (ConfigError, OSError, ValueError) as error:
         raise WorldwidthError(f"DVC's config cannot be read: {' '.join(str(error).split())}") from None
