@@ -33,7 +33,7 @@ from worldwidth.dvcio.experiments import Experiment
 from worldwidth.evaluation import tables
 from worldwidth.model.checkpoint import load_model, save_model
 from worldwidth.model.decoder import Decoder
-from worldwidth.plots.figures import draw_world
+from worldwidth.plots.study import draw_world
 from worldwidth.report.svg import inline_svg
 from worldwidth.settings.load import load
 from worldwidth.settings.paths import SCORES
