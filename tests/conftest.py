@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from matplotlib import pyplot as plt
 
 from dvc_yaml import Stages, expanded
 from fake_study import write_study
@@ -240,10 +239,3 @@ def empty_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def save_tokenizer(smoke_vocabularies: dict[str, Vocabulary]) -> Callable[[Path], None]:
     """Writes the tokenizer beside a model."""
     return smoke_vocabularies["cities"].save
-
-
-@pytest.fixture
-def closed_figures() -> Iterator[None]:
-    """No test leaves a figure open."""
-    yield
-    plt.close("all")

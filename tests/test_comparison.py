@@ -1,7 +1,6 @@
 """Widths compared: what is averaged, paired, left out and tested. `pytest tests/test_comparison.py`."""
 
 import gc
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 
 from fake_runs import fake_run, fake_runs
-from worldwidth.comparison.export import TABLES, markdown, plus_minus, write_tables
+from worldwidth.comparison.export import TABLES, markdown, write_tables
 from worldwidth.comparison.runs import RunScores, skill
 from worldwidth.comparison.statistics import estimate
 from worldwidth.comparison.tables import Comparison, compare
@@ -109,16 +108,16 @@ def test_a_trend_is_fitted_seed_by_seed(settings: Settings, comparison: Comparis
     assert set(comparison.trends["budget"]) == {"epochs"}  # two widths make no trend
 
 
-def test_a_large_effect_is_told_and_none_is_not(settings: Settings) -> None:
+def test_a_large_effect_is_significant_and_none_is_not(settings: Settings) -> None:
     runs = fake_runs(settings, archs=("narrow", "wide"), seeds=tuple(range(8)), slope=0.3)
-    assert only(compare(runs).differences, metric="ftwb1_trained")["verdict"] == "wide higher"
+    assert only(compare(runs).differences, metric="ftwb1_trained")["verdict"] == "significant: wide higher"
     runs = fake_runs(settings, archs=("narrow", "wide"), seeds=tuple(range(8)), slope=0.0)
-    assert only(compare(runs).differences, metric="ftwb1_transfer")["verdict"] == "no difference told"
+    assert only(compare(runs).differences, metric="ftwb1_transfer")["verdict"] == "not significant"
 
 
 def test_one_seed_says_so(settings: Settings) -> None:
     found = compare(fake_runs(settings, seeds=(1,)))
-    assert set(found.differences["verdict"]) == {"not enough seeds to tell (1)"}
+    assert set(found.differences["verdict"]) == {"too few seeds to say (n = 1)"}
     assert found.widths["low"].isna().all()
     assert found.widths["line_se"].notna().all()
 
@@ -177,14 +176,6 @@ def test_the_text_fits_a_terminal_and_holds_the_numbers(comparison: Comparison) 
     assert max(len(line) for line in text.splitlines() if line.startswith("|")) <= 120
     row = only(comparison.widths, budget="epochs", arch="wider", metric="ftwb1_trained")
     assert f"{row['mean']:.2f} ± {(row['high'] - row['low']) / 2:.2f}" in text
-
-
-def test_plus_minus() -> None:
-    row = {"mean": 0.5, "low": 0.4, "high": 0.6}
-    assert plus_minus(row) == "0.50 ± 0.10"
-    assert plus_minus(row, sign=True) == "+0.50 ± 0.10"
-    assert plus_minus({"mean": 0.5, "low": None, "high": None}) == "0.50"
-    assert plus_minus({"mean": math.nan, "low": None, "high": None}) == "n.m."
 
 
 def test_the_tables_are_the_same_every_time(settings: Settings, comparison: Comparison, tmp_path: Path) -> None:

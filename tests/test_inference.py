@@ -122,13 +122,13 @@ def test_the_slope_is_per_doubling() -> None:
     ("values", "p", "said"),
     [
         ([], None, "not measurable"),
-        ([0.3], None, "not enough seeds to tell (1)"),
-        ([0.1, 0.2, 0.3], 0.2, "not enough seeds to tell (3)"),
-        ([0.1, 0.2, 0.3], 0.01, "up"),
-        ([-0.1, -0.2, -0.3], 0.01, "down"),
-        ([0.1, 0.1, 0.1], None, "not enough variation to tell (3 seeds)"),
-        ([0.1, -0.1, 0.1, -0.1, 0.1, -0.1], 0.9, "no difference told"),
+        ([0.3], None, "too few seeds to say (n = 1)"),
+        ([0.1, 0.2, 0.3], 0.2, "too few seeds to say (n = 3)"),
+        ([0.1, 0.2, 0.3], 0.01, "significant: wide higher"),
+        ([-0.1, -0.2, -0.3], 0.01, "significant: wide lower"),
+        ([0.1, 0.1, 0.1], None, "too little variation to say (n = 3)"),
+        ([0.1, -0.1, 0.1, -0.1, 0.1, -0.1], 0.9, "not significant"),
     ],
 )
 def test_the_verdict(values: list[float], p: float | None, said: str) -> None:
-    assert verdict(estimate(values), p, "up", "down") == said
+    assert verdict(estimate(values), p, "wide") == said

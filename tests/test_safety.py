@@ -19,7 +19,6 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from safetensors.torch import load_file, save_file
-from worldwidth.plots.figures import draw_world
 
 from dvc_yaml import ROOT
 from fake_runs import fake_runs
@@ -32,6 +31,7 @@ from worldwidth.dvcio.experiments import Experiment
 from worldwidth.evaluation import tables
 from worldwidth.model.checkpoint import load_model, save_model
 from worldwidth.model.decoder import Decoder
+from worldwidth.plots.study import draw_world
 from worldwidth.report.svg import inline_svg
 from worldwidth.settings.load import load
 from worldwidth.settings.paths import SCORES

@@ -106,7 +106,7 @@ def test_they_are_compared(repository: Repository) -> None:
     found = files_of_the_comparison(repository)
     assert {"comparison.md", "runs.csv", "widths.csv", "differences.csv", "scores.png", "index.html"} <= found.keys()
     assert found["comparison.md"].decode() in output
-    assert b"not enough seeds to tell (1)" in found["differences.csv"]
+    assert b"too few seeds to say (n = 1)" in found["differences.csv"]
     assert b"narrow-epochs-s1" in found["index.html"]
     ok(repository, "compare", "wide-epochs-s1", "narrow-epochs-s1")
     assert files_of_the_comparison(repository) == found

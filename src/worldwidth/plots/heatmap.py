@@ -125,7 +125,7 @@ class CellSize:
     @classmethod
     def fitting(cls, columns: int, aside: float) -> "CellSize":
         """Cells that fill the page beside what stands ``aside``, but no slimmer than their text."""
-        width = float(np.clip((PAGE - aside) / columns, 12.5, 44))
+        width = float(np.clip((PAGE - aside) / columns, 12.5, 54))
         font = float(np.clip(width / 2.85, 4.8, 7.5))
         return cls(width, 2.95 * font, font, min(font + 0.6, TEXT))
 
@@ -142,7 +142,7 @@ def draw_panels(grid: list[list[Panel]], size: CellSize | None = None, bars: boo
         [label for row, has in zip(grid, named, strict=True) if has[i] for label in row[i].rows]
         for i in range(len(grid[0]))
     ]
-    aside = sum(_width(of_column, TEXT) for of_column in labels) + 10 * len(labels) + 36 * bars
+    aside = sum(_width(of_column, size.beside if size else TEXT) for of_column in labels) + 10 * len(labels) + 36 * bars
     columns = sum(len(panel.columns) for panel in grid[0])
     size = size or CellSize.fitting(columns, aside)
     heights = [max(len(panel.rows) for panel in row) for row in grid]

@@ -1,0 +1,34 @@
+"""Numbers as text: `pytest tests/test_text.py`."""
+
+import math
+
+from worldwidth.core.text import interval, listed, number, p_value, plural, plus_minus, seeds, short, times
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def test_numbers() -> None:
+    assert [number(x) for x in (-0.0004, -0.25, None, math.nan)] == ["0.000", "\N{MINUS SIGN}0.250", "n.m.", "n.m."]
+    assert [number(0.25, 2, sign=True), number(0.001, 2, sign=True)] == ["+0.25", "0.00"]
+    assert [p_value(x) for x in (0.00001, 0.0437, None)] == ["< 0.001", "0.044", "\N{EN DASH}"]
+    assert [times(x) for x in (1.0, 1.956, 15.51, 1234.4)] == [x + TIMES for x in ("1", "1.96", "15.5", "1,234")]
+
+
+def test_intervals() -> None:
+    assert interval(-0.1, 0.2, 2) == "[\N{MINUS SIGN}0.10, 0.20]"
+    assert interval(None, math.nan) == ""
+    assert plus_minus(0.5, 0.4, 0.6) == "0.50 ± 0.10"
+    assert plus_minus(0.5, 0.4, 0.6, sign=True) == "+0.50 ± 0.10"
+    assert plus_minus(0.5, None, None) == "0.50"
+    assert plus_minus(math.nan, None, None) == "n.m."
+
+
+def test_short_counts() -> None:
+    assert [short(x) for x in (0, 512, 19_520, 999_600, 6.3e6)] == ["0", "512", "19.5 k", "1 M", "6.3 M"]
+    assert [short(x, "FLOP") for x in (999.4, 8.656e12, 999.6e12)] == ["999 FLOP", "8.66 TFLOP", "1 PFLOP"]
+
+
+def test_lists() -> None:
+    assert [listed("abc"[:n]) for n in (0, 1, 2, 3)] == ["", "a", "a and b", "a, b and c"]
+    assert [plural(1, "seed"), plural(1000, "seed")] == ["1 seed", "1,000 seeds"]
+    assert [seeds([3, 3]), seeds([1]), seeds([1, 3])] == ["3 seeds", "1 seed", "1 to 3 seeds"]
