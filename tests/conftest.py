@@ -36,7 +36,7 @@ TOKENS = ("cities", "characters")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Of files that are named on the command line every test runs, unless it says -m too."""
-    named = config.args_source is pytest.Config.ArgsSource.ARGS and not hasattr(config, "workerinput")
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
     if named and not any(word.startswith("-m") for word in map(str, config.invocation_params.args)):
         config.option.markexpr = ""
 

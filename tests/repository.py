@@ -40,26 +40,17 @@ class Repository:
         return made
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        bin_folder = Path(sys.executable).parent
-        environment = os.environ | {
-            "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONWARNINGS": "error",
-            "GIT_AUTHOR_NAME": "test",
-            "GIT_AUTHOR_EMAIL": "test@example.org",
-            "GIT_COMMITTER_NAME": "test",
-            "GIT_COMMITTER_EMAIL": "test@example.org",
-        }
+        environment = _environment() | {"PYTHONWARNINGS": "error"}
         if command[0] == "dvc" or {"plan", "run", "job", "widths", "compare", "slurm"} & set(command):
             environment.pop("PYTHONWARNINGS")  # DVC's own dependencies warn
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
 
     def start(self, *command: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
         """A command that goes on in a process group of its own, to be stopped; errors come with the output."""
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env=environment,
+            env=_environment(),
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
@@ -93,6 +84,11 @@ class Repository:
 
     def read(self, name: str) -> str:
         return (self.folder / name).read_text()
+
+
+def _environment() -> dict[str, str]:
+    """The programs of this Python first."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def products(repository: Repository) -> dict[str, bytes]:

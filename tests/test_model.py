@@ -178,13 +178,6 @@ def test_parameter_counts_agree(
         assert counted == 407_744
 
 
-def test_only_q_k_and_v_have_biases(model: Decoder, twin: Any) -> None:
-    layers = range(model.config.num_hidden_layers)
-    assert {name for name, _ in model.named_parameters() if "bias" in name} == {f"layers.{i}.qkv.bias" for i in layers}
-    wanted = {f"model.layers.{i}.self_attn.{part}_proj.bias" for i in layers for part in "qkv"}
-    assert {name for name, _ in twin.named_parameters() if "bias" in name} == wanted
-
-
 def test_lines_of_a_batch_do_not_see_each_other(model: Decoder, tokens: str, smoke_corpora: Corpora) -> None:
     mixture = pretraining_mixture(smoke_corpora[tokens])
     batch = mixture.batch(mixed_rows(mixture), "all", CPU)
