@@ -32,7 +32,7 @@ def test_help_loads_nothing_slow() -> None:
     [
         (["run", "--jobs", "0"], "argument --jobs: found '0'; it must be a whole number of at least 1"),
         (["run", "--gpus", "0,,1"], "argument --gpus: found '0,,1'; it must be ids with commas between them, as 0,1"),
-        (["widths", "--seeds", "-1"], "argument --seeds: expected at least one argument"),
+        (["widths", "--seeds", "-1"], "argument --seeds: found '-1'; it must be a whole number of at least 0"),
         (["widths", "--seeds", "one"], "argument --seeds: found 'one'; it must be a whole number of at least 0"),
         (["slurm", "plan", "--seeds", "1.5"], "argument --seeds: found '1.5'; it must be a whole number of at least 0"),
         (["plots"], "the following arguments are required: --partial"),
