@@ -186,7 +186,7 @@ def test_a_task_hangs_on_its_own_module_alone(settings: Settings, stages: Stages
 
 
 def test_drawing_code_concerns_the_plots_alone(stages: Stages) -> None:
-    for module in ("figures", "study"):
+    for module in ("heatmap", "style", "study"):
         assert [n for n, s in stages.items() if f"src/worldwidth/plots/{module}.py" in s["deps"]] == ["plots"]
     for module in ("loop", "optimizer"):
         assert f"src/worldwidth/training/{module}.py" in stages["base"]["deps"]
