@@ -243,7 +243,7 @@ def test_a_stale_dvc_yaml_is_refused(project: Path, change: str) -> None:
         edit(
             project / "stages/summarize.py",
             "from worldwidth.evaluation import tables\n",
-            "from worldwidth.evaluation import tables\nfrom worldwidth.plots import figures\n",
+            "from worldwidth.evaluation import tables\nfrom worldwidth.plots import style\n",
         )
     refused(lambda: check_rendered(load(), project))
 
