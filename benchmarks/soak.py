@@ -1,19 +1,21 @@
 """Kill `worldwidth run` at random moments until it is through: `python benchmarks/soak.py --kills 20`.
 
-At smoke scale, with SIGKILL to the parent, to one of its jobs, or to all of them at once. The same command is run
-again until it ends with 0; then every file must hold the bytes of an undisturbed run. Writes a row for every kill to
-docs/results/soak.csv. Works on clones of this commit; takes some ten times as long as one run.
+At smoke scale, with SIGKILL to the parent, to one of its jobs, and to all of them at once, in turns. The same command
+is run again until it ends with 0; then every file must hold the bytes of an undisturbed run. Writes a row for every
+kill to docs/results/soak.csv. Works on clones of this commit; takes some ten times as long as one run.
 """
 
 import argparse
 import csv
+import itertools
 import random
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +25,6 @@ PROJECT = Path(__file__).parents[1]
 COMMAND = ("worldwidth", "run", "--jobs", "2")
 SETTINGS = {r"(?m)^scale: \w+": "scale: smoke", r"resume_seconds: 10\n": "resume_seconds: 1\n"}
 TARGETS = ("parent", "job", "all")
-GOES_ON = re.compile(r"(\S+): goes on after step ([\d,]+)")
 
 
 @dataclass
@@ -39,8 +40,6 @@ class Kill:
     """Of the run: -9 where the parent was killed, 2 where it said what it could not do."""
     seconds_to_end: float = 0.0
     """From the kill until no process was left."""
-    resumed: str = ""
-    """Trainings that the run took up from a saved state: model:step."""
     recorded: int = 0
     """Stages in dvc.lock afterwards."""
 
@@ -49,22 +48,23 @@ def main() -> None:
     """Exit with 1 if any file differs, or if a run needs a helping hand."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20, help="how many (default 20)")
-    parser.add_argument("--seed", type=int, default=0, help="of moments and targets (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
     parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "soak.csv")
     arguments = parser.parse_args()
-    dice, kills, study = random.Random(arguments.seed), list[Kill](), 0
+    kills, study = list[Kill](), 0
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         began = time.monotonic()
         reference = copy_project(Path(folder) / "reference")
-        run(reference, 0, 0, dice, 0, 0.0)
+        run(reference, 0, 0, blows(0, 0.0), 0)
         longest = 0.35 * (time.monotonic() - began)
         print(f"undisturbed: {len(content(reference))} files, {longest:.0f} s at most to a kill", flush=True)
+        planned = blows(arguments.seed, longest)
         while len(kills) < arguments.kills:
             study, number = study + 1, 0
             tree, exit_code = copy_project(Path(folder) / str(study)), 1
             while exit_code:
                 number += 1
-                exit_code, new = run(tree, study, number, dice, arguments.kills - len(kills), longest)
+                exit_code, new = run(tree, study, number, planned, arguments.kills - len(kills))
                 kills += new
                 for kill in new:
                     print(kill, flush=True)
@@ -92,44 +92,47 @@ def copy_project(tree: Path) -> Path:
     return tree
 
 
-def run(tree: Path, study: int, number: int, dice: random.Random, most: int, longest: float) -> tuple[int, list[Kill]]:
-    """Run the command in ``tree`` with at most ``most`` kills, ``longest`` seconds or less before each.
+def blows(seed: int, longest: float) -> Iterator[tuple[float, str]]:
+    """For ever: seconds to wait, ``longest`` at most, and what to kill then."""
+    dice = random.Random(seed)
+    for target in itertools.cycle(TARGETS):
+        yield dice.uniform(0, longest), target
 
-    Returns its exit code and the kills, once all its processes have ended.
-    """
+
+def run(tree: Path, study: int, number: int, planned: Iterator[tuple[float, str]], most: int) -> tuple[int, list[Kill]]:
+    """Run the command in ``tree`` with at most ``most`` kills; return its exit code and them, once all has ended."""
     kills: list[Kill] = []
     log = tree / "log"
     with log.open("w") as file:
         process = subprocess.Popen(COMMAND, cwd=tree, stdout=file, stderr=file, start_new_session=True)
     began = last = time.monotonic()
     while process.poll() is None:
-        moment = time.monotonic() + dice.uniform(0, longest)
+        seconds, target = next(planned)
+        moment = time.monotonic() + seconds
         while process.poll() is None and (time.monotonic() < moment or len(kills) == most):
             time.sleep(0.05)
-        if process.poll() is None and (target := strike(psutil.Process(process.pid), dice)):
+        if process.poll() is None and strike(psutil.Process(process.pid), target):
             last = time.monotonic()
             kills.append(Kill(study, number, round(last - began, 1), target))
-    for _ in range(1200):  # jobs that were left alone save, and end
-        if not at_work(tree):
-            break
+    while left := at_work(tree):  # jobs that were left alone save, and end
+        assert time.monotonic() - last < 600, f"still there: {left}"
         time.sleep(0.05)
-    assert not at_work(tree), f"still there after a minute: {at_work(tree)}"
-    text, lock = log.read_text(), tree / "dvc.lock"
-    assert "Traceback" not in text, text
+    assert "Traceback" not in log.read_text(), log.read_text()
+    lock = tree / "dvc.lock"
     for kill in kills:
         kill.exit_code, kill.seconds_to_end = process.returncode, round(time.monotonic() - last, 1)
-        kill.resumed = " ".join(f"{name}:{step}" for name, step in GOES_ON.findall(text))
         kill.recorded = len(re.findall(r"(?m)^  \S+:$", lock.read_text())) if lock.is_file() else 0
     return process.returncode, kills
 
 
-def strike(parent: psutil.Process, dice: random.Random) -> str:
-    """Kill what is drawn; return its name, or an empty string where no job was there to be killed."""
-    target, jobs = dice.choice(TARGETS), parent.children(recursive=True)
-    victims = {"parent": [parent], "job": dice.sample(jobs, min(1, len(jobs))), "all": [parent, *jobs]}[target]
+def strike(parent: psutil.Process, target: str) -> bool:
+    """Kill ``target``; return whether it was there."""
+    jobs = parent.children(recursive=True)
+    victims = {"parent": [parent], "job": jobs[-1:], "all": [parent, *jobs]}[target]
     for victim in victims:
-        victim.send_signal(signal.SIGKILL)
-    return target if victims else ""
+        with suppress(psutil.NoSuchProcess):
+            victim.kill()
+    return bool(victims)
 
 
 def at_work(tree: Path) -> list[str]:
