@@ -187,9 +187,12 @@ def test_a_lock_file_that_is_just_being_written_is_waited_for(project: Path, mon
 
 def test_a_file_is_hashed_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_inputs("ftwb1@1")
-    monkeypatch.setattr("hashlib.file_digest", None)
-    check_inputs("ftwb1@1")
-    check_inputs("base")
+    with monkeypatch.context() as patch:
+        patch.setattr("hashlib.file_digest", None)
+        check_inputs("ftwb1@1")
+        check_inputs("base")
+    write("models/base/model.safetensors", b"until somebody writes to it")
+    assert refused("ftwb1@1").startswith("models/base: not what stage base wrote")
 
 
 # --- through the real DVC

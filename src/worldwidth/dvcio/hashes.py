@@ -13,10 +13,10 @@ LISTING = ".dir"
 
 
 class Hashes:
-    """MD5 of files by path. What several links lead to is read once."""
+    """MD5 of files by path. What several links lead to is read once, as long as nobody writes to it."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int], str] = {}
+        self._known: dict[tuple[int, ...], str] = {}
 
     def compare(self, path: Path, digest: str) -> Content:
         """Whether the file, or folder, at ``path`` has the hash that DVC recorded.
@@ -33,11 +33,11 @@ class Hashes:
     def file(self, path: Path) -> str:
         """MD5 of a file's bytes."""
         status = path.stat()
-        inode = (status.st_dev, status.st_ino)
-        if inode not in self._known:
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        if key not in self._known:
             with path.open("rb") as file:
-                self._known[inode] = hashlib.file_digest(file, _md5).hexdigest()
-        return self._known[inode]
+                self._known[key] = hashlib.file_digest(file, _md5).hexdigest()
+        return self._known[key]
 
     def folder(self, path: Path) -> str:
         """Hash of a folder: MD5 of the JSON list of its files, by path, with ``.dir`` behind it."""
