@@ -30,7 +30,7 @@ def small_study(folder: Path, finetunes: tuple[str, ...] = FINETUNES) -> Reposit
     return made
 
 
-def finished_study(base: Path) -> Repository:
+def finished_study(base: Path, finetunes: tuple[str, ...] = FINETUNES) -> Repository:
     """The small study, run by `worldwidth run` and committed. Copy it; do not change it.
 
     It takes half a minute of CPU time, so that all workers of a session share one: ``base`` is any worker's base
@@ -38,11 +38,11 @@ def finished_study(base: Path) -> Repository:
     """
 
     def make(folder: Path) -> None:
-        made = small_study(folder)
+        made = small_study(folder, finetunes)
         made.ok("worldwidth", "run")
         made.commit("the study")
 
-    return Repository.at(once(base, "finished", make))
+    return Repository.at(once(base, f"finished-{len(finetunes)}", make))
 
 
 def once(base: Path, name: str, make: Callable[[Path], None]) -> Path:
