@@ -55,7 +55,7 @@ render: $(READY)
 check: $(READY)
 	worldwidth check --lock
 
-## what is wrong with this project on this machine, and the commands that mend it; works without the environment, too
+## what is wrong with this project on this machine, and the commands that fix it; works without the environment, too
 doctor:
 	@PYTHONPATH=src $$(test -x $(BIN)/python && echo python || echo $(PYTHON)) -m worldwidth.doctor
 

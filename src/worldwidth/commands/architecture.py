@@ -34,7 +34,7 @@ HOLDS = {
     "commands": "plan, compare, sample, plots: commands that are no package",
     "stages": "one short script a stage: what DVC runs",
 }
-"""What stands in each box. An arrow leads to a package higher in this list."""
+"""What is written in each box. An arrow leads to a package higher in this list."""
 
 
 def picture(root: Path = Path()) -> str:

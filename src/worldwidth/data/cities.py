@@ -19,7 +19,7 @@ _REMEDY = "run `dvc repro cities`"
 
 @dataclass(frozen=True, kw_only=True)
 class City:
-    """One row of the cities table. x, y: units of the plane; city_id: the number that stands in the text."""
+    """One row of the cities table. x, y: units of the plane; city_id: the number in the text."""
 
     geonameid: int
     name: str

@@ -1,6 +1,6 @@
 """DVC experiments as git keeps them: which there are, and what lies in them, without checking anything out.
 
-An experiment is a commit under refs/exps/ that hangs on the commit it started from. Its params, dvc.lock and
+An experiment is a commit under refs/exps/ whose parent is the commit it started from. Its params, dvc.lock and
 the small tables are in that commit; per-line scores are in DVC's cache, under the hash that dvc.lock gives.
 """
 
@@ -117,7 +117,7 @@ class Experiment:
 
 
 def list_experiments() -> list[Experiment]:
-    """Every experiment of this repository, whatever commit it hangs on, the newest first."""
+    """Every experiment of this repository, whatever commit it started from, the newest first."""
     lines = git("for-each-ref", "--format=%(refname) %(objectname) %(committerdate:unix)", "refs/exps").splitlines()
     found: list[Experiment] = []
     for line in lines:

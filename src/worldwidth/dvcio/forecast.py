@@ -1,7 +1,7 @@
 """What DVC would do now, stage by stage, without doing it: up to date, from the run cache, or run, and why.
 
 `dvc repro --dry` stops at the first stage whose inputs are not there and gives no reasons. Here the run
-cache's answers stand in for the outputs of the stages before.
+cache's answers take the place of the outputs of the stages before.
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def forecast_with_outs(repo: Any) -> tuple[list[Forecast], dict[str, Known]]:
     owner: dict[str, str] = {}
     forecasts: list[Forecast] = []
     outs: dict[str, Known] = {}
-    for stage in repo.index.stages:  # in the order of dvc.yaml, where no stage stands before its inputs
+    for stage in repo.index.stages:  # in the order of dvc.yaml, where no stage comes before its inputs
         name = stage.addressing
         waiting = sorted({owner[dep.def_path] for dep in stage.deps if produced.get(dep.def_path, 0) is None})
         recorded = _recorded(stage)  # before `_settled` puts other hashes into the stage

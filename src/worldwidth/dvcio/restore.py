@@ -31,7 +31,7 @@ def restore(repo: Any, known: Mapping[str, Known]) -> list[str]:
         known: stage -> what :func:`forecast_with_outs` says of it.
 
     Raises:
-        WorldwidthError: DVC's cache is damaged; what stands before that is restored all the same.
+        WorldwidthError: DVC's cache is damaged; what comes before that is restored all the same.
     """
     from dvc.rwlock import rwlock
 

@@ -14,9 +14,9 @@ from worldwidth.settings.load import load
 
 
 def run_stage(main: Callable[..., None], *names: str) -> None:
-    """Call ``main(matrix, *arguments)`` with one command-line argument for each of ``names``.
+    """Call ``main(settings, *arguments)`` with one command-line argument for each of ``names``.
 
-    Exits with 2 and one line on stderr when the input is bad, with 130 on Ctrl-C, and with 75 when it was told to
+    Exits with 2 and one line on stderr when the input is bad, with 130 on Ctrl-C, and with 75 when it was asked to
     stop and should be run again.
     """
     with exit_codes():

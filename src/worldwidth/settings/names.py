@@ -5,7 +5,7 @@ from worldwidth.settings.schema import Settings
 
 
 def known_model(settings: Settings, name: str) -> str:
-    """Return ``name`` if it is a model of the matrix.
+    """Return ``name`` if it is a model of params.yaml.
 
     Raises:
         WorldwidthError: it is not.

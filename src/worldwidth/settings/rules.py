@@ -16,7 +16,7 @@ _WRITTEN = tuple(f"{path.as_posix()}/" for path in (CITIES, CORPORA, MODELS, CUR
 
 
 def broken_rule(settings: Settings) -> str | None:
-    """Return the first broken rule, said for a person; None when the matrix is sound."""
+    """Return the first broken rule, said for a person; None when the settings are sound."""
     return next(_problems(settings), None)
 
 

@@ -53,7 +53,7 @@ def _keys(repo: Any, settings: Settings) -> dict[str, str]:
     keys: dict[str, str] = {}
     made: dict[str, str] = {}
     params = read_yaml(PARAMS)
-    for stage in repo.index.stages:  # in the order of dvc.yaml, where no stage stands before its inputs
+    for stage in repo.index.stages:  # in the order of dvc.yaml, where no stage comes before its inputs
         inputs = [
             {key: value_at(params, key) for key in dep.params} if hasattr(dep, "params") else _input(dep.def_path, made)
             for dep in stage.deps

@@ -1,4 +1,4 @@
-"""Fine-tuning models of the matrix: one, or several in one process that share what they read."""
+"""Fine-tuning models of params.yaml: one, or several in one process that share what they read."""
 
 import copy
 from collections.abc import Iterator
