@@ -25,7 +25,7 @@ widths: $(READY)
 	worldwidth widths $(if $(ARCHS),--archs $(ARCHS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(BUDGET),--budgets $(BUDGET)) \
 		$(if $(JOBS),--jobs $(JOBS))
 
-## hand what is missing to a Slurm cluster: ARCH=wide, or ARCHS SEEDS BUDGET as for widths; see docs/cluster.md
+## submit what is missing to a Slurm cluster: ARCH=wide, or ARCHS SEEDS BUDGET as for widths; see docs/cluster.md
 slurm: $(READY)
 	worldwidth slurm submit $(if $(ARCHS)$(ARCH),--archs $(ARCHS) $(ARCH)) $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(BUDGET),--budgets $(BUDGET))

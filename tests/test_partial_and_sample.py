@@ -356,10 +356,8 @@ def test_missing_and_damaged_corpora_are_one_clear_line(
         (copied / path.name).write_bytes(path.read_bytes())
     assert len(list(sample_lines(sampled, "distance", "world", "test", 1))) == 1
     damaged = copied / "world-test.tokens.npy"
-    content = bytearray(damaged.read_bytes())
-    content[-1] ^= 1
-    damaged.write_bytes(bytes(content))
-    refused("world-test.tokens.npy", "damaged", "`dvc repro corpus@distance`")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    refused("world-test.tokens.npy", "not a whole array", "`dvc repro corpus@distance`")
     damaged.unlink()
     refused("world-test.tokens.npy", "not found", "`dvc repro corpus@distance`")
 

@@ -96,7 +96,7 @@ class Engine:
     def end(self) -> tuple[int, str, str]:
         """Exit code, output and errors, once nobody holds its pipes any more."""
         output, errors = self.process.communicate(timeout=30)
-        assert [pid for pid in self.pids() if is_alive(pid)] == []
+        wait_until(lambda: not any(map(is_alive, self.pids())))  # its pipes are closed a moment before it is gone
         return self.process.returncode, output, errors
 
 

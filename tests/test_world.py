@@ -308,6 +308,8 @@ def test_cities_csv_cut_off_inside_a_row_is_refused(table: tuple[list[City], Pat
     content = table[1].read_bytes()
     text = content.decode()
     within = [len(text[:i].encode()) for i in range(len(text)) if text[i - 1 : i] != "\n"]
+    first, last = text.index("\n") + 1, len(text.splitlines()[-1])
+    within = [*within[:first], *within[first:-last:29], *within[-last:]]  # all of the headings and of the last row
     accepted = []
     for end in within:
         table[1].write_bytes(content[:end])
