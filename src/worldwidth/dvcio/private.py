@@ -38,7 +38,12 @@ RELIED_ON = {
     "dvc.dependency.base:Dependency.save": "sets hash_info to the hash of the file",
     "dvc.dependency.param:ParamsDependency.status": "{file: {key: what became of it}}",
     "dvc_data.hashfile.meta:Meta": "size and the like of a file; empty without arguments",
+    "dvc.config:Config": "the configuration of the folder .dvc that it is given, by section",
     "dvc.config:Config.edit": "the configuration of one level, to be changed",
+    "dvc.config:Config.load_one": "the configuration of one level",
+    "dvc.config:Config.load_file": "one file of it, unchecked",
+    "dvc.config:Config.validate": "raises ConfigError where DVC does not know a key",
+    "dvc_objects.fs.generic:test_links": "those of some link types that work between two places, tried",
     "dvc.utils.serialize:modify_yaml": "the values of a YAML file, to be changed; its comments stay",
 }
 """Where it lies -> what is relied on."""
