@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 READY := $(VENV)/.ready
+WORKERS := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help repro widths slurm compare test test-all plan render check doctor lint format bench experiments env clean
 
@@ -36,11 +37,11 @@ compare: $(READY)
 
 ## run the quick tests: three minutes on two cores
 test: $(READY)
-	pytest --numprocesses auto --dist loadfile
+	pytest $(WORKERS)
 
 ## run all tests, those through the real DVC and on a real Slurm as well
 test-all: $(READY)
-	pytest --numprocesses auto --dist loadfile -m ''
+	pytest $(WORKERS) -m ''
 
 ## show what would run and why, and what it costs
 plan: $(READY)

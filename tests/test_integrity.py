@@ -24,7 +24,7 @@ from worldwidth.dvcio.integrity import check_inputs
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.slurm.worker import _fetch_inputs
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # DVC's own dependencies warn
+pytestmark = [pytest.mark.pipeline, pytest.mark.filterwarnings("ignore")]  # DVC's own dependencies warn
 
 CITIES, CURVE = "data/cities.csv", "results/training/ftwb1-1.csv"
 CORPUS, MODEL = "data/corpora/compass", "models/ftwb1-1"

@@ -22,7 +22,7 @@ from repository import Repository, products, stages_run
 from slurm_rig import FINAL, SlurmRig
 from small_study import STAGES, copy_of, small_study
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.slurm
 
 RECORDS = Path(".dvc") / "tmp" / "worldwidth" / "slurm"
 OWN = 4

@@ -10,7 +10,7 @@ import pytest
 import slurm_rig
 from slurm_rig import SlurmRig
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.slurm
 
 LOG = "--output=%j.log"
 HEARING_USR1 = f"""exec {sys.executable} -c '

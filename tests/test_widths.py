@@ -24,7 +24,7 @@ from worldwidth.sweep import widths
 from worldwidth.sweep.variants import Variant, sweep
 from worldwidth.sweep.widths import run_widths
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("widths")]
+pytestmark = pytest.mark.pipeline
 
 TREE = Path(".dvc") / "tmp" / "worldwidth" / "widths"
 
