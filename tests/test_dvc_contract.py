@@ -176,6 +176,14 @@ def test_a_forecast(project: Path) -> None:
     assert states()["cities"] == f"{RUN}: params world"
 
 
+def test_what_a_stage_reads_since_its_last_run_is_found_in_the_run_cache(project: Path) -> None:
+    """dvc.lock is of a time when the stage did not read it yet, as after an update of the code."""
+    lock = yaml.safe_load(Path("dvc.lock").read_text())
+    lock["stages"]["corpus"]["deps"] = [dep for dep in lock["stages"]["corpus"]["deps"] if dep["path"] == "list.txt"]
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    assert states()["corpus"].startswith(f"{CACHED}: ")
+
+
 def test_all_comes_back_from_the_run_cache(project: Path) -> None:
     wanted = Path("dvc.lock").read_text()
     for path in ("dvc.lock", "cities.csv", "data/cities.csv", "out.csv"):

@@ -130,6 +130,7 @@ def _cached(repo: Any, stage: Any, produced: dict[str, Any]) -> Known | None:
         for dep in stage.deps:
             if dep.def_path in produced and not hasattr(dep, "params"):
                 dep.hash_info = produced[dep.def_path]
+                dep.hash_name = dep.hash_info.name  # else that of DVC 2, where dvc.lock does not know the file
                 dep.meta = Meta()  # size and the like are of the file that lies there now
                 dep.get_hash = lambda known=dep.hash_info: known  # the file itself may not be there yet
             else:
