@@ -91,7 +91,9 @@ def test_only_what_changed_runs_again(finished: Repository) -> None:
     assert finished.changed_stages() == set()
 
 
-def test_a_stage_that_fails_stops_only_what_hangs_on_it(start: Repository, serial: Repository, tmp_path: Path) -> None:
+def test_a_stage_that_fails_stops_only_what_depends_on_it(
+    start: Repository, serial: Repository, tmp_path: Path
+) -> None:
     """A file stands where a folder is needed: one fine-tune cannot be written."""
     made = copy_of(start, tmp_path)
     blocked = made.folder / "results" / "training" / "ftwb1-1.csv"
@@ -127,9 +129,10 @@ def test_a_lock_file_that_was_cut_off_is_made_again(part: float, finished: Repos
 def test_an_empty_folder_in_the_run_cache_is_no_hindrance(finished: Repository, serial: Repository) -> None:
     """DVC makes the folder of an entry, then the file: a kill between the two makes it fail for ever."""
     (finished.folder / "dvc.lock").unlink()
-    entries = list((finished.folder / ".dvc" / "cache" / "runs").glob("*/*/*"))
-    for entry in entries:
-        entry.unlink()
+    long = ("stages/pretrain.py", "stages/finetune.py", "stages/evaluate.py")
+    for entry in (finished.folder / ".dvc" / "cache" / "runs").glob("*/*/*"):
+        if not any(script in entry.read_text() for script in long):
+            entry.unlink()
     refused = finished.run("dvc", "repro")
     assert refused.returncode == 255
     assert "not 'NoneType'" in refused.stderr
@@ -195,8 +198,8 @@ def temporary_files(repository: Repository) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("number", "to_all"),
-    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
-    ids=["Ctrl-C", "SIGTERM", "SIGTERM to all"],
+    [(signal.SIGINT, False), (signal.SIGTERM, True)],
+    ids=["Ctrl-C", "SIGTERM to all"],
 )
 def test_a_stopped_run_goes_on_where_it_was(
     number: signal.Signals, to_all: bool, start: Repository, serial: Repository, tmp_path: Path

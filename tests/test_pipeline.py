@@ -99,7 +99,7 @@ def test_a_comment_in_plumbing_changes_no_stage(repository: Repository) -> None:
         ("training/pretrain.py", {"base"}),
         ("evaluation/evaluate.py", EVALUATIONS),
         ("evaluation/tables.py", {"summarize", "plots"}),
-        ("plots/figures.py", {"plots"}),
+        ("plots/heatmap.py", {"plots"}),
         ("plots/widths.py", set()),
         ("report/page.py", set()),
     ],
