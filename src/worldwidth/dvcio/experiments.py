@@ -80,7 +80,7 @@ class Experiment:
 
     @cached_property
     def settings(self) -> Settings:
-        """params.yaml as the matrix.
+        """params.yaml as settings.
 
         Raises:
             WorldwidthError: it does not fit this version of worldwidth.
