@@ -198,6 +198,14 @@ def test_a_truncated_weights_file_is_refused(keep: int, folder: Path) -> None:
     refused(folder)
 
 
+def test_weights_are_no_map_of_their_file(folder: Path) -> None:
+    """A process that reads a map of a file that has been cut off is killed."""
+    model = load_model(folder, REMEDY)
+    wanted = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    (folder / "model.safetensors").write_bytes(b"")
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in model.state_dict().items())
+
+
 @pytest.mark.parametrize("at", [0, 3, 7, 8, 9, 40, 100, 200, 400])
 def test_a_flipped_byte_in_the_header_is_refused(at: int, folder: Path) -> None:
     flip(folder / "model.safetensors", at)

@@ -5,7 +5,9 @@
 Tokens are decoded here by the specification's table, not by the project's vocabulary.
 """
 
+import errno
 import itertools
+import mmap
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -171,6 +173,19 @@ def test_a_stored_corpus_is_read_back_as_it_was(stored: Path, corpora: Corpora) 
         assert len(found.first(7)) == 7
     assert set(corpus.best_constants("world").values()) <= {"TRUE", "FALSE"}
     assert [path.name for path in stored.iterdir()] == ["inside"], "no temporary file is left"
+
+
+def test_a_file_system_that_cannot_map_is_read(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped = StoredCorpus("inside", stored).lines("world", "train")
+
+    def cannot(*arguments: object, **named: object) -> None:
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(mmap, "mmap", cannot)
+    read = StoredCorpus("inside", stored).lines("world", "train")
+    assert not isinstance(read.tokens, np.memmap)
+    assert (read.tokens == mapped.tokens).all()
+    assert (read.lengths == mapped.lengths).all()
 
 
 @pytest.mark.parametrize("part", ["tokens", "lengths", "cities"])

@@ -6,6 +6,7 @@ data/corpora/<task>/<population>-<split>.lengths.npy   (n,) ids before the paddi
 data/corpora/<task>/<population>-<split>.cities.npy    (n, k) rows of the cities table, -1 past the end
 """
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,19 @@ class StoredCorpus:
     def _read(self, file: str) -> NDArray[Any]:
         path = self.folder / file
         try:
-            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            array: NDArray[Any] = _mapped(path)
         except FileNotFoundError:
             raise WorldwidthError(f"{path}: not found; {self._remedy}") from None
         except (ValueError, OSError, EOFError) as error:
             raise WorldwidthError(f"{path}: not a whole array ({error}); {self._remedy}") from None
         return array
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    """The array of a file, mapped into memory; read, where the file system cannot map, as some of networks."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]

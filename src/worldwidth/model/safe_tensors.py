@@ -1,13 +1,15 @@
 """Tensors on disk, as safetensors files, and the digest of their content.
 
-The format holds no checksum: a flipped bit in the weights gives other weights without a word.
+The format holds no checksum: a flipped bit in the weights gives other weights without a word. A file is read, not
+mapped into memory: some network file systems cannot map, and one cut off while it is mapped kills the process.
 """
 
 import hashlib
+import json
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 
@@ -27,12 +29,13 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         FileNotFoundError: there is no file.
         ValueError: the file is cut off, or none of this format.
     """
+    content = path.read_bytes()
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            return tensors, dict(file.metadata() or {})
+        tensors = load(content)
     except SafetensorError as error:
         raise ValueError(str(error).splitlines()[0]) from None
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # a length, then JSON, by the format
+    return tensors, header.get("__metadata__", {})
 
 
 def tensor_digest(tensors: dict[str, Tensor], text: str = "") -> str:
