@@ -191,7 +191,7 @@ def test_saving_takes_little_time(
     assert cost * (len(saved_at) - 1) <= 0.02 * now
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT])
 def test_a_run_that_is_asked_to_stop_is_saved_first(
     number: signal.Signals, small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:

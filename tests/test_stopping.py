@@ -1,5 +1,7 @@
 """Requests to stop: heard once, lost, repeated. pytest tests/test_stopping.py"""
 
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -66,7 +68,7 @@ AGAIN = "worldwidth: stopped; nothing half-written is left; run the same command
 WHOLE = "begun\ntidying up\ntidy\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_request_passed_on_twice_does_not_stop_the_tidying_up(number: signal.Signals) -> None:
     """To all processes of a job at once, and once more by its parent."""
     assert signalled(number) == (75, WHOLE, AGAIN)
@@ -77,6 +79,33 @@ def test_a_second_ctrl_c_does() -> None:
     line = "worldwidth: stopped; nothing half-written is left\n"
     assert signalled(signal.SIGINT) == (130, WHOLE, line)
     assert signalled(signal.SIGINT, signal.SIGINT) == (130, "begun\ntidying up\n", line)
+
+
+def test_a_closed_terminal_is_a_request_to_stop(tmp_path: Path) -> None:
+    """What tidies up may still print, to a terminal that is not there."""
+    assert in_closed_terminal("", tmp_path) == 75
+    assert (tmp_path / "tidy").exists()
+
+
+def test_a_closed_terminal_is_ignored_under_nohup(tmp_path: Path) -> None:
+    as_nohup = (
+        "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); print('begun', flush=True)\n"
+        "os.dup2(os.open('nohup.out', os.O_CREAT | os.O_WRONLY), 1)\n"
+    )
+    assert in_closed_terminal(as_nohup, tmp_path) == 0
+    assert (tmp_path / "nohup.out").read_text() == WHOLE
+
+
+def in_closed_terminal(first: str, folder: Path) -> int:
+    """Exit code of the program, behind ``first``, in a terminal that is closed; it leaves a file where it tidied up."""
+    program = f"{PROGRAM.replace('sleep(60)', 'sleep(2)')}            open('tidy', 'w').close()\n"
+    process_id, terminal = pty.fork()
+    if process_id == 0:
+        os.chdir(folder)
+        os.execv(sys.executable, [sys.executable, "-c", f"{first}{program}"])
+    assert os.read(terminal, 5) == b"begun"
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1])
 
 
 def test_a_command_in_the_background_of_a_shell_does_not_hear_ctrl_c() -> None:

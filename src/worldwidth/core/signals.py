@@ -1,16 +1,18 @@
-"""Being asked to stop: Ctrl-C, SIGTERM and SIGUSR1 end a command with one line and an exit code, not with a traceback.
+"""Being asked to stop: Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP end a command with one line and an exit code, no traceback.
 
-Batch systems send SIGTERM, or SIGUSR1 if they are asked to, some time before they end a job. A process whose
-`worldwidth run` or DVC was killed asks itself: the next run would start the same work beside it.
+Batch systems send SIGTERM, or SIGUSR1 if they are asked to, some time before they end a job; a terminal that is closed
+sends SIGHUP. A process whose `worldwidth run` or DVC was killed asks itself: the next run would start the same work
+beside it.
 """
 
 import os
 import signal
+import stat
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -20,7 +22,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as of a shell
 PARENT = "WORLDWIDTH_PARENT"
 """Environment variable: the process id of the parent without which a command is not to go on."""
 
-_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _REPEATED_WITHIN = 10.0  # seconds
 _SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -101,13 +103,24 @@ def _raise_lost(number: int, frame: FrameType | None) -> NoReturn:
     raise Stopped(_code(_requests[-1][0]))
 
 
+def _heard(number: int) -> None:
+    """Note a request. Where the terminal has gone nothing more is written to it, for that would be an error."""
+    _requests.append((number, time.monotonic()))
+    if number == signal.SIGHUP:
+        with open(os.devnull, "wb") as nowhere:
+            for descriptor in (1, 2):
+                with suppress(OSError):
+                    if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                        os.dup2(nowhere.fileno(), descriptor)
+
+
 def _is_repeated(number: int) -> bool:
     """Whether this is one request heard twice: a batch system asks all processes, and a parent passes it on.
 
     What is under way then is the tidying up, which must not be stopped. A second Ctrl-C is a request of its own.
     """
-    now = time.monotonic()
-    _requests.append((number, now))
+    _heard(number)
+    now = _requests[-1][1]
     return number != signal.SIGINT and any(now - before < _REPEATED_WITHIN for _, before in _requests[:-1])
 
 
@@ -148,7 +161,7 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number == number == signal.SIGINT:
             raise KeyboardInterrupt
-        _requests.append((number, time.monotonic()))
+        _heard(number)
         self.number = number
 
 
