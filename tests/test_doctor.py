@@ -121,6 +121,7 @@ def test_a_check_that_fails_is_a_problem(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 CONFLICTS = r"printf '<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> other\n'"
+HASHES = "$(python -c 'from dvc.repo import Repo; print(Repo().site_cache_dir)')"
 BROKEN = [
     ("rm -rf models && touch models", "folders", "problem", "models: a file where a folder belongs"),
     ("rm -rf data && ln -s nowhere data", "folders", "problem", "data: a link to nowhere, which is not there"),
@@ -140,6 +141,12 @@ BROKEN = [
     (r"printf '\xff' > .dvc/config", "DVC", "problem", ".dvc/config cannot be read"),
     ("echo [cache > .dvc/config.local", "DVC", "problem", ".dvc/config.local cannot be read"),
     ("mkdir .dvc/tmp && echo '{' > .dvc/tmp/rwlock", "DVC's locks", "problem", ".dvc/tmp/rwlock is damaged"),
+    (
+        f"for file in $(find {HASHES} -name cache.db); do echo no > $file; done",
+        "DVC",
+        "problem",
+        "only saves time, is damaged",
+    ),
     ("mkdir -p .dvc/cache/runs/{0/1,2/3}", "run cache", "problem", "2 entries without a file, left by a kill"),
     ("mkdir -p models/.base.tmp/.x.tmp", "temporary files", "warning", "a killed stage: models/.base.tmp"),
     ("mkdir -p .dvc/tmp/exps/standalone/{tmpabc,run/0}", "experiments", "warning", "2 leftovers of killed"),

@@ -9,15 +9,21 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import chdir, closing
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+from dvc.repo import Repo
+from dvc_data.hashfile.cache import Cache, Disk
 
 from repository import Repository, products, read_yaml_file
 from small_study import STAGES, copy_of, finished_study, small_study
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.dvcio.repo import open_repo
 from worldwidth.settings.paths import scratch_folder
 
 pytestmark = pytest.mark.pipeline
@@ -138,6 +144,37 @@ def test_an_empty_folder_in_the_run_cache_is_no_hindrance(finished: Repository, 
     assert "not 'NoneType'" in refused.stderr
     finished.ok("worldwidth", "run")
     assert_as(serial, finished)
+
+
+def test_a_damaged_database_of_file_hashes_is_no_hindrance(finished: Repository, serial: Repository) -> None:
+    """It only saves time; a power cut or a network file system can damage it, and all of DVC stops over it."""
+    (finished.folder / "dvc.lock").unlink()
+    for database in site_cache(finished).rglob("cache.db"):
+        database.write_text("damaged")
+    assert "file is not a database" in finished.run("dvc", "repro").stderr
+    refused = finished.run("worldwidth", "plan")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("worldwidth: DVC's database of file hashes is damaged (file is not a database)")
+    output = finished.ok("worldwidth", "run")
+    assert "DVC's database of file hashes was damaged" in output
+    assert_as(serial, finished)
+
+
+def test_a_locked_database_of_file_hashes_is_one_line(finished: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that cannot lock."""
+    (database,) = site_cache(finished).glob("links/cache.db")
+    monkeypatch.chdir(finished.folder)
+    monkeypatch.setattr(Cache.__init__, "__defaults__", (None, 0, Disk, None))  # not the minute that it waits
+    with closing(sqlite3.connect(database)) as held:
+        held.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(WorldwidthError, match="database is locked; end what uses it, or put it"), open_repo():
+            pass
+
+
+def site_cache(repository: Repository) -> Path:
+    """Where DVC keeps its database of the repository's file hashes."""
+    with chdir(repository.folder), Repo() as repo:
+        return Path(repo.site_cache_dir)
 
 
 def test_a_killed_process_that_was_never_reaped_is_no_hindrance(finished: Repository, serial: Repository) -> None:

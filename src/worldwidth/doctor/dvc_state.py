@@ -8,7 +8,7 @@ from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.locks import is_held
-from worldwidth.doctor.finding import Finding, listed, quoted
+from worldwidth.doctor.finding import Finding, listed, quoted, shown
 from worldwidth.dvcio.config import DVC_FOLDER, cache_settings, config_problems, dvc_version
 from worldwidth.settings.paths import CORPORA, CURVES, MODELS, PLOTS
 
@@ -19,7 +19,7 @@ _RUNNERS = re.compile(r"dvc|worldwidth")
 
 def check_dvc() -> Iterator[Finding]:
     """Does DVC open the project?"""
-    from worldwidth.dvcio.repo import open_repo
+    from worldwidth.dvcio.repo import DamagedHashesError, open_repo
 
     version = dvc_version()
     for name, reason in config_problems().items():
@@ -33,6 +33,9 @@ def check_dvc() -> Iterator[Finding]:
     try:
         with open_repo() as repo:
             stages = len(list(repo.index.stages))
+    except DamagedHashesError as error:
+        text = f"{version}; its database of file hashes in {shown(error.folder)}, which only saves time, is damaged"
+        yield Finding("DVC", "problem", text, f"rm -r {quoted(error.folder)}")
     except WorldwidthError as error:
         command = "dvc status  # reports it again once what is above is fixed"
         yield Finding("DVC", "problem", f"{version}; {error}", command)

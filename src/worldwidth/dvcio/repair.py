@@ -13,7 +13,7 @@ from typing import Any
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.forecast import Forecast, forecast
 from worldwidth.dvcio.lockfile import LOCK
-from worldwidth.dvcio.repo import open_repo
+from worldwidth.dvcio.repo import DamagedHashesError, open_repo
 from worldwidth.settings.paths import scratch_folder
 
 _CONFLICT = re.compile(r"^(<{7}|>{7}|\|{7}) ", re.MULTILINE)
@@ -39,6 +39,16 @@ def remove_empty_entries(seconds: float = 0) -> None:
             with suppress(OSError):  # somebody else removed it, or has filled it since
                 if time.time() - folder.stat().st_mtime > seconds:
                     folder.rmdir()
+
+
+def renew_damaged_hashes() -> None:
+    """Delete DVC's database of file hashes if it is damaged, as by a power cut; DVC stops over it, and hashes anew."""
+    try:
+        with open_repo():
+            pass
+    except DamagedHashesError as error:
+        shutil.rmtree(error.folder)
+        print(f"DVC's database of file hashes was damaged; {error.folder} is made again", flush=True)
 
 
 def forget_the_dead() -> None:

@@ -1,5 +1,7 @@
 """DVC's own view of this repository."""
 
+import shlex
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,20 +11,41 @@ from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.private import explain, is_known
 
 
+class DamagedHashesError(WorldwidthError):
+    """DVC's database of file hashes, which only saves it time, cannot be read; it lies in ``folder``."""
+
+    def __init__(self, folder: Path, reason: object) -> None:
+        super().__init__(
+            f"DVC's database of file hashes is damaged ({reason}); it only saves time: "
+            f"`rm -r {shlex.quote(str(folder))}`, or `worldwidth run`, which does the same"
+        )
+        self.folder = folder
+
+
 @contextmanager
 def open_repo(wait: bool = False) -> Iterator[Any]:
     """DVC's own view of this repository; ``wait`` makes its lock wait for other DVC commands.
 
     Raises:
         WorldwidthError: inside, DVC cannot read the pipeline, or (without ``wait``) another DVC command is running.
+        DamagedHashesError: inside, DVC's database is damaged.
     """
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo
 
+    repo = Repo.__new__(Repo)  # in two steps: it knows where its database is before that is opened
     try:
-        with Repo(_wait_for_lock=wait) as repo:
+        Repo.__init__(repo, _wait_for_lock=wait)
+        with repo:
             yield repo
+    except sqlite3.OperationalError as error:  # locked, read-only, on a file system without locks
+        raise WorldwidthError(
+            f"DVC's database of file hashes in {repo.site_cache_dir}: {error}; end what uses it, or put it elsewhere: "
+            "`dvc config --local core.site_cache_dir FOLDER`"
+        ) from None
+    except sqlite3.DatabaseError as error:
+        raise DamagedHashesError(Path(repo.site_cache_dir), error) from None
     except LockError as error:
         if str(error).startswith("Unable to acquire lock"):
             raise WorldwidthError("another DVC command is running here: wait for it, then ask again") from None

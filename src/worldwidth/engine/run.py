@@ -12,7 +12,12 @@ from pathlib import Path
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.locks import only_one
 from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, forecast
-from worldwidth.dvcio.repair import forecast_of_a_whole_lock, forget_the_dead, remove_empty_entries
+from worldwidth.dvcio.repair import (
+    forecast_of_a_whole_lock,
+    forget_the_dead,
+    remove_empty_entries,
+    renew_damaged_hashes,
+)
 from worldwidth.dvcio.repo import needs_of, open_repo
 from worldwidth.dvcio.restore import restore_cached
 from worldwidth.engine.processes import Display, Launcher, run_jobs
@@ -39,6 +44,7 @@ def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> N
     hardware = settings.selected.hardware
     slots = job_slots(jobs, visible_gpus(hardware) if gpus is None else gpus, _cores() // hardware.threads)
     with only_one(run_lock(), "another `worldwidth run` is going on here: wait for it, or stop it") as lock:
+        renew_damaged_hashes()
         forget_the_dead()
         remove_empty_entries()
         before = forecast_of_a_whole_lock()
