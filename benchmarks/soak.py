@@ -1,8 +1,9 @@
-"""Kill `worldwidth run` at random moments until it is through: `python benchmarks/soak.py --kills 20`.
+"""Kill every way of running, at random moments, until it is through: `python benchmarks/soak.py --kills 30`.
 
-At smoke scale, with SIGKILL to the parent, to one of its jobs, and to all of them at once, in turns. The same command
-is run again until it ends with 0; then every file must hold the bytes of an undisturbed run. Writes a row for every
-kill to docs/results/soak.csv. Works on clones of this commit; takes some ten times as long as one run.
+In turns: `worldwidth run`, `dvc repro`, `dvc exp run --temp`, `make widths` at smoke scale, and a pre-training at laptop
+scale, killed inside. With SIGKILL to the command, to the last process that it started, and to all of them at once, in
+turns. The same command is run again until it ends with 0; then dvc.lock must name the bytes of an undisturbed run.
+Writes a row for every kill to docs/results/soak.csv. Works on clones of this commit; takes about 20 minutes.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import csv
 import itertools
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,115 +22,181 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+import yaml
 
 PROJECT = Path(__file__).parents[1]
-COMMAND = ("worldwidth", "run", "--jobs", "2")
-SETTINGS = {r"(?m)^scale: \w+": "scale: smoke", r"resume_seconds: 10\n": "resume_seconds: 1\n"}
-TARGETS = ("parent", "job", "all")
+TARGETS = ("command", "last", "all")
+NAME = "narrow-epochs-s42"
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of running."""
+
+    command: tuple[str, ...]
+    scale: str = "smoke"
+    experiment: str = ""
+    """The name of the experiment that it makes; empty: it leaves its results in the work tree."""
+    part: float = 0.35
+    """Of the time of an undisturbed run: the longest until a kill."""
+
+
+WAYS = {
+    "run": Way(("worldwidth", "run", "--jobs", "2")),
+    "repro": Way(("dvc", "repro")),
+    "exp": Way(("dvc", "exp", "run", "--temp", "--force", "--name", NAME), experiment=NAME),
+    "widths": Way(("make", "widths", "ARCHS=narrow"), experiment=NAME),
+    "training": Way(("dvc", "repro", "pretrain"), scale="laptop", part=0.8),
+}
 
 
 @dataclass
 class Kill:
     """One kill, and what the run that it hit came to."""
 
+    way: str
     study: int
     run: int
     seconds: float
     """From the start of the run to the kill."""
     target: str
     exit_code: int | None = None
-    """Of the run: -9 where the parent was killed, 2 where it said what it could not do."""
+    """Of the command: -9 where it was killed itself."""
     seconds_to_end: float = 0.0
     """From the kill until no process was left."""
     recorded: int = 0
-    """Stages in dvc.lock afterwards."""
+    """Stages in dvc.lock afterwards, of the work tree."""
 
 
 def main() -> None:
     """Exit with 1 if any file differs, or if a run needs a helping hand."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20, help="how many (default 20)")
+    parser.add_argument("--kills", type=int, default=30, help="how many (default 30)")
+    parser.add_argument("--a-study", type=int, default=6, help="the most kills of one study (default 6)")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="which (default all)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
     parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "soak.csv")
     arguments = parser.parse_args()
-    kills, study = list[Kill](), 0
+    kills = list[Kill]()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        began = time.monotonic()
-        reference = copy_project(Path(folder) / "reference")
-        run(reference, 0, 0, blows(0, 0.0), 0)
-        longest = 0.35 * (time.monotonic() - began)
-        print(f"undisturbed: {len(content(reference))} files, {longest:.0f} s at most to a kill", flush=True)
-        planned = blows(arguments.seed, longest)
-        while len(kills) < arguments.kills:
-            study, number = study + 1, 0
-            tree, exit_code = copy_project(Path(folder) / str(study)), 1
-            while exit_code:
-                number += 1
-                exit_code, new = run(tree, study, number, planned, arguments.kills - len(kills))
-                kills += new
-                for kill in new:
-                    print(kill, flush=True)
-                if exit_code and not new:
-                    sys.exit(f"undisturbed, it ended with {exit_code}: {(tree / 'log').read_text()[-2000:]}")
-            differing = sorted(content(tree).items() ^ content(reference).items())
-            print(f"study {study}: {'all the same bytes' if not differing else differing[:6]}", flush=True)
+        undisturbed: dict[str, tuple[dict[str, str], float]] = {}
+        dice, targets = random.Random(arguments.seed), itertools.cycle(TARGETS)
+        for study, name in enumerate(itertools.cycle(arguments.ways), start=1):
+            if len(kills) >= arguments.kills:
+                break
+            way = WAYS[name]
+            if name not in undisturbed:
+                undisturbed[name] = run_undisturbed(way, Path(folder) / name)
+            wanted, seconds = undisturbed[name]
+            blows = ((dice.uniform(0, way.part * seconds), target) for target in targets)
+            tree = copy_project(way, Path(folder) / str(study))
+            kills += run_killed(name, study, tree, blows, min(arguments.a_study, arguments.kills - len(kills)))
+            differing = sorted(outs(tree, way).items() ^ wanted.items())
+            print(f"study {study}, {name}: {'all the same bytes' if not differing else differing[:6]}", flush=True)
             if differing:
                 sys.exit(1)
+            shutil.rmtree(tree)
     with arguments.out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(asdict(kills[0])), lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(kill) for kill in kills)
 
 
-def copy_project(tree: Path) -> Path:
-    """A clone of this commit at smoke scale, with a DVC cache of its own, as if nothing had ever run."""
+def copy_project(way: Way, tree: Path) -> Path:
+    """A clone of this commit at the scale of ``way``, with a DVC cache of its own, as if nothing had ever run."""
     subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(tree)], check=True)
-    params = (tree / "params.yaml").read_text()
-    for old, new in SETTINGS.items():
+    arch = "narrow" if way.experiment else "wide"
+    settings = {
+        r"(?m)^scale: \w+": f"scale: {way.scale}",
+        r"(?m)^arch: \w+": f"arch: {arch}",
+        r"resume_seconds: 10\n": "resume_seconds: 1\n",
+    }
+    params = (tree / "params.yaml").read_text(encoding="utf-8")
+    for old, new in settings.items():
         params, count = re.subn(old, new, params)
         assert count, old
-    (tree / "params.yaml").write_text(params)
+    (tree / "params.yaml").write_text(params, encoding="utf-8")
     (tree / "dvc.lock").unlink()
+    someone = ("-c", "user.name=soak", "-c", "user.email=soak@example.org")
+    subprocess.run(["git", *someone, "commit", "--quiet", "--all", "--message", "a study"], cwd=tree, check=True)
+    (tree / ".venv").mkdir()  # for make: this environment
+    for part in ("bin", "lib", "pyvenv.cfg"):
+        (tree / ".venv" / part).symlink_to(Path(sys.prefix) / part)
+    (tree / ".venv" / ".ready").touch()
     return tree
 
 
-def blows(seed: int, longest: float) -> Iterator[tuple[float, str]]:
-    """For ever: seconds to wait, ``longest`` at most, and what to kill then."""
-    dice = random.Random(seed)
-    for target in itertools.cycle(TARGETS):
-        yield dice.uniform(0, longest), target
+def run_undisturbed(way: Way, tree: Path) -> tuple[dict[str, str], float]:
+    """What ``way`` comes to, and how many seconds it takes."""
+    copy_project(way, tree)
+    began = time.monotonic()
+    ended(tree, start(tree, way))
+    seconds = time.monotonic() - began
+    found = outs(tree, way)
+    print(f"undisturbed: {' '.join(way.command)}: {len(found)} outs, {seconds:.0f} s", flush=True)
+    shutil.rmtree(tree)
+    return found, seconds
 
 
-def run(tree: Path, study: int, number: int, planned: Iterator[tuple[float, str]], most: int) -> tuple[int, list[Kill]]:
+def run_killed(name: str, study: int, tree: Path, blows: Iterator[tuple[float, str]], most: int) -> list[Kill]:
+    """Run the command of a way again and again until it ends with 0; return the kills, ``most`` at most."""
+    kills: list[Kill] = []
+    for number in itertools.count(1):
+        exit_code, new = run(tree, name, study, number, blows, most - len(kills))
+        kills += new
+        for kill in new:
+            print(kill, flush=True)
+        if not exit_code:
+            return kills
+        if not new:
+            sys.exit(f"undisturbed, it ended with {exit_code}: {(tree / 'log').read_text()[-2000:]}")
+    raise AssertionError
+
+
+def run(
+    tree: Path, name: str, study: int, number: int, blows: Iterator[tuple[float, str]], most: int
+) -> tuple[int, list[Kill]]:
     """Run the command in ``tree`` with at most ``most`` kills; return its exit code and them, once all has ended."""
     kills: list[Kill] = []
-    log = tree / "log"
-    with log.open("w") as file:
-        process = subprocess.Popen(COMMAND, cwd=tree, stdout=file, stderr=file, start_new_session=True)
+    process = start(tree, WAYS[name])
     began = last = time.monotonic()
     while process.poll() is None:
-        seconds, target = next(planned)
+        seconds, target = next(blows)
         moment = time.monotonic() + seconds
         while process.poll() is None and (time.monotonic() < moment or len(kills) == most):
             time.sleep(0.05)
         if process.poll() is None and strike(psutil.Process(process.pid), target):
             last = time.monotonic()
-            kills.append(Kill(study, number, round(last - began, 1), target))
-    while left := at_work(tree):  # jobs that were left alone save, and end
-        assert time.monotonic() - last < 600, f"still there: {left}"
-        time.sleep(0.05)
-    assert "Traceback" not in log.read_text(), log.read_text()
+            kills.append(Kill(name, study, number, round(last - began, 1), target))
+    exit_code = ended(tree, process)
     lock = tree / "dvc.lock"
     for kill in kills:
-        kill.exit_code, kill.seconds_to_end = process.returncode, round(time.monotonic() - last, 1)
+        kill.exit_code, kill.seconds_to_end = exit_code, round(time.monotonic() - last, 1)
         kill.recorded = len(re.findall(r"(?m)^  \S+:$", lock.read_text())) if lock.is_file() else 0
-    return process.returncode, kills
+    return exit_code, kills
 
 
-def strike(parent: psutil.Process, target: str) -> bool:
+def start(tree: Path, way: Way) -> "subprocess.Popen[bytes]":
+    """Start the command of ``way``; its output goes to a file."""
+    with (tree / "log").open("w") as file:
+        return subprocess.Popen(way.command, cwd=tree, stdout=file, stderr=file, start_new_session=True)
+
+
+def ended(tree: Path, process: "subprocess.Popen[bytes]") -> int:
+    """Wait until all that works in ``tree`` has ended; return the command's exit code."""
+    code, began = process.wait(), time.monotonic()
+    while left := at_work(tree):  # jobs that were left alone save, and end
+        assert time.monotonic() - began < 600, f"still there: {left}"
+        time.sleep(0.05)
+    log = (tree / "log").read_text(encoding="utf-8")
+    assert "Traceback" not in log, log
+    return code
+
+
+def strike(command: psutil.Process, target: str) -> bool:
     """Kill ``target``; return whether it was there."""
-    jobs = parent.children(recursive=True)
-    victims = {"parent": [parent], "job": jobs[-1:], "all": [parent, *jobs]}[target]
+    started = command.children(recursive=True)
+    victims = {"command": [command], "last": started[-1:], "all": [command, *started]}[target]
     for victim in victims:
         with suppress(psutil.NoSuchProcess):
             victim.kill()
@@ -136,17 +204,28 @@ def strike(parent: psutil.Process, target: str) -> bool:
 
 
 def at_work(tree: Path) -> list[str]:
-    """The processes that work in ``tree``; not the dead that nobody has reaped."""
+    """The processes that work in ``tree`` or below; not the dead that nobody has reaped."""
     found = psutil.process_iter(["cwd", "status", "cmdline"])
     alive = [process.info for process in found if process.info["status"] != psutil.STATUS_ZOMBIE]
-    return [" ".join(info["cmdline"] or []) for info in alive if info["cwd"] == str(tree)]
+    return [" ".join(info["cmdline"] or []) for info in alive if f"{info['cwd']}/".startswith(f"{tree}/")]
 
 
-def content(tree: Path) -> dict[str, bytes]:
-    """Every file that the pipeline writes, those in git and in DVC's cache alike."""
-    folders = ("data", "models", "results", "plots")
-    files = [path for folder in folders for path in (tree / folder).rglob("*") if path.is_file()]
-    return {path.relative_to(tree).as_posix(): path.read_bytes() for path in files if path.name != ".gitignore"}
+def outs(tree: Path, way: Way) -> dict[str, str]:
+    """Path of every out -> the MD5 that dvc.lock has for it, and that DVC finds to be that of the file."""
+    if way.experiment:
+        references = shown(tree, "git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
+        (reference,) = (found for found in references if found.endswith(f"/{way.experiment}"))
+        text = shown(tree, "git", "show", f"{reference}:dvc.lock")
+    else:
+        text = (tree / "dvc.lock").read_text(encoding="utf-8")
+        assert "up to date" in (said := shown(tree, "dvc", "status", *way.command[2:])), said
+    stages = yaml.safe_load(text)["stages"].values()
+    return {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
+
+
+def shown(tree: Path, *command: str) -> str:
+    """What a command prints."""
+    return subprocess.run(command, cwd=tree, check=True, capture_output=True, text=True).stdout
 
 
 if __name__ == "__main__":
