@@ -233,7 +233,7 @@ def test_a_killed_run_goes_on_where_it_was(is_job: bool, start: Repository, seri
     output = process.communicate(timeout=120)[0]
     if is_job:
         assert process.returncode == 2, output
-        assert re.search(r"(?m)^worldwidth: job ftwb\S+: killed by SIGKILL$", output)
+        assert re.search(r"(?m)^worldwidth: job ftwb\S+: killed by SIGKILL, probably out of memory: it held \d", output)
         assert "; the rest is kept, and `worldwidth run` goes on from there" in output.splitlines()[-1]
     output = made.ok("worldwidth", "run")
     assert "base: step" not in output
