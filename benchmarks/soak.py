@@ -1,9 +1,9 @@
 """Kill every way of running, at random moments, until it is through: `python benchmarks/soak.py --kills 30`.
 
-In turns: `worldwidth run`, `dvc repro`, `dvc exp run --temp`, `make widths` at smoke scale, and a pre-training at laptop
-scale, killed inside. With SIGKILL to the command, to the last process that it started, and to all of them at once, in
-turns. The same command is run again until it ends with 0; then dvc.lock must name the bytes of an undisturbed run.
-Writes a row for every kill to docs/results/soak.csv. Works on clones of this commit; takes about 20 minutes.
+In turns: `worldwidth run`, `dvc repro`, `dvc exp run --temp` and `make widths` at smoke scale, and a pre-training at
+laptop scale, killed inside. With SIGKILL to the command, to the last process that it started, and to all of them at
+once, in turns. The same command is run again until it ends with 0; then dvc.lock must name the bytes of an undisturbed
+run. Writes a row for every kill to docs/results/soak.csv. Works on clones of this commit; takes about 20 minutes.
 """
 
 import argparse

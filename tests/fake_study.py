@@ -46,8 +46,9 @@ def write_study(settings: Settings) -> None:
                 }
         parts = {task: statistics(lines[f"{task}.world"][:9].astype(float)) for task in settings.tasks}
         report["multitask"] = {"exact_match": 0.125, "n": 9 * len(parts), **parts}
+        report["model"] = {"name": model, "weights": f"sha of {model}"}
         (EVALUATIONS / f"{model}.json").write_text(json.dumps(report, indent=2))
-        np.savez_compressed(SCORES / f"{model}.npz", **lines)
+        np.savez_compressed(SCORES / f"{model}.npz", model=np.array([model, f"sha of {model}"]), **lines)
         rows = ["step,tokens,flops,loss,learning_rate,validation_loss"]
         for step in (1, 5, 7 + number):
             flops = 6 * PARAMETERS * 100 * step

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from worldwidth.core.errors import WorldwidthError
@@ -86,12 +86,62 @@ def test_the_names_and_shapes_are_those_of_transformers(folder: Path) -> None:
 
 
 def test_a_model_saved_by_transformers_is_read(folder: Path, tmp_path: Path) -> None:
-    """Somebody fine-tunes it with other tools and brings it back."""
+    """Somebody fine-tunes it with other tools and brings it back: transformers 5 writes no plain rope_theta."""
     model = AutoModelForCausalLM.from_pretrained(folder)
     model.save_pretrained(tmp_path / "theirs")
-    shutil.copyfile(folder / "config.json", tmp_path / "theirs" / "config.json")
-    wanted, found = load_model(folder, REMEDY).state_dict(), load_model(tmp_path / "theirs", REMEDY).state_dict()
-    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    config = json.loads((tmp_path / "theirs" / "config.json").read_text())
+    assert "rope_theta" not in config
+    assert "torch_dtype" not in config
+    wanted, found = load_model(folder, REMEDY), load_model(tmp_path / "theirs", REMEDY)
+    assert found.config == wanted.config
+    assert all(torch.equal(weight, wanted.state_dict()[name]) for name, weight in found.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_theta": 10_000.0},
+        {"rope_theta": 10_000.0, "rope_scaling": None},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0}},
+        {"rope_parameters": {"rope_theta": 10_000.0}, "dtype": "float32"},
+    ],
+    ids=str,
+)
+def test_both_spellings_of_a_config_are_read(rope: dict[str, object], folder: Path) -> None:
+    without_rope(folder, **rope)
+    assert load_model(folder, REMEDY).config.rope_theta == 10_000.0
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {},
+        {"rope_parameters": "default"},
+        {"rope_parameters": {"rope_type": "default"}},
+        {"rope_parameters": {"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0}},
+        {"rope_theta": 10_000.0, "rope_scaling": {"type": "linear", "factor": 2.0}},
+    ],
+    ids=str,
+)
+def test_rotary_embeddings_of_another_kind_are_refused(rope: dict[str, object], folder: Path) -> None:
+    without_rope(folder, **rope)
+    refused(folder)
+
+
+def without_rope(folder: Path, **changes: object) -> None:
+    """Another config.json, in which all that concerns rotary embeddings are ``changes``."""
+    values = json.loads((folder / "config.json").read_text())
+    kept = {key: value for key, value in values.items() if "rope" not in key and "dtype" not in key}
+    (folder / "config.json").write_text(json.dumps(kept | changes))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["model.layers.1.self_attn.k_proj.bias", "model.embed_tokens.weight"])
+def test_weights_that_are_no_numbers_are_refused(name: str, value: float, folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors[name].view(-1)[-1] = value
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    assert refused(folder).startswith(f"{folder / 'model.safetensors'}: {name} holds NaN or infinite weights; ")
 
 
 def answer_texts(answers: np.ndarray[Any, Any], vocabulary: Vocabulary) -> list[str]:

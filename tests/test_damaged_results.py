@@ -69,7 +69,9 @@ def test_damaged_scores(settings: Settings, study: Path, damage: Callable[[Path]
     refused(lambda: compute(settings), path, f"evaluate@{model}")
 
 
-@pytest.mark.parametrize("wrong", ["one array is missing", "one array is short", "no archive but one array"])
+@pytest.mark.parametrize(
+    "wrong", ["one array is missing", "one array is short", "one array is of text", "no archive but one array"]
+)
 def test_scores_that_are_not_those_of_this_study(settings: Settings, study: Path, wrong: str) -> None:
     path = SCORES / "ftwb1-3.npz"
     lines = arrays(path)
@@ -77,6 +79,8 @@ def test_scores_that_are_not_those_of_this_study(settings: Settings, study: Path
         del lines["crossing.atlantis"]
     elif wrong == "one array is short":
         lines["crossing.atlantis"] = lines["crossing.atlantis"][:-1]
+    elif wrong == "one array is of text":
+        lines["crossing.atlantis"] = lines["crossing.atlantis"].astype(str)
     if wrong == "no archive but one array":
         with path.open("wb") as file:
             np.save(file, lines["angle.world"])
@@ -145,6 +149,39 @@ def test_a_damaged_table_of_cells(settings: Settings, study: Path, damage: Calla
     refused(tables.read_cells, MATRICES, "summarize")
 
 
+@pytest.mark.parametrize(
+    ("model", "whose"),
+    [
+        (["ftwb1-4", "sha of ftwb1-4"], "another model ftwb1-4"),
+        (["ftwb1-3", "sha of another seed"], "other weights than its evaluations"),
+        ([], "another model"),
+    ],
+)
+def test_scores_of_another_model(settings: Settings, study: Path, model: list[str], whose: str) -> None:
+    path = SCORES / "ftwb1-3.npz"
+    np.savez_compressed(path, **(arrays(path) | {"model": np.array(model)}))
+    with pytest.raises(WorldwidthError) as caught:
+        compute(settings)
+    assert str(caught.value) == f"{path}: of {whose}; run `dvc repro evaluate@ftwb1-3`"
+
+
+def test_evaluations_of_another_model(settings: Settings, study: Path) -> None:
+    path = EVALUATIONS / "ftwb1-3.json"
+    path.write_bytes((EVALUATIONS / "ftwb1-4.json").read_bytes())
+    with pytest.raises(WorldwidthError) as caught:
+        compute(settings)
+    assert str(caught.value) == f"{path}: of another model, ftwb1-4; run `dvc repro evaluate@ftwb1-3`"
+
+
+def test_tables_of_other_models_are_not_drawn(settings: Settings) -> None:
+    tables.check_models(settings.finetunes, settings, MATRICES)
+    tables.check_models(settings.models, settings, MATRICES)
+    fewer = [model for model in settings.models if model != "ftwb1-3"]
+    refused(lambda: tables.check_models(fewer, settings, MATRICES), MATRICES, "summarize")
+    with pytest.raises(WorldwidthError, match=r"^results/matrices.csv: another study's ftwb3-123; "):
+        tables.check_models([*settings.models, "ftwb3-123"], settings, MATRICES)
+
+
 def with_one_wrong_bit(path: Path) -> Iterator[None]:
     """The file with one wrong bit, again and again elsewhere."""
     whole = path.read_bytes()
@@ -158,10 +195,11 @@ def test_one_wrong_bit_never_gives_other_scores(study: Path) -> None:
     """The CRC of zip sees to that; what it does not cover are dates and the like."""
     path, found_out = SCORES / "ftwb1-3.npz", 0
     wanted = arrays(path)
+    wanted.pop("model")
     lines = {key: values.size for key, values in wanted.items()}
     for _ in with_one_wrong_bit(path):
         try:
-            found = tables.load_scores("ftwb1-3", lines)
+            found = tables.load_scores("ftwb1-3", "sha of ftwb1-3", lines)
         except WorldwidthError:
             found_out += 1
         else:

@@ -311,14 +311,16 @@ def test_evaluating_again_gives_the_same(
 def test_an_evaluation_on_disk(reports: list[Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     report, scores = reports[0]
-    save_evaluation("ftwb2-12", report, scores)
-    assert read_json(Path("results/evaluations/ftwb2-12.json"), "") == report
+    save_evaluation("ftwb2-12", "0f9c", report, scores)
+    of_model = {"name": "ftwb2-12", "weights": "0f9c"}
+    assert read_json(Path("results/evaluations/ftwb2-12.json"), "") == {"model": of_model, **report}
     with np.load("results/scores/ftwb2-12.npz") as stored:
-        assert stored.files == list(scores)
-        for name in stored.files:
+        assert stored.files == ["model", *scores]
+        assert stored["model"].tolist() == ["ftwb2-12", "0f9c"]
+        for name in scores:
             assert (stored[name] == scores[name]).all(), "in full precision: the tables must agree to the last digit"
     first = Path("results/scores/ftwb2-12.npz").read_bytes()
-    save_evaluation("ftwb2-12", report, scores)
+    save_evaluation("ftwb2-12", "0f9c", report, scores)
     assert Path("results/scores/ftwb2-12.npz").read_bytes() == first, "the same scores, the same bytes"
     found = sorted(path.as_posix() for path in Path().rglob("*") if path.is_file())
     assert found == ["results/evaluations/ftwb2-12.json", "results/scores/ftwb2-12.npz"]

@@ -167,7 +167,7 @@ def test_a_locked_database_of_file_hashes_is_one_line(finished: Repository, monk
     monkeypatch.setattr(Cache.__init__, "__defaults__", (None, 0, Disk, None))  # not the minute that it waits
     with closing(sqlite3.connect(database)) as held:
         held.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(WorldwidthError, match="database is locked; end what uses it, or put it"), open_repo():
+        with pytest.raises(WorldwidthError, match="database is locked; make room or end what uses it"), open_repo():
             pass
 
 
@@ -270,7 +270,7 @@ def test_a_killed_run_goes_on_where_it_was(is_job: bool, start: Repository, seri
     output = process.communicate(timeout=120)[0]
     if is_job:
         assert process.returncode == 2, output
-        assert re.search(r"(?m)^worldwidth: job ftwb\S+: killed by SIGKILL$", output)
+        assert re.search(r"(?m)^worldwidth: job ftwb\S+: killed by SIGKILL, probably out of memory: it held \d", output)
         assert "; the rest is kept, and `worldwidth run` goes on from there" in output.splitlines()[-1]
     output = made.ok("worldwidth", "run")
     assert "base: step" not in output

@@ -61,10 +61,11 @@ def write_evaluation(settings: Settings, model: str) -> None:
             "mean": mean, "n": 40, "constant_mean": 0.5 if load_task(task).labels else 50
         }  # fmt: skip
     report["multitask"] = {"exact_match": 0.5, "n": 40}
+    report["model"] = {"name": model, "weights": "sha"}
     for folder in (EVALUATIONS, SCORES):
         folder.mkdir(parents=True, exist_ok=True)
     (EVALUATIONS / f"{model}.json").write_text(json.dumps(report))
-    np.savez_compressed(SCORES / f"{model}.npz", **lines)
+    np.savez_compressed(SCORES / f"{model}.npz", model=np.array([model, "sha"]), **lines)
 
 
 @pytest.fixture

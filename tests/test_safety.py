@@ -136,7 +136,7 @@ def test_scores_of_objects_are_refused(marker: Path) -> None:
     trap = np.array([Touch(marker)], dtype=object)
     np.savez(path, allow_pickle=True, **dict.fromkeys(scores, trap))
     with pytest.raises(WorldwidthError, match=r"run `dvc repro evaluate@base`") as caught:
-        tables.load_scores("base", lines)
+        tables.load_scores("base", "sha of base", lines)
     assert str(caught.value).isprintable()
     assert not marker.exists()
 

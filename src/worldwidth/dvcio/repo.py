@@ -1,6 +1,9 @@
 """DVC's own view of this repository."""
 
+<<<<<<< HEAD
 import shlex
+=======
+>>>>>>> h1/main
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,10 +42,10 @@ def open_repo(wait: bool = False) -> Iterator[Any]:
         Repo.__init__(repo, _wait_for_lock=wait)
         with repo:
             yield repo
-    except sqlite3.OperationalError as error:  # locked, read-only, on a file system without locks
+    except sqlite3.OperationalError as error:  # a full disk, no right to write, no locks on this file system
         raise WorldwidthError(
-            f"DVC's database of file hashes in {repo.site_cache_dir}: {error}; end what uses it, or put it elsewhere: "
-            "`dvc config --local core.site_cache_dir FOLDER`"
+            f"DVC's database of file hashes in {repo.site_cache_dir}: {error}; make room or end what uses it, and run "
+            "the same command again, or put it elsewhere: `dvc config --local core.site_cache_dir FOLDER`"
         ) from None
     except sqlite3.DatabaseError as error:
         raise DamagedHashesError(Path(repo.site_cache_dir), error) from None

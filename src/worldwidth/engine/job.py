@@ -7,11 +7,13 @@ loaded once, dvc.lock is written once for several stages, and fine-tunes are tra
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby
 from types import ModuleType
 
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import checking
 from worldwidth.dvcio.integrity import check_inputs
 from worldwidth.dvcio.record import Step, recording
 from worldwidth.pipeline.render import check_rendered
@@ -40,7 +42,7 @@ def run_job(
         outcomes[name] = outcome
         tell(name, outcome)
 
-    with recording(settings, names) as record:
+    with recording(names) as record:
         for steps in _together(record.steps):
             to_run = []
             for step in steps:
@@ -59,9 +61,10 @@ def run_job(
                     errors.append(error)
                     settle(step.name, FAILED)
             try:
-                for name in _run(settings, to_run):
-                    record.add(name)
-                    settle(name, RAN)
+                with checking(partial(record.refuse_edited, [step.name for step in to_run])):
+                    for name in _run(settings, to_run):
+                        record.add(name)
+                        settle(name, RAN)
             except WorldwidthError as error:
                 errors.append(error)
             except OSError as error:  # a full disk, a folder that may not be written

@@ -6,11 +6,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from worldwidth.core.files import replacing, write_json
+from worldwidth.core.files import replacing, sha256, write_json
 from worldwidth.data.corpus import POPULATIONS, StoredCorpus
 from worldwidth.data.random_streams import stream
 from worldwidth.data.tokenizer import EOS, PAD, ZERO, characters
-from worldwidth.model.checkpoint import load_model
+from worldwidth.model.checkpoint import WEIGHTS, load_model
 from worldwidth.model.decoder import Decoder, DecoderConfig
 from worldwidth.model.device import prepare
 from worldwidth.model.generate import greedy_answers, true_answers
@@ -160,12 +160,15 @@ def evaluate_and_save(settings: Settings, name: str, corpora: dict[str, StoredCo
     expected = DecoderConfig.of(settings.selected, settings.selected_arch)
     model = load_model(MODELS / name, f"run `dvc repro {stage_of(name)}`", expected).to(device)
     report, scores = evaluate(model, corpora, settings.selected)
-    save_evaluation(name, report, scores)
+    save_evaluation(name, sha256(MODELS / name / WEIGHTS), report, scores)
     print(f"{name}: exact answers in {report['multitask']['exact_match']:.1%} of the multi-task lines")
 
 
-def save_evaluation(name: str, report: dict[str, Any], scores: dict[str, Floats]) -> None:
-    """Write results/evaluations/NAME.json and the per-line scores, results/scores/NAME.npz."""
+def save_evaluation(name: str, weights: str, report: dict[str, Any], scores: dict[str, Floats]) -> None:
+    """Write results/evaluations/NAME.json and the per-line scores, results/scores/NAME.npz.
+
+    Both say whose they are: the model's name, and ``weights``, the SHA-256 of its file of weights.
+    """
     with replacing(SCORES / f"{name}.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **cast(Any, scores))
-    write_json(EVALUATIONS / f"{name}.json", report)
+        np.savez_compressed(file, **cast(Any, {"model": np.array([name, weights]), **scores}))
+    write_json(EVALUATIONS / f"{name}.json", {"model": {"name": name, "weights": weights}, **report})

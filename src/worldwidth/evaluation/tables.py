@@ -4,6 +4,7 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -35,29 +36,35 @@ CURVE_COLUMNS = ["step", "tokens", "flops", "loss", "learning_rate", "validation
 
 
 def load_evaluation(model: str, tasks: tuple[str, ...]) -> dict[str, Any]:
-    """The statistics of one model: task -> population -> values, and ``multitask``.
+    """The statistics of one model: task -> population -> values, ``multitask``, and ``model``: its name and weights.
 
     Raises:
-        WorldwidthError: the file is missing, damaged, or of other tasks.
+        WorldwidthError: the file is missing, damaged, or of other tasks or another model.
     """
     path, remedy = EVALUATIONS / f"{model}.json", f"run `dvc repro evaluate@{model}`"
     report = read_json(path, remedy)
     try:
         whole = all(isinstance(report[task][p]["mean"], float) for task in tasks for p in POPULATIONS)
-        whole = whole and "exact_match" in report["multitask"] and report.keys() == {*tasks, "multitask"}
-    except (KeyError, TypeError):
+        whole = whole and "exact_match" in report["multitask"] and report.keys() == {*tasks, "multitask", "model"}
+        whole = whole and report["model"].keys() == {"name", "weights"}
+    except (AttributeError, KeyError, TypeError):
         whole = False
     if not whole:
         raise WorldwidthError(f"{path}: not the evaluations of {', '.join(tasks)}; {remedy}")
+    if report["model"]["name"] != model:
+        raise WorldwidthError(f"{path}: of another model, {report['model']['name']}; {remedy}")
     assert isinstance(report, dict)
     return report
 
 
-def load_scores(model: str, lines: dict[str, int]) -> LineScores:
+def load_scores(model: str, weights: str, lines: dict[str, int]) -> LineScores:
     """The per-line scores of one model, ``"distance.world"`` -> (n,); ``lines`` says how large each n must be.
 
+    Args:
+        weights: SHA-256 of the weights that the model's evaluations are of.
+
     Raises:
-        WorldwidthError: they are missing, damaged, or those of other test sets.
+        WorldwidthError: they are missing, damaged, or those of another model or of other test sets.
     """
     path, remedy = SCORES / f"{model}.npz", f"run `dvc repro evaluate@{model}`"
     try:
@@ -67,7 +74,11 @@ def load_scores(model: str, lines: dict[str, int]) -> LineScores:
         raise WorldwidthError(f"{path}: not found; {remedy}") from None
     except UNREADABLE as error:
         raise WorldwidthError(f"{path}: not readable ({error}); {remedy}{OR_DOCTOR}") from None
-    found = {key: values.size for key, values in scores.items()}
+    whose = [str(word) for word in scores.pop("model", np.array([])).flat]
+    if whose != [model, weights]:
+        which = "other weights than its evaluations" if model in whose else " ".join(["another model", *whose[:1]])
+        raise WorldwidthError(f"{path}: of {which}; {remedy}")
+    found = {key: values.size for key, values in scores.items() if values.ndim == 1 and values.dtype.kind == "f"}
     if found != lines:
         raise WorldwidthError(f"{path}: not the test lines that the base model was scored on; {remedy}")
     return scores
@@ -108,11 +119,12 @@ def load_study(settings: Settings, models: tuple[str, ...]) -> Study:
     """Read what the matrices need of ``models``, the base model among them.
 
     Raises:
-        WorldwidthError: a file is missing, of other tasks or of other test lines.
+        WorldwidthError: a file is missing, of another model, of other tasks or of other test lines.
     """
-    base = load_evaluation("base", settings.tasks)
+    reports = {model: load_evaluation(model, settings.tasks) for model in models}
+    base = reports["base"]
     lines = {f"{task}.{p}": base[task][p]["n"] for task in settings.tasks for p in POPULATIONS}
-    scores = {model: load_scores(model, lines) for model in models}
+    scores = {model: load_scores(model, report["model"]["weights"], lines) for model, report in reports.items()}
     return Study(
         tasks=settings.tasks,
         finetunes=settings.finetunes,
@@ -171,6 +183,17 @@ def compute_summary(settings: Settings) -> dict[str, Any]:
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV; an empty field where there is no number."""
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def check_models(models: Iterable[str], settings: Settings, path: Path) -> None:
+    """Refuse a table of other models than those of params.yaml; the base model need not be in it.
+
+    Raises:
+        WorldwidthError: the table at ``path`` is such a one.
+    """
+    for model in sorted({"base", *models} ^ set(settings.models)):
+        found = "no rows of" if model in settings.models else "another study's"
+        raise WorldwidthError(f"{path}: {found} {model}; run `dvc repro summarize`{OR_DOCTOR}")
 
 
 def cells_table(cells: list[Cell]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,21 +50,44 @@ def load_model(folder: Path, remedy: str, expected: DecoderConfig | None = None)
         expected: the settings that the model must have, where they are known.
 
     Raises:
-        WorldwidthError: a file is missing or damaged, or the model is of another kind than ``expected``.
+        WorldwidthError: a file is missing or damaged, a weight is NaN or infinite, or the model is of another kind
+            than ``expected``.
     """
     values = read_json(folder / CONFIG, remedy)
     try:
-        config = DecoderConfig(**{key: values[key] for key in DecoderConfig.__dataclass_fields__})
+        config = _read_config(values)
         _refuse_other(folder, config, expected, remedy)
         tensors, _ = load_tensors(folder / WEIGHTS)
+        _refuse_ruined(folder, tensors, remedy)
         model = Decoder(config)
         _from_transformers(model, tensors)
     except FileNotFoundError:
         raise WorldwidthError(f"{folder / WEIGHTS}: not found; {remedy}") from None
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         reason = str(error).splitlines()[0]
         raise WorldwidthError(f"{folder}: not a whole model of this kind ({reason}); {remedy}{OR_DOCTOR}") from None
     return model
+
+
+def _read_config(values: dict[str, Any]) -> DecoderConfig:
+    """The sizes in a config.json of transformers 4 or 5, which keeps ``rope_theta`` among its ``rope_parameters``.
+
+    Raises:
+        ValueError: its rotary embeddings are scaled, which :class:`Decoder` does not do.
+        KeyError, TypeError, AttributeError: it is no such file.
+    """
+    rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind != "default":
+        raise ValueError(f"rotary embeddings of type {kind!r} where 'default' is needed")
+    return DecoderConfig(**{key: (rope | values)[key] for key in DecoderConfig.__dataclass_fields__})
+
+
+def _refuse_ruined(folder: Path, tensors: dict[str, Tensor], remedy: str) -> None:
+    """Refuse weights with which every answer would be wrong, and yet be counted."""
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise WorldwidthError(f"{folder / WEIGHTS}: {name} holds NaN or infinite weights; {remedy}{OR_DOCTOR}")
 
 
 def _refuse_other(folder: Path, config: DecoderConfig, expected: DecoderConfig | None, remedy: str) -> None:
