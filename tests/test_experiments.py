@@ -5,6 +5,7 @@ The experiments here are commits made by git alone, laid out as DVC lays them ou
 
 import hashlib
 import os
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,25 @@ def test_experiments_are_found_newest_first(laboratory: Laboratory) -> None:
     ]
     assert (found[0].settings.arch, found[0].settings.seed) == ("narrow", 1)
     assert found[0].text("no/such/file") is None
+
+
+@pytest.mark.parametrize("name", ["a\u00a0b", "a\u2028b", "a\u0085b", "a'b", 'a"b', "a$(b)"])
+def test_an_odd_name_stops_nothing(laboratory: Laboratory, name: str) -> None:
+    odd, newer = laboratory.add(name, arch="wide"), laboratory.add("narrow-epochs-s1", arch="narrow")
+    assert [(e.name, e.commit) for e in list_experiments()] == [("narrow-epochs-s1", newer), (name, odd)]
+
+
+def test_an_experiment_whose_commit_is_gone_is_left_out(
+    laboratory: Laboratory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = laboratory.add("wide-epochs-s1", arch="wide")
+    there = laboratory.add("narrow-epochs-s1", arch="narrow")
+    (laboratory.folder / ".git" / "objects" / gone[:2] / gone[2:]).unlink()
+    assert [e.commit for e in list_experiments()] == [there]
+    assert re.fullmatch(
+        rf"worldwidth: refs/exps/.*/wide-epochs-s1: left out, for its commit {gone[:12]} is not there; .*\n",
+        capsys.readouterr().err,
+    )
 
 
 def test_an_unknown_or_removed_experiment_is_said_with_the_nearest(laboratory: Laboratory) -> None:

@@ -6,7 +6,6 @@ the small tables are in that commit; per-line scores are in DVC's cache, under t
 
 import io
 import re
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from worldwidth.core.errors import WorldwidthError, nearest
-from worldwidth.core.git import git
+from worldwidth.core.errors import WorldwidthError, nearest, warn
+from worldwidth.core.git import file_at, git
 from worldwidth.dvcio.lockfile import LOCK, Record, parse_lock
 from worldwidth.settings.load import load
 from worldwidth.settings.paths import PARAMS
@@ -46,11 +45,9 @@ class Experiment:
         Raises:
             WorldwidthError: it is not UTF-8.
         """
-        found = subprocess.run(
-            ["git", "show", f"{self.commit}:{Path(path).as_posix()}"], capture_output=True, check=False
-        )
+        found = file_at(self.commit, Path(path))
         try:
-            return found.stdout.decode("utf-8") if found.returncode == 0 else None
+            return None if found is None else found.decode("utf-8")
         except UnicodeDecodeError as error:
             raise WorldwidthError(f"{self.name}: its {path} is not UTF-8 text ({error}); {self._remedy}") from None
 
@@ -117,15 +114,30 @@ class Experiment:
 
 
 def list_experiments() -> list[Experiment]:
-    """Every experiment of this repository, whatever commit it started from, the newest first."""
-    lines = git("for-each-ref", "--format=%(refname) %(objectname) %(committerdate:unix)", "refs/exps").splitlines()
+    """Every experiment of this repository, whatever commit it started from, the newest first.
+
+    One whose commit is gone is named on stderr and left out.
+    """
+    # a name may hold what Python takes for a line end, or a space, but no \n: git forbids it
+    lines = git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").split("\n")
+    places = [(commit, _REF.fullmatch(name)) for commit, _, name in (line.partition(" ") for line in lines)]
+    made = [(commit, place) for commit, place in places if place]  # refs/exps/ also holds DVC's own bookkeeping
+    times = _times([commit for commit, _ in made])
     found: list[Experiment] = []
-    for line in lines:
-        reference, commit, time = line.split()
-        place = _REF.fullmatch(reference)
-        if place:  # refs/exps/ also holds DVC's own bookkeeping
-            found.append(Experiment(place["name"], commit, place["two"] + place["rest"], int(time)))
+    for commit, place in made:
+        if commit in times:
+            found.append(Experiment(place["name"], commit, place["two"] + place["rest"], times[commit]))
+        else:
+            warn(f"{place[0]}: left out, for its commit {commit[:12]} is not there; `git update-ref -d` removes it")
     return sorted(found, key=lambda experiment: (-experiment.time, experiment.name))
+
+
+def _times(commits: list[str]) -> dict[str, int]:
+    """When each commit was made, in seconds since 1970; those that are not there are left out."""
+    if not commits:
+        return {}
+    lines = git("rev-list", "--no-walk=unsorted", "--ignore-missing", "--timestamp", *commits).split("\n")
+    return {commit: int(time) for time, _, commit in (line.partition(" ") for line in lines) if commit}
 
 
 def find_experiments(names: list[str]) -> list[Experiment]:
