@@ -4,9 +4,9 @@ An experiment is a commit under refs/exps/ whose parent is the commit it started
 the small tables are in that commit; per-line scores are in DVC's cache, under the hash that dvc.lock gives.
 """
 
-import io
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ import pandas as pd
 
 from worldwidth.core.errors import WorldwidthError, nearest, warn
 from worldwidth.core.git import file_at, git
+from worldwidth.core.table import Kind, parse_table
 from worldwidth.dvcio.lockfile import LOCK, Record, parse_lock
 from worldwidth.settings.load import load
 from worldwidth.settings.paths import PARAMS
@@ -49,21 +50,21 @@ class Experiment:
         try:
             return None if found is None else found.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise WorldwidthError(f"{self.name}: its {path} is not UTF-8 text ({error}); {self._remedy}") from None
+            raise WorldwidthError(f"{self.name}: its {path} is not UTF-8 text ({error}); {self.remedy}") from None
 
-    def table(self, path: Path) -> pd.DataFrame:
-        """A CSV table of the experiment's commit.
+    def table(self, path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:
+        """A CSV table of the experiment's commit, with these columns (core/table.py).
 
         Raises:
-            WorldwidthError: it is not there, or no table.
+            WorldwidthError: it is not there, or not such a table.
         """
         text = self.text(path)
         if not text:
-            raise WorldwidthError(f"{self.name}: has no {path}; {self._remedy}")
+            raise WorldwidthError(f"{self.name}: has no {path}; {self.remedy}")
         try:
-            return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
-        except ValueError as error:
-            raise WorldwidthError(f"{self.name}: {path} is no table ({error}); {self._remedy}") from None
+            return parse_table(text, columns, f"{self.name}: its {path}")
+        except WorldwidthError as error:
+            raise WorldwidthError(f"{error}; {self.remedy}") from None
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -101,7 +102,7 @@ class Experiment:
         try:
             return parse_lock(self.text(LOCK) or "stages: {}", f"{self.name}: its {LOCK}")
         except WorldwidthError as error:
-            raise WorldwidthError(f"{error}; {self._remedy}") from None
+            raise WorldwidthError(f"{error}; {self.remedy}") from None
 
     @cached_property
     def outs(self) -> dict[str, str]:
@@ -109,7 +110,8 @@ class Experiment:
         return {path: digest for record in self.lock.values() for path, digest in record.outs.items()}
 
     @property
-    def _remedy(self) -> str:
+    def remedy(self) -> str:
+        """What to do when it is damaged."""
         return "`make widths` makes it again"
 
 
