@@ -1,7 +1,8 @@
 """When it is imported: what a user's shell or a git hook has set goes, and git gets a name for commits."""
 
 import os
-import subprocess
+
+from worldwidth.core.git import leave_other_repositories
 
 
 def bends_results(name: str) -> bool:
@@ -10,8 +11,8 @@ def bends_results(name: str) -> bool:
     return name.startswith(("DVC_", "SLURM_", "SBATCH_", "SQUEUE_")) or name in (*of_a_hook, *of_matplotlib)
 
 
-_of_a_repository = subprocess.run(["git", "rev-parse", "--local-env-vars"], check=True, capture_output=True, text=True)
-for _name in [*_of_a_repository.stdout.split(), *filter(bends_results, os.environ)]:
+leave_other_repositories()
+for _name in filter(bends_results, list(os.environ)):
     os.environ.pop(_name, None)
 for _who in ("AUTHOR", "COMMITTER"):
     os.environ |= {f"GIT_{_who}_NAME": "test", f"GIT_{_who}_EMAIL": "test@example.org"}

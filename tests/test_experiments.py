@@ -5,18 +5,21 @@ The experiments here are commits made by git alone, laid out as DVC lays them ou
 
 import hashlib
 import os
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from dvc.cli import main as dvc_main
 
 from repository import PROJECT
 from worldwidth.commands.compare import of_sweep, run_compare
 from worldwidth.comparison.compatibility import check_comparable
-from worldwidth.comparison.runs import load_runs
+from worldwidth.comparison.runs import read_run
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import git
 from worldwidth.dvcio.experiments import Experiment, find_experiments, list_experiments
@@ -26,6 +29,7 @@ from worldwidth.sweep.variants import Variant
 from worldwidth.sweep.widths import present_experiment
 
 PARAMS = yaml.safe_load((PROJECT / "params.yaml").read_text())
+EVALUATIONS, CURVES = "results/evaluations.csv", "results/training.csv"
 EDITED_CLUSTER = PARAMS["cluster"] | {"requeues": 9}
 
 
@@ -69,6 +73,26 @@ def md5_of(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
+def sound_tables() -> dict[str, str]:
+    """The tables of a run that a comparison reads."""
+    tests = [f"base,{task},{population},0.5,40,7.5" for task in PARAMS["tasks"] for population in ("world", "atlantis")]
+    curves = [f"{model},9,100,600,1.5," for model in ("base", *PARAMS["finetunes"])]
+    return {
+        EVALUATIONS: "\n".join(["model,task,population,mean,n,constant_mean", *tests, ""]),
+        CURVES: "\n".join(["model,step,tokens,flops,loss,validation_loss", *curves, ""]),
+    }
+
+
+def save_scores(cache: Path, **changes: Any) -> str:
+    """Per-line scores of a model as an object of DVC's cache; returns its hash."""
+    sound = {f"{task}.{p}": np.full(40, 0.5) for task in PARAMS["tasks"] for p in ("world", "atlantis")}
+    np.savez(cache / "new.npz", **{**sound, **changes})
+    digest = hashlib.md5((cache / "new.npz").read_bytes(), usedforsecurity=False).hexdigest()
+    (cache / digest[:2]).mkdir(exist_ok=True)
+    (cache / "new.npz").rename(cache / digest[:2] / digest[2:])
+    return digest
+
+
 class Laboratory:
     """A git repository with experiments in it."""
 
@@ -87,12 +111,18 @@ class Laboratory:
         """Write params.yaml, with these top-level values, into the tree."""
         (self.folder / "params.yaml").write_text(yaml.safe_dump({**PARAMS, **changes}, sort_keys=False))
 
-    def add(self, name: str, lock: dict[str, Any] | None = None, **changes: Any) -> str:
+    def add(
+        self, name: str, lock: dict[str, Any] | None = None, files: dict[str, str] | None = None, **changes: Any
+    ) -> str:
         """Save an experiment with these top-level params; later ones are newer. Returns its commit."""
         start = self._git("rev-parse", "HEAD")
         self.params(**changes)
-        (self.folder / "dvc.lock").write_text(yaml.safe_dump(lock or {}))
-        self._git("add", "params.yaml", "dvc.lock")
+        (self.folder / "dvc.lock").write_text(yaml.safe_dump(lock or {"stages": {}}))
+        tables = sound_tables() if files is None else files
+        for path, text in tables.items():
+            (self.folder / path).parent.mkdir(exist_ok=True)
+            (self.folder / path).write_text(text)
+        self._git("add", "params.yaml", "dvc.lock", *tables)
         self._seconds += 10
         dated = {**os.environ, "GIT_COMMITTER_DATE": f"{self._seconds} +0000"}
         self._git("commit", "-qm", name, environment=dated)
@@ -123,6 +153,25 @@ def test_experiments_are_found_newest_first(laboratory: Laboratory) -> None:
     ]
     assert (found[0].settings.arch, found[0].settings.seed) == ("narrow", 1)
     assert found[0].text("no/such/file") is None
+
+
+@pytest.mark.parametrize("name", ["a\u00a0b", "a\u2028b", "a\u0085b", "a'b", 'a"b', "a$(b)"])
+def test_an_odd_name_stops_nothing(laboratory: Laboratory, name: str) -> None:
+    odd, newer = laboratory.add(name, arch="wide"), laboratory.add("narrow-epochs-s1", arch="narrow")
+    assert [(e.name, e.commit) for e in list_experiments()] == [("narrow-epochs-s1", newer), (name, odd)]
+
+
+def test_an_experiment_whose_commit_is_gone_is_left_out(
+    laboratory: Laboratory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = laboratory.add("wide-epochs-s1", arch="wide")
+    there = laboratory.add("narrow-epochs-s1", arch="narrow")
+    (laboratory.folder / ".git" / "objects" / gone[:2] / gone[2:]).unlink()
+    assert [e.commit for e in list_experiments()] == [there]
+    assert re.fullmatch(
+        rf"worldwidth: refs/exps/.*/wide-epochs-s1: left out, for its commit {gone[:12]} is not there; .*\n",
+        capsys.readouterr().err,
+    )
 
 
 def test_an_unknown_or_removed_experiment_is_said_with_the_nearest(laboratory: Laboratory) -> None:
@@ -244,7 +293,79 @@ def test_scores_that_are_not_in_the_cache_are_said(laboratory: Laboratory, tmp_p
     with pytest.raises(
         WorldwidthError, match=r"wide-epochs-s1: the base model's scores are not in DVC's cache .*`dvc exp pull`"
     ):
-        load_runs(list_experiments(), tmp_path, 100)
+        read_run(list_experiments()[0], tmp_path)
+
+
+def edited(name: str, old: str, new: str) -> dict[str, str]:
+    tables = sound_tables()
+    assert old in tables[name]
+    return {**tables, name: tables[name].replace(old, new, 1)}
+
+
+DAMAGED = {
+    "a table gone": ({}, "has no results/evaluations.csv"),
+    "a column gone": (edited(EVALUATIONS, "population", "folk"), "no column 'population'; found: model, task, folk"),
+    "text for a number": (edited(CURVES, "600", "many"), "row 2: flops: found 'many'; it must be a whole number"),
+    "NaN for a number": (edited(CURVES, "1.5", "nan"), "row 2: loss: found 'nan'; it must be a number"),
+    "an empty field": (edited(CURVES, "600", ""), "row 2: flops: found an empty field; it must be a whole number"),
+    "no tokens": (edited(CURVES, "100", "0"), "row 2: tokens: found '0'; it must be a whole number of at least 1"),
+    "a row twice": (edited(EVALUATIONS, "atlantis", "world"), "has not one entry of base distance world"),
+    "a model gone": (edited(CURVES, "base", "bass"), "has not one entry of base"),
+    "cut off": (edited(CURVES, "ftwb1-7,9,100,600,1.5,\n", "ftwb1-7,9"), "its results/training.csv"),
+    "no table": ({**sound_tables(), CURVES: 'a,b\n"1'}, "its results/training.csv: no table"),
+}
+
+
+@pytest.mark.parametrize(("files", "said"), DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_table_is_named(laboratory: Laboratory, files: dict[str, str], said: str, tmp_path: Path) -> None:
+    laboratory.add("wide-epochs-s1", lock(), files)
+    with pytest.raises(WorldwidthError, match=r"^wide-epochs-s1: .*`make widths` makes it again$") as refused:
+        read_run(list_experiments()[0], tmp_path)
+    assert said in str(refused.value)
+
+
+def with_scores(digest: str) -> dict[str, Any]:
+    made = lock()
+    made["stages"]["evaluate@base"]["outs"] = [{"path": "results/scores/base.npz", "md5": digest}]
+    return made
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"distance.world": value} for value in (np.full(39, 0.5), np.full((40, 1), 0.5), np.full(40, np.nan))]
+    + [{"distance.world": np.full(40, "0.5")}],
+    ids=["length", "shape", "nan", "text"],
+)
+def test_scores_of_another_kind_are_named(laboratory: Laboratory, changes: dict[str, Any], tmp_path: Path) -> None:
+    laboratory.add("wide-epochs-s1", with_scores(save_scores(tmp_path, **changes)))
+    with pytest.raises(WorldwidthError, match=r"^wide-epochs-s1: its results/scores/base.npz, .* is damaged; "):
+        read_run(list_experiments()[0], tmp_path)
+
+
+def test_a_damaged_experiment_is_left_out(
+    laboratory: Laboratory, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worldwidth.commands.compare.draw_comparison_figures", lambda *_: [])
+    monkeypatch.setattr("worldwidth.commands.compare.write_report", lambda *_: None)
+    dvc_main(["init", "-q"])
+    cache = laboratory.folder / ".dvc" / "cache" / "files" / "md5"
+    cache.mkdir(parents=True)
+    sound = with_scores(save_scores(cache))
+    wrong = save_scores(cache, **{"distance.world": np.full(40, 0.25)})
+    laboratory.add("wide-epochs-s1", sound, seed=1)
+    laboratory.add("wide-epochs-s2", sound, edited(CURVES, "600", "many"), seed=2)
+    laboratory.add("wide-epochs-s3", sound, scales="no scales", seed=3)
+    laboratory.add("wide-epochs-s4", with_scores(wrong), seed=4)
+    (cache / wrong[:2] / wrong[2:]).write_bytes(b"PK")
+    laboratory.params()
+    with pytest.raises(
+        WorldwidthError, match=r"^left out, as said above: wide-epochs-s2, wide-epochs-s3, wide-epochs-s4; the others"
+    ):
+        run_compare(load(Path("params.yaml")), [], [])
+    captured = capsys.readouterr()
+    assert "compared 1 experiments" in captured.out
+    starts = [line.split(": its ")[0] for line in captured.err.splitlines() if line.startswith("worldwidth: left out")]
+    assert starts == [f"worldwidth: left out: wide-epochs-s{seed}" for seed in (3, 2, 4)]
 
 
 def test_an_experiment_of_another_scale_is_not_overwritten(laboratory: Laboratory) -> None:

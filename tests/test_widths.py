@@ -164,6 +164,24 @@ def test_a_killed_sweep_repeats_nothing(repository: Repository) -> None:
     assert "narrow-epochs-s2" in experiments(repository)
 
 
+def test_a_git_alias_in_a_linked_worktree_leaves_it_alone(repository: Repository) -> None:
+    """There git sets GIT_DIR, as it does in hooks and for `git rebase -x`."""
+    other = Repository.at(repository.folder.with_name("linked"))
+    repository.git("worktree", "add", "-q", "-b", "mine", str(other.folder))
+    other.ok("dvc", "cache", "dir", "--local", str(repository.folder / ".dvc" / "cache"))
+    other.edit("params.yaml", "statistics: {resamples: 200}", "statistics: {resamples: 202}")
+    other.edit("README.md", "\n", "\n\n")
+    other.git("add", "README.md")
+    other.edit("README.md", "\n\n", "\n\n\n")
+    before = other.git("status", "--porcelain"), other.git("ls-files", "--stage")
+    output = other.git("-c", "alias.widths=!worldwidth widths --archs narrow --seeds 1", "widths")
+    assert "narrow-epochs-s1: saved" in output
+    assert "tokens/s" not in output
+    assert (other.git("status", "--porcelain"), other.git("ls-files", "--stage")) == before
+    assert other.git("symbolic-ref", "HEAD").strip() == "refs/heads/mine"
+    assert repository.git("config", "core.bare").strip() == "false"
+
+
 def test_a_failure_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,7 +192,7 @@ def test_a_failure_does_not_stop_the_others(
         return "base: the loss is nan at step 3" if variant.arch == "base" else ""
 
     monkeypatch.setattr(widths, "check_rendered", lambda settings: None)
-    monkeypatch.setattr(widths, "source_commit", lambda: "0" * 40)
+    monkeypatch.setattr(widths, "source_tree", lambda: "0" * 40)
     monkeypatch.setattr(widths, "present_experiment", lambda settings, variant, source: variant.arch == "narrow")
     monkeypatch.setattr(widths, "prepare_tree", lambda settings, source: Path())
     monkeypatch.setattr(widths, "run_variant", run)

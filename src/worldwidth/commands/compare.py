@@ -2,16 +2,17 @@
 
 import os
 import platform
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from worldwidth.comparison.compatibility import check_comparable
 from worldwidth.comparison.export import COMPARISON, markdown, write_tables
-from worldwidth.comparison.runs import load_runs
+from worldwidth.comparison.runs import load_runs, read_run
 from worldwidth.comparison.tables import compare
-from worldwidth.core.errors import WorldwidthError, nearest
+from worldwidth.core.errors import WorldwidthError, nearest, warn
 from worldwidth.core.files import write_json
 from worldwidth.dvcio.experiments import NAME, Experiment, find_experiments, list_experiments
 from worldwidth.dvcio.repo import open_repo
@@ -19,6 +20,8 @@ from worldwidth.plots.widths import draw_comparison_figures
 from worldwidth.report.page import write_report
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Settings
+
+Read = TypeVar("Read")
 
 REPORT = Path("report/index.html")
 _PACKAGES = ("worldwidth", "dvc", "torch", "numpy", "scipy", "statsmodels", "pandas", "matplotlib")
@@ -31,16 +34,20 @@ def run_compare(settings: Settings, names: list[str], pairs: list[tuple[str, str
         pairs: two widths each, whose difference is drawn beside that of the narrowest and the widest.
 
     Raises:
-        WorldwidthError: there are none, they cannot be compared, or a pair's width is not among them.
+        WorldwidthError: there are none, they cannot be compared, or a pair's width is not among them; or, at the end,
+            some were left out, for they are damaged.
     """
     chosen = find_experiments(names) if names else of_sweep(settings)
-    experiments = sorted(chosen, key=lambda experiment: experiment.name)  # the same files in whatever order they came
+    chosen.sort(key=lambda experiment: experiment.name)  # the same files in whatever order they came
+    experiments = _sound(chosen, _opened)
     _refuse_twins(experiments)
     check_comparable(experiments)
     _check_pairs(pairs, {experiment.settings.arch for experiment in experiments})
     with open_repo() as repo:
         cache = Path(repo.cache.local.path)  # its files by hash
-    comparison = compare(load_runs(experiments, cache, settings.selected.statistics.resamples))
+    files = _sound(experiments, lambda experiment: read_run(experiment, cache))
+    experiments = [run.experiment for run in files]
+    comparison = compare(load_runs(files, settings.selected.statistics.resamples))
     written = write_tables(comparison, COMPARISON)
     written += draw_comparison_figures(comparison, COMPARISON, pairs)
     provenance = _provenance(experiments)
@@ -48,6 +55,34 @@ def run_compare(settings: Settings, names: list[str], pairs: list[tuple[str, str
     write_report(comparison, provenance, REPORT)
     print(markdown(comparison))
     print(f"compared {len(experiments)} experiments: {len(written) + 1} files in {COMPARISON}, and {REPORT}")
+    if left_out := [experiment.name for experiment in chosen if experiment not in experiments]:
+        raise WorldwidthError(f"left out, as said above: {', '.join(left_out)}; the others are compared")
+
+
+def _opened(experiment: Experiment) -> Experiment:
+    """The experiment, once its params.yaml and dvc.lock have been read."""
+    _ = experiment.settings, experiment.lock
+    return experiment
+
+
+def _sound(experiments: list[Experiment], read: Callable[[Experiment], Read]) -> list[Read]:
+    """What ``read`` gives for those experiments that are sound; the others are named on stderr.
+
+    Raises:
+        WorldwidthError: none is.
+    """
+    found: list[Read] = []
+    errors: list[WorldwidthError] = []
+    for experiment in experiments:
+        try:
+            found.append(read(experiment))
+        except WorldwidthError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    for damage in errors:
+        warn(f"left out: {damage}")
+    return found
 
 
 def of_sweep(settings: Settings) -> list[Experiment]:
@@ -57,14 +92,23 @@ def of_sweep(settings: Settings) -> list[Experiment]:
     for experiment in list_experiments():
         if not NAME.fullmatch(experiment.name):
             continue
-        if experiment.params.get("scale") == settings.scale:
+        scale = _scale(experiment) or settings.scale  # where it cannot be read, that is said when it is compared
+        if scale == settings.scale:
             newest.setdefault(experiment.name, experiment)
         else:
-            others.add(str(experiment.params.get("scale")))
+            others.add(scale)
     if not newest:
         elsewhere = f" (there are some of {', '.join(sorted(others))})" if others else ""
         raise WorldwidthError(f"no experiments of scale {settings.scale}{elsewhere}: run `make widths` first")
     return [newest[name] for name in sorted(newest)]
+
+
+def _scale(experiment: Experiment) -> str:
+    """The scale of an experiment; empty where its params.yaml cannot be read."""
+    try:
+        return str(experiment.params.get("scale", ""))
+    except WorldwidthError:
+        return ""
 
 
 def _refuse_twins(experiments: list[Experiment]) -> None:

@@ -9,19 +9,30 @@ the base model on Atlantis); ``skill``, fine-tuned models on Atlantis on a scale
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.table import Kind
 from worldwidth.data.corpus import POPULATIONS
 from worldwidth.dvcio.experiments import Experiment
+from worldwidth.dvcio.hashes import Hashes
 from worldwidth.evaluation.scores import Columns, Floats, LineScores, Study, matrix_cells, resampled_means
 from worldwidth.evaluation.tables import UNREADABLE
 from worldwidth.settings.paths import EVALUATION_TABLE, SCORES, TRAINING_TABLE
 from worldwidth.tasks import load_task
 
 RETENTION, SKILL, BASE = "retention", "skill", "base"
+_EVALUATIONS: dict[str, Kind] = {
+    "model": "text", "task": "text", "population": "text", "n": "count", "constant_mean": "number or none",
+}  # fmt: skip
+_CURVES: dict[str, Kind] = {
+    "model": "text", "step": "count", "tokens": "count", "flops": "count", "loss": "number",
+    "validation_loss": "number or none",
+}  # fmt: skip
+_HASHES = Hashes()
 Key = tuple[str, str, str]
 """(matrix, model, task)."""
 
@@ -63,44 +74,69 @@ class RunScores:
         return model == "base" or task in self.experiment.settings.finetunes[model]
 
 
-def load_runs(experiments: list[Experiment], cache: Path, resamples: int) -> list[RunScores]:
-    """Read experiments and resample their test lines together: all models of all runs share every resample.
+@dataclass(frozen=True)
+class RunFiles:
+    """What an experiment holds of what is compared, read and checked."""
+
+    experiment: Experiment
+    lines: dict[str, LineScores]
+    """model -> its per-line scores, of the models that have them."""
+    constants: dict[tuple[str, str], float]
+    """(task, population) -> mean score of the best constant answer."""
+    curves: pd.DataFrame
+    """Training curves of all models."""
+
+
+def read_run(experiment: Experiment, cache: Path) -> RunFiles:
+    """Read an experiment.
 
     Args:
         cache: DVC's cached files by their hash, where the per-line scores are.
 
     Raises:
-        WorldwidthError: a run has no base model's scores, or its tables are missing.
+        WorldwidthError: its base model's scores, or its tables, are missing or damaged.
     """
-    tasks = experiments[0].settings.tasks
-    lines = [_line_scores(experiment, cache) for experiment in experiments]
-    means: dict[str, dict[tuple[int, str], Floats]] = {}
-    for task in tasks:
-        for population in POPULATIONS:
-            name = f"{task}.{population}"
-            table = {(i, model): scores[name] for i, models in enumerate(lines) for model, scores in models.items()}
-            sizes = {len(scores) for scores in table.values()}
-            if len(sizes) > 1:
-                raise WorldwidthError(f"the runs were scored on different numbers of {name} lines: {sorted(sizes)}")
-            means[name] = resampled_means(table, resamples, name)
-    return [
-        _run(experiment, i, models, means)
-        for i, (experiment, models) in enumerate(zip(experiments, lines, strict=True))
-    ]
+    tests = [(task, population) for task in experiment.settings.tasks for population in POPULATIONS]
+    evaluations = experiment.table(EVALUATION_TABLE, _EVALUATIONS)
+    of_base = evaluations[evaluations["model"] == "base"].set_index(["task", "population"])
+    curves = experiment.table(TRAINING_TABLE, _CURVES)
+    for path, wanted, found in (
+        (EVALUATION_TABLE, tests, list(of_base.dropna(subset="constant_mean").index)),
+        (TRAINING_TABLE, experiment.settings.models, list(curves["model"].unique())),
+    ):
+        if lacking := [row for row in wanted if found.count(row) != 1]:
+            named = " ".join(["base", *lacking[0]]) if path == EVALUATION_TABLE else lacking[0]
+            raise WorldwidthError(f"{experiment.name}: its {path} has not one entry of {named}; {experiment.remedy}")
+    sizes = {f"{task}.{population}": int(of_base["n"][task, population]) for task, population in tests}
+    return RunFiles(
+        experiment=experiment,
+        lines=_line_scores(experiment, cache, sizes),
+        constants={test: float(of_base["constant_mean"][test]) for test in tests},
+        curves=curves,
+    )
 
 
-def _line_scores(experiment: Experiment, cache: Path) -> dict[str, LineScores]:
-    """model -> its per-line scores, of the models that have them."""
-    names = [f"{task}.{population}" for task in experiment.settings.tasks for population in POPULATIONS]
+def _line_scores(experiment: Experiment, cache: Path, sizes: dict[str, int]) -> dict[str, LineScores]:
+    """model -> its per-line scores, (n,) of each test set as ``sizes`` says; without models that have none."""
     found: dict[str, LineScores] = {}
     for model in experiment.settings.models:
-        digest = experiment.outs.get((SCORES / f"{model}.npz").as_posix(), "")
-        path = cache / digest[:2] / digest[2:]
-        try:
-            with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-                found[model] = {name: archive[name] for name in names}
-        except UNREADABLE:
+        path = SCORES / f"{model}.npz"
+        digest = experiment.outs.get(path.as_posix(), "")
+        object_ = cache / digest[:2] / digest[2:]
+        content = _HASHES.compare(object_, digest) if digest else "missing"
+        if content == "missing":
             continue  # the model is missing, and is shown as that
+        try:
+            with object_.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+                scores = {name: archive[name] for name in sizes}
+        except UNREADABLE:
+            scores = {}
+        if content == "wrong" or not all(is_whole(scores.get(name), size) for name, size in sizes.items()):
+            raise WorldwidthError(
+                f"{experiment.name}: its {path}, {object_} in DVC's cache, is damaged; `worldwidth doctor` says what "
+                "to do, or delete it and `make widths` makes it again"
+            )
+        found[model] = scores
     if "base" not in found:
         raise WorldwidthError(
             f"{experiment.name}: the base model's scores are not in DVC's cache ({cache}); "
@@ -109,12 +145,33 @@ def _line_scores(experiment: Experiment, cache: Path) -> dict[str, LineScores]:
     return found
 
 
-def _run(
-    experiment: Experiment, index: int, models: dict[str, LineScores], means: dict[str, dict[tuple[int, str], Floats]]
-) -> RunScores:
-    settings = experiment.settings
-    of_base = experiment.table(EVALUATION_TABLE).query("model == 'base'").set_index(["task", "population"])
-    constants = {(task, p): float(of_base["constant_mean"][task, p]) for task in settings.tasks for p in POPULATIONS}
+def is_whole(scores: Any, size: int) -> bool:
+    """Whether ``scores`` is one finite number for each of ``size`` test lines."""
+    if not isinstance(scores, np.ndarray) or scores.shape != (size,) or not np.issubdtype(scores.dtype, np.floating):
+        return False
+    return bool(np.isfinite(scores).all())
+
+
+def load_runs(files: list[RunFiles], resamples: int) -> list[RunScores]:
+    """Resample the test lines of all runs together: all models of all runs share every resample.
+
+    Raises:
+        WorldwidthError: they were scored on different numbers of lines.
+    """
+    means: dict[str, dict[tuple[int, str], Floats]] = {}
+    for task in files[0].experiment.settings.tasks:
+        for population in POPULATIONS:
+            name = f"{task}.{population}"
+            table = {(i, model): scores[name] for i, run in enumerate(files) for model, scores in run.lines.items()}
+            sizes = {len(scores) for scores in table.values()}
+            if len(sizes) > 1:
+                raise WorldwidthError(f"the runs were scored on different numbers of {name} lines: {sorted(sizes)}")
+            means[name] = resampled_means(table, resamples, name)
+    return [_run(run, i, means) for i, run in enumerate(files)]
+
+
+def _run(files: RunFiles, index: int, means: dict[str, dict[tuple[int, str], Floats]]) -> RunScores:
+    settings, models, constants, curves = files.experiment.settings, files.lines, files.constants, files.curves
     study = Study(
         tasks=settings.tasks,
         finetunes=settings.finetunes,
@@ -134,14 +191,13 @@ def _run(
     raw = {(cell.matrix, cell.model, cell.task): cell.raw for cell in cells}
     for key, values, mean in _further_cells(study, columns, means, index, constants):
         drawn[key], raw[key] = values, mean
-    curves = experiment.table(TRAINING_TABLE)
     ends = {model: curve.iloc[-1] for model, curve in curves.groupby("model")}
     totals = {
         part: {column: sum(int(ends[model][column]) for model in of_part) for column in ("step", "tokens", "flops")}
         for part, of_part in (("pretraining", ("base",)), ("finetuning", tuple(settings.finetunes)))
     }
     return RunScores(
-        experiment=experiment,
+        experiment=files.experiment,
         cells=drawn,
         raw=raw,
         missing=tuple(model for model in settings.models if model not in models),

@@ -1,7 +1,7 @@
 """How every command starts and ends: stage scripts and the command line import this before anything else.
 
 Importing it makes a request to stop, and a missing package, one line and an exit code, also while others are being
-imported; it loads nothing slow.
+imported, and drops what git says of another repository; it loads nothing slow.
 """
 
 import errno
@@ -12,6 +12,7 @@ from types import TracebackType
 
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.git import leave_other_repositories
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -81,3 +82,4 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 sys.excepthook = _end
 signals.install()
+leave_other_repositories()

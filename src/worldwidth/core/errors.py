@@ -1,6 +1,7 @@
 """The one exception meant for people: a single line, exit code 2, no traceback."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 
@@ -8,8 +9,17 @@ class WorldwidthError(Exception):
     """Bad input or a missing file, said in one line that names what was found and what is allowed."""
 
     def __init__(self, message: str) -> None:
-        # what was found may hold line ends, or what steers a terminal
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """``text`` with an escape for what is a line end or steers a terminal, as names that were found may."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def warn(message: str) -> None:
+    """Say on stderr what is wrong and does not stop the command."""
+    print(f"worldwidth: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

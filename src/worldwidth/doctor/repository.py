@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.git import git
+from worldwidth.core.git import git, git_lines
 from worldwidth.doctor.finding import Finding, listed, quoted
 from worldwidth.settings.paths import EVALUATION_TABLE, MATRICES, PARAMS, SUMMARY, TRAINING_TABLE
 
@@ -51,15 +51,16 @@ def check_uncommitted() -> Iterator[Finding]:
 
 def check_ignored() -> Iterator[Finding]:
     """Does git keep all that a clone needs?"""
-    found = git("ls-files", "--others", "--ignored", "--exclude-standard", "--", *_SOURCES, *map(str, _FILES))
-    if ignored := found.splitlines():
+    words = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", *_SOURCES, *map(str, _FILES))
+    if ignored := git_lines(*words):
         command = f"git add --force {quoted(*ignored)}"
         yield Finding("ignored by git", "problem", f"a clone would lack {listed(ignored)}", command)
 
 
 def _status() -> list[str]:
     """The branch, and a line a changed file. Git is kept from refreshing its index: that would be a change."""
-    return git("--no-optional-locks", "status", "--porcelain", "--branch", "--no-renames").splitlines()
+    words = ("status", "--porcelain", "-z", "--branch", "--no-renames", "--untracked-files=normal")
+    return git_lines("--no-optional-locks", *words)
 
 
 def check_params() -> Iterator[Finding]:

@@ -4,10 +4,9 @@ An experiment is a commit under refs/exps/ whose parent is the commit it started
 the small tables are in that commit; per-line scores are in DVC's cache, under the hash that dvc.lock gives.
 """
 
-import io
 import re
-import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from worldwidth.core.errors import WorldwidthError, nearest
-from worldwidth.core.git import git
+from worldwidth.core.errors import WorldwidthError, nearest, warn
+from worldwidth.core.git import file_at, git
+from worldwidth.core.table import Kind, parse_table
 from worldwidth.dvcio.lockfile import LOCK, Record, parse_lock
 from worldwidth.settings.load import load
 from worldwidth.settings.paths import PARAMS
@@ -46,27 +46,25 @@ class Experiment:
         Raises:
             WorldwidthError: it is not UTF-8.
         """
-        found = subprocess.run(
-            ["git", "show", f"{self.commit}:{Path(path).as_posix()}"], capture_output=True, check=False
-        )
+        found = file_at(self.commit, Path(path))
         try:
-            return found.stdout.decode("utf-8") if found.returncode == 0 else None
+            return None if found is None else found.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise WorldwidthError(f"{self.name}: its {path} is not UTF-8 text ({error}); {self._remedy}") from None
+            raise WorldwidthError(f"{self.name}: its {path} is not UTF-8 text ({error}); {self.remedy}") from None
 
-    def table(self, path: Path) -> pd.DataFrame:
-        """A CSV table of the experiment's commit.
+    def table(self, path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:
+        """A CSV table of the experiment's commit, with these columns (core/table.py).
 
         Raises:
-            WorldwidthError: it is not there, or no table.
+            WorldwidthError: it is not there, or not such a table.
         """
         text = self.text(path)
         if not text:
-            raise WorldwidthError(f"{self.name}: has no {path}; {self._remedy}")
+            raise WorldwidthError(f"{self.name}: has no {path}; {self.remedy}")
         try:
-            return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
-        except ValueError as error:
-            raise WorldwidthError(f"{self.name}: {path} is no table ({error}); {self._remedy}") from None
+            return parse_table(text, columns, f"{self.name}: its {path}")
+        except WorldwidthError as error:
+            raise WorldwidthError(f"{error}; {self.remedy}") from None
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -104,7 +102,7 @@ class Experiment:
         try:
             return parse_lock(self.text(LOCK) or "stages: {}", f"{self.name}: its {LOCK}")
         except WorldwidthError as error:
-            raise WorldwidthError(f"{error}; {self._remedy}") from None
+            raise WorldwidthError(f"{error}; {self.remedy}") from None
 
     @cached_property
     def outs(self) -> dict[str, str]:
@@ -112,20 +110,36 @@ class Experiment:
         return {path: digest for record in self.lock.values() for path, digest in record.outs.items()}
 
     @property
-    def _remedy(self) -> str:
+    def remedy(self) -> str:
+        """What to do when it is damaged."""
         return "`make widths` makes it again"
 
 
 def list_experiments() -> list[Experiment]:
-    """Every experiment of this repository, whatever commit it started from, the newest first."""
-    lines = git("for-each-ref", "--format=%(refname) %(objectname) %(committerdate:unix)", "refs/exps").splitlines()
+    """Every experiment of this repository, whatever commit it started from, the newest first.
+
+    One whose commit is gone is named on stderr and left out.
+    """
+    # a name may hold what Python takes for a line end, or a space, but no \n: git forbids it
+    lines = git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").split("\n")
+    places = [(commit, _REF.fullmatch(name)) for commit, _, name in (line.partition(" ") for line in lines)]
+    made = [(commit, place) for commit, place in places if place]  # refs/exps/ also holds DVC's own bookkeeping
+    times = _times([commit for commit, _ in made])
     found: list[Experiment] = []
-    for line in lines:
-        reference, commit, time = line.split()
-        place = _REF.fullmatch(reference)
-        if place:  # refs/exps/ also holds DVC's own bookkeeping
-            found.append(Experiment(place["name"], commit, place["two"] + place["rest"], int(time)))
+    for commit, place in made:
+        if commit in times:
+            found.append(Experiment(place["name"], commit, place["two"] + place["rest"], times[commit]))
+        else:
+            warn(f"{place[0]}: left out, for its commit {commit[:12]} is not there; `git update-ref -d` removes it")
     return sorted(found, key=lambda experiment: (-experiment.time, experiment.name))
+
+
+def _times(commits: list[str]) -> dict[str, int]:
+    """When each commit was made, in seconds since 1970; those that are not there are left out."""
+    if not commits:
+        return {}
+    lines = git("rev-list", "--no-walk=unsorted", "--ignore-missing", "--timestamp", *commits).split("\n")
+    return {commit: int(time) for time, _, commit in (line.partition(" ") for line in lines) if commit}
 
 
 def find_experiments(names: list[str]) -> list[Experiment]:

@@ -7,7 +7,7 @@ become DVC experiments, as with `worldwidth widths`.
 from contextlib import chdir
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.git import git
+from worldwidth.core.git import head_commit
 from worldwidth.core.locks import only_one
 from worldwidth.dvcio.forecast import forecast
 from worldwidth.dvcio.repair import forecast_of_a_whole_lock
@@ -71,7 +71,7 @@ def _save_experiment(settings: Settings, variant: Variant) -> list[str]:
     """
     sweep(settings, [variant.arch], [variant.seed], [variant.budget])  # its settings may have gone since
     with only_one(scratch_folder() / "widths.lock", "`worldwidth widths` is going on here: wait for it"):
-        source = git("rev-parse", "HEAD")
+        source = head_commit()
         if present_experiment(settings, variant, source):
             return []
         tree = prepare_tree(settings, source)

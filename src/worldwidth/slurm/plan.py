@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.git import git
+from worldwidth.core.git import git, git_lines, head_commit
 from worldwidth.core.locks import only_one
 from worldwidth.dvcio.cache import cache_folder, use_cache
 from worldwidth.dvcio.repair import remove_empty_entries
@@ -94,7 +94,7 @@ def pinned_commit(settings: Settings) -> str:
         WorldwidthError: code or params differ from it, or a list of cities is not in it.
     """
     check_rendered(settings)
-    changed = git("status", "--porcelain", "--", *_PINNED).splitlines()
+    changed = git_lines("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", *_PINNED)
     if changed:
         path = changed[0][3:]
         another = "" if path != PARAMS.name else "; for another width, `make slurm ARCH=wider` changes no file"
@@ -102,7 +102,7 @@ def pinned_commit(settings: Settings) -> str:
     source = settings.selected.world.source
     if source != "geonames" and not git("ls-files", "--", source):
         raise WorldwidthError(f"{source}: not in git, and jobs get their files from git; `git add` and commit it")
-    return git("rev-parse", "HEAD")
+    return head_commit()
 
 
 def code_tree(commit: str) -> Path:
@@ -114,8 +114,6 @@ def studies_of(settings: Settings, commit: str, cache: Path, variants: list[Vari
     """Every variant and what DVC would do in it; asked in a tree of its own, which stays for the jobs' code."""
     tree = code_tree(commit)
     if not (tree / PARAMS).is_file():
-        shutil.rmtree(tree, ignore_errors=True)
-        tree.parent.mkdir(parents=True, exist_ok=True)
         clone(Path.cwd(), commit, tree)
     use_cache(tree, cache)
     studies: dict[Variant, Study] = {}

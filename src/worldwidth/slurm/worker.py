@@ -83,8 +83,6 @@ def _work(made: Submission, job: VariantJob, tree: Path, outcomes: dict[str, str
     for what, folder in (("the project's folder", made.checkout), ("DVC's cache", made.cache)):
         if not folder.is_dir():
             raise WorldwidthError(f"{folder}: not found on this node; it is {what}, and all nodes must see it")
-    shutil.rmtree(tree, ignore_errors=True)
-    tree.parent.mkdir(parents=True, exist_ok=True)
     os.environ["DVC_ROOT"] = str(made.checkout)  # where training states are kept, as for temporary experiments
     try:
         clone(made.checkout, made.commit, tree)

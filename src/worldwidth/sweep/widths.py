@@ -6,6 +6,7 @@ once. Uncommitted changes to tracked files are part of every run, as with `dvc e
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.git import git
+from worldwidth.core.git import file_at, git, head_commit
 from worldwidth.core.locks import only_one
 from worldwidth.core.signals import EXIT_INTERRUPTED, EXIT_RETRY, Stopped
 from worldwidth.dvcio.experiments import Experiment, list_experiments
@@ -24,7 +25,10 @@ from worldwidth.settings.paths import PARAMS, scratch_folder
 from worldwidth.settings.schema import Budget, Settings
 from worldwidth.settings.strict_yaml import read_yaml
 from worldwidth.sweep.variants import Variant, sweep
-from worldwidth.sweep.worktree import prepare_tree, source_commit, write_params
+from worldwidth.sweep.worktree import prepare_tree, source_tree, write_params
+
+_ERRORS = ("worldwidth: ", "ERROR: ")
+_FETCH = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-auto-maintenance")
 
 
 def run_widths(
@@ -39,7 +43,7 @@ def run_widths(
     check_rendered(settings)
     variants = sweep(settings, archs or list(settings.selected.archs), seeds, budgets)
     with only_one(scratch_folder() / "widths.lock", "another `worldwidth widths` is going on here: wait for it"):
-        source = source_commit()
+        source = source_tree()
         present = [variant for variant in variants if present_experiment(settings, variant, source)]
         for variant in present:
             print(f"{variant.name}: already done")
@@ -58,7 +62,7 @@ def present_experiment(settings: Settings, variant: Variant, source: str) -> Exp
     Raises:
         WorldwidthError: one of that name, of another scale, is there and would be lost.
     """
-    head = git("rev-parse", "HEAD")
+    head = head_commit()
     for found in list_experiments():
         if found.name != variant.name or found.baseline != head:
             continue
@@ -71,7 +75,7 @@ def present_experiment(settings: Settings, variant: Variant, source: str) -> Exp
         lock = current(found.lock, settings)
         ran = ran_with(lock)
         would_run = would_run_with(ran, lock, read_yaml(PARAMS) | asdict(variant))
-        same_stages = not git("diff", "--name-only", found.commit, source, "--", DVC_YAML.as_posix())
+        same_stages = file_at(found.commit, DVC_YAML) == file_at(source, DVC_YAML)
         if same_stages and len(lock) == len(stage_names(settings)) and not first_difference(ran, would_run):
             return found
     return None
@@ -102,9 +106,9 @@ def run_variant(tree: Path, source: str, variant: Variant, jobs: int | None) -> 
         git("add", "--all", folder=tree)  # DVC saves what git knows: tables and figures too where git has none yet
         reason = _python(save, tree)
     if not reason:
-        head = git("rev-parse", "HEAD")
+        head = head_commit()
         reference = f"refs/exps/{head[:2]}/{head[2:]}/{variant.name}"
-        git("fetch", "--quiet", str(tree), f"+{reference}:{reference}")
+        git("-c", "protocol.file.allow=always", *_FETCH, str(tree), f"+{reference}:{reference}")
     return reason
 
 
@@ -124,10 +128,13 @@ def _python(arguments: list[str], tree: Path) -> str:
         try:
             for line in process.stderr:
                 sys.stderr.write(line)
-                last = line.strip() or last
+                if line.startswith(_ERRORS) or not last.startswith(_ERRORS):  # DVC adds where to ask for help
+                    last = line.strip() or last
         except KeyboardInterrupt:
             process.terminate()
             raise
     if process.returncode in (EXIT_RETRY, EXIT_INTERRUPTED):
         raise Stopped(process.returncode, "what is finished is kept, and a training under way is saved")
-    return (last.removeprefix("worldwidth: ") or f"exit code {process.returncode}") if process.returncode else ""
+    if process.returncode == 0:
+        return ""
+    return re.sub(f"^({'|'.join(_ERRORS)})", "", last) or f"exit code {process.returncode}"

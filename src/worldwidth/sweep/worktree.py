@@ -1,11 +1,14 @@
 """Work trees beside the user's own: clones that share its git objects and its DVC cache, each set to one variant."""
 
 import shutil
+import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from worldwidth.core.files import write_text
-from worldwidth.core.git import git
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import replacing, replacing_folder, write_text
+from worldwidth.core.git import config_values, file_at, git, head_commit
 from worldwidth.core.locks import wait_until_free
 from worldwidth.dvcio.cache import cache_folder, use_cache
 from worldwidth.dvcio.lockfile import md5
@@ -15,38 +18,78 @@ from worldwidth.settings.paths import PARAMS, scratch_folder
 from worldwidth.settings.schema import Settings
 from worldwidth.sweep.variants import Variant
 
+_OWN_CONFIG = {
+    "core.hooksPath": "/dev/null",
+    "core.excludesFile": "/dev/null",  # an experiment lacks the tables that are ignored
+    "core.fsmonitor": "false",
+    "submodule.recurse": "false",
+    "commit.gpgSign": "false",  # DVC's commit, with nobody there to type a passphrase
+    "gc.auto": "0",
+}
+"""Of the clones: a user's own settings are for work by hand."""
+_NOBODY = {"user.name": "worldwidth", "user.email": "worldwidth"}  # DVC's commit needs a name, on a new machine too
+
 
 def clone(source: Path, commit: str, tree: Path) -> None:
-    """Make ``tree`` a clone of the repository ``source`` at ``commit`` that borrows its objects.
+    """Make ``tree`` a repository at ``commit`` that borrows the objects of the one in ``source``.
+
+    `git clone --shared` does not borrow from a shallow clone, and what it makes obeys the user's hooks and templates.
 
     Raises:
         WorldwidthError: git cannot.
     """
-    git("clone", "--quiet", "--shared", "--no-checkout", str(source), str(tree))
-    git("checkout", "--quiet", "--force", "--detach", commit, folder=tree)
+    objects, shallow = (source / git("rev-parse", "--git-path", name, folder=source) for name in ("objects", "shallow"))
+    with replacing_folder(tree) as made:
+        git("init", "--quiet", "--template=", str(made))
+        write_text(made / ".git" / "objects" / "info" / "alternates", f"{objects.resolve()}\n")
+        if shallow.is_file():
+            shutil.copyfile(shallow, made / ".git" / "shallow")
+        known = config_values(r"^(user\.(name|email)|remote\..*\.(url|promisor|partialclonefilter))$", source)
+        config = _OWN_CONFIG | {name: value for name, value in _NOBODY.items() if name not in known}
+        if any(name.endswith(".promisor") for name in known):  # a partial clone: what it lacks comes from there
+            config |= {name: value for name, value in known.items() if name.startswith("remote.")}
+        for name, value in config.items():
+            git("config", name, value, folder=made)
+        git("checkout", "--quiet", "--force", "--detach", commit, folder=made)
 
 
 def write_params(tree: Path, commit: str, variant: Variant) -> None:
     """Write params.yaml as it is in ``commit``, but of this variant."""
-    write_text(tree / PARAMS, git("show", f"{commit}:{PARAMS}", folder=tree) + "\n")
+    committed = file_at(commit, PARAMS, folder=tree)
+    if committed is None:
+        raise WorldwidthError(f"{PARAMS}: not in git; run `git add --all && git commit`")
+    with replacing(tree / PARAMS) as temporary:
+        temporary.write_bytes(committed)
     edit_yaml(tree / PARAMS, asdict(variant))
 
 
-def source_commit() -> str:
-    """The commit that holds this tree as it is: HEAD, or one with the uncommitted changes of tracked files."""
-    someone = ("-c", "user.name=worldwidth", "-c", "user.email=worldwidth")  # git wants a name, on a new machine too
-    return git(*someone, "stash", "create") or git("rev-parse", "HEAD")
+def source_tree() -> str:
+    """Git's name of this tree as it is: that of HEAD, with the uncommitted changes of tracked files.
+
+    The user's index stays as it is; `git stash create`, which does the same, fails where files have other times alone.
+    """
+    head_commit()
+    scratch = scratch_folder()
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch.resolve()) as folder:
+        index = Path(folder) / "index"
+        with suppress(FileNotFoundError):  # nothing was ever checked out
+            shutil.copyfile(git("rev-parse", "--git-path", "index"), index)
+        git("add", "--update", GIT_INDEX_FILE=str(index))
+        return git("write-tree", GIT_INDEX_FILE=str(index))
 
 
 def prepare_tree(settings: Settings, source: str) -> Path:
-    """The sweep's own work tree, holding the files of ``source``; what an interrupted sweep left there is kept."""
+    """The sweep's own work tree, holding the files of ``source``; what an interrupted sweep left there is kept.
+
+    Args:
+        source: a commit, or :func:`source_tree`.
+    """
     tree = scratch_folder().resolve() / "widths"
     if not (tree / ".git").is_dir():
-        shutil.rmtree(tree, ignore_errors=True)
-        tree.parent.mkdir(parents=True, exist_ok=True)
-        clone(Path.cwd(), "HEAD", tree)
+        clone(Path.cwd(), head_commit(), tree)
     wait_until_free(run_lock(tree), "what is left of an interrupted sweep is still at work: waiting for it")
-    head, state = git("rev-parse", "HEAD"), tree / ".git" / "worldwidth-source"
+    head, state = head_commit(), tree / ".git" / "worldwidth-source"
     wanted = f"{head} {git('rev-parse', source + '^{tree}')}"
     if not state.is_file() or state.read_text(encoding="utf-8") != wanted:
         state.unlink(missing_ok=True)
