@@ -1,9 +1,6 @@
 """DVC's own view of this repository."""
 
-<<<<<<< HEAD
 import shlex
-=======
->>>>>>> h1/main
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
