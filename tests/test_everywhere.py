@@ -41,6 +41,33 @@ def test_what_a_terminal_cannot_show_is_escaped() -> None:
     assert printed("\udce9", PYTHONUTF8="1") == b"\\udce9\n"  # a byte of a file's name that is no UTF-8
 
 
+def test_closed_streams_cost_nothing(tmp_path: Path) -> None:
+    """A file that is opened later must not get the number of one, and with it what is printed."""
+    code = (
+        "from worldwidth.core.command import exit_codes\n"
+        "import os, sys\n"
+        "with exit_codes(), open('file', 'w') as file:\n"
+        "    print('lost'); print('lost', file=sys.stderr); os.write(2, b'lost'); file.write(str(file.fileno() > 2))"
+    )
+    shell = 'exec "$0" -c "$1" <&- >&- 2>&-'
+    done = subprocess.run(["sh", "-c", shell, sys.executable, code], cwd=tmp_path)
+    assert (done.returncode, (tmp_path / "file").read_text()) == (0, "True")
+
+
+def test_a_user_without_a_name_and_a_home() -> None:
+    """As in a container that is started with a mere number for the user; so is DVC, which asks for both."""
+    code = (
+        "import getpass, os, pwd\n"
+        "pwd.getpwuid = {}.__getitem__\n"
+        "from worldwidth.core.command import exit_codes\n"
+        "with exit_codes(): print(getpass.getuser() == str(os.getuid()), os.path.expanduser('~'))"
+    )
+    names = ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True /nonexistent\n", "")
+
+
 def test_nothing_is_read_from_where_only_linux_has_it() -> None:
     assert [path for path in PROJECT.glob("src/**/*.py") if '"/proc' in path.read_text()] == []
 

@@ -4,42 +4,24 @@ Importing it makes a request to stop, and a missing package, one line and an exi
 imported; it loads nothing slow.
 """
 
-import codecs
-import io
-import locale
 import os
 import sys
 from types import TracebackType
 
-from worldwidth.core import signals
+from worldwidth.core import signals, surroundings
 from worldwidth.core.errors import WorldwidthError
 
 
 class exit_codes:  # noqa: N801 - reads as a verb: `with exit_codes():`
-    """Turn errors meant for people into one line on stderr and an exit code; read and write UTF-8 whatever the locale.
-
-    What a terminal cannot show is printed as ``\\xe9``.
-    """
+    """Turn errors meant for people into one line on stderr and an exit code."""
 
     def __enter__(self) -> None:
-        _start_again_in_utf8()
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # None where it is closed
-                stream.reconfigure(errors="backslashreplace")
+        surroundings.settle()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         code = _say(error)
         if code is not None:
             sys.exit(code)
-
-
-def _start_again_in_utf8() -> None:
-    """DVC reads and writes its files as the locale says: where that is not UTF-8, begin anew in Python's UTF-8 mode."""
-    if "PYTHONUTF8" in os.environ and os.environ["PYTHONUTF8"] != "0":
-        return
-    if codecs.lookup(locale.getpreferredencoding(False)).name != "utf-8":
-        os.environ["PYTHONUTF8"] = "1"
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _say(error: BaseException | None) -> int | None:
