@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tests of the last commit in the worst surroundings, all at once: `tests/hostile.sh [ARGUMENTS OF PYTEST]`.
-# A folder, a home and temporary files with spaces, accents and another script in their names; a locale that is not
-# UTF-8; another shell; umask 077; Ctrl-C ignored; the settings of a user of git, DVC and matplotlib; a hook's variables.
+# A folder, a home and temporary files with spaces, accents and another script in their names; locale C; another
+# shell; umask 077; Ctrl-C ignored; the settings of a user of git, DVC and matplotlib; a hook's variables.
 set -euo pipefail
 project=$(cd "$(dirname "$0")/.." && pwd -P)
 around=$(mktemp -d)
@@ -26,7 +26,7 @@ cd "$there"
 trap '' INT
 code=0
 env -u LANG HOME="$home" XDG_CONFIG_HOME="$home/.config" TMPDIR="$home/tmp" SHELL="$home/tcsh" \
-    LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 COLUMNS=20 TERM=dumb TZ=Pacific/Chatham \
+    LC_ALL=C COLUMNS=20 TERM=dumb TZ=Pacific/Chatham \
     MPLBACKEND=module://no.such.backend MATPLOTLIBRC="$home/.config/matplotlib" \
     GIT_DIR="$hook/.git" GIT_WORK_TREE="$hook" GIT_INDEX_FILE="$hook/.git/index" GIT_PREFIX= \
     DVC_ROOT=/no DVC_STAGE=base SLURM_JOB_ID=7 \

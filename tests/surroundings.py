@@ -25,7 +25,6 @@ os.environ |= {
     "DVC_SYSTEM_CONFIG_DIR": "/nonexistent",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
-    "PYTHONUTF8": "1",  # of the workers, where tests run
 }
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what ends in & with Ctrl-C ignored
 
