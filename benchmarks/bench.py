@@ -7,7 +7,6 @@ printed is everything as one line of JSON (`| tail -n 1 > FILE.json` keeps it).
 import argparse
 import importlib
 import json
-import os
 import time
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 
 import machine
 from timing import Options
+from worldwidth.core.machine import cores
 
 SECTIONS = ("step", "training", "evaluation")
 """A section is a module beside this file with ``run(options) -> JSON value``; it prints its own tables."""
@@ -48,9 +48,9 @@ def _arguments() -> tuple[Options, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(SECTIONS), metavar="A,B", help="sections, with commas between them")
     parser.add_argument("--rounds", type=int, help="turns of every variant (default: a number of each section's own)")
-    cores = len(os.sched_getaffinity(0))
+    here = cores()
     parser.add_argument(
-        "--threads", type=int, default=cores, help=f"training is measured with 1 and with these many (default: {cores})"
+        "--threads", type=int, default=here, help=f"training is measured with 1 and with these many (default: {here})"
     )
     parser.add_argument(
         "--quick", action="store_true", help="fewer rounds and cases; for trying out, not for reporting"

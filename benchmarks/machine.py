@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from worldwidth.core.machine import cores
+
 _SIZES = (512, 1024, 2048, 4096)
 _SECONDS = 0.3  # of every size: long enough for the clock, short enough to take turns with other work
 
@@ -22,7 +24,7 @@ def facts() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "usable cores": len(os.sched_getaffinity(0)),
+        "usable cores": cores(),
         "load average": list(os.getloadavg()),
         "python": platform.python_version(),
         **{package: version(package) for package in ("torch", "transformers", "numpy")},
@@ -30,7 +32,8 @@ def facts() -> dict[str, Any]:
 
 
 def _cpu_model() -> str:
-    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    found = Path("/proc/cpuinfo")  # Linux has it
+    text = found.read_text(encoding="utf-8") if found.exists() else f"model name: {platform.processor()}"
     return next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "unknown")
 
 

@@ -19,6 +19,7 @@ import pytest
 from examined import examined_copy, fault, faults, findings, fix, new_project, shell
 from repository import Repository
 from short_runs import no_checkpoint, run_of
+from worldwidth.core.machine import cores
 from worldwidth.doctor import environment, examination
 from worldwidth.doctor.finding import Finding
 from worldwidth.model.decoder import Decoder
@@ -207,8 +208,11 @@ def test_whose_code_runs(repository: Repository, monkeypatch: pytest.MonkeyPatch
         path.write_text("Metadata-Version: 2.1\nName: worldwidth\nVersion: 0.1.0\n")
     origin.write_text('{"url": "file:///elsewhere"}')
     assert fault("worldwidth").state == "warning"
-    origin.write_text(json.dumps({"url": f"file://{Path.cwd()}"}))
-    assert faults("worldwidth") == []
+    link = Path("site") / "études 100%"
+    link.symlink_to(Path.cwd())
+    for here in (Path.cwd(), link.absolute()):
+        origin.write_text(json.dumps({"url": here.as_uri()}))
+        assert faults("worldwidth") == []
     shutil.rmtree("src")
     assert (fault("worldwidth").state, fault("worldwidth").command) == ("problem", "git checkout HEAD -- src")
 
@@ -227,12 +231,12 @@ def test_versions_are_compared(repository: Repository) -> None:
 
 
 def test_hardware_that_is_not_there(repository: Repository) -> None:
-    cores = len(os.sched_getaffinity(0))
+    here = cores()
     text = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(re.sub(r"threads: \d+", f"threads: {cores}", text))
+    Path("params.yaml").write_text(re.sub(r"threads: \d+", f"threads: {here}", text))
     assert faults("hardware") == []
-    Path("params.yaml").write_text(re.sub(r"threads: \d+", f"threads: {cores + 1}", text))
-    assert f"asks for {cores + 1} threads; CPU cores here: {cores}" in fault("hardware").found
+    Path("params.yaml").write_text(re.sub(r"threads: \d+", f"threads: {here + 1}", text))
+    assert f"asks for {here + 1} threads; CPU cores here: {here}" in fault("hardware").found
 
 
 # --- disk

@@ -54,7 +54,6 @@ PARAMETERS = {  # of what is called: those that are passed, by position or by na
     "dvc.dependency.param:ParamsDependency.status": [],
     "dvc_data.hashfile.meta:Meta": [],
     "dvc.config:Config": ["dvc_dir"],
-    "dvc.config:Config.edit": ["level"],
     "dvc.config:Config.load_one": ["level"],
     "dvc.config:Config.load_file": ["path"],
     "dvc.config:Config.validate": ["data"],
@@ -227,6 +226,6 @@ def test_a_list_of_readers_that_was_cut_off_goes(project: Path) -> None:
 
 
 def test_another_tree_uses_the_cache(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("cache")
+    folder = tmp_path_factory.mktemp("cache") / "Mes études, # 研究"
     use_cache(Path(), folder)
     assert cache_folder() == folder

@@ -4,7 +4,10 @@ pytest tests/test_figures.py
 """
 
 import itertools
+import os
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +35,9 @@ from fake_plots import (
 from worldwidth.data.cities import City
 from worldwidth.data.regions import REGIONS
 from worldwidth.evaluation.scores import DIFFERENCE, matrix_of
-from worldwidth.plots.heatmap import SCORE, SIGNED
+from worldwidth.plots.heatmap import SCORE, SIGNED, CellSize, Mark, Panel, draw_panels
 from worldwidth.plots.study import draw_matrices, draw_setting, draw_study, draw_training, draw_world
+from worldwidth.plots.svg import inline_svg
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
 
@@ -243,3 +247,41 @@ def test_setting_files(settings: Settings, tmp_path: Path) -> None:
     for first, second in zip(once, again, strict=True):
         assert first.read_bytes() == second.read_bytes()
         assert 1200 <= size_of(first)[0] <= 1450
+
+
+# --- what a user has set
+
+
+def draw_all(folder: Path) -> None:
+    """Every figure of a study, and a panel of the report."""
+    settings = replace(load(ROOT / "params.yaml"), arch="narrow", scale="smoke", seed=1234)
+    headline = {name: statistics(name) for name in NAMES}
+    draw_study(settings, make_cells(settings, varied), headline, folder)
+    draw_setting(settings, made_curves(settings), made_cities(), folder)
+    panel = Panel(("row",), ("column",), ((Mark(0.5),),), SCORE)
+    size = CellSize(width=34, height=30, font=11, beside=10)
+    (folder / "panel.svg").write_text(inline_svg(draw_panels([[panel]], size, bars=False), "one", "a"), "utf-8")
+
+
+def test_what_a_user_has_set_changes_no_figure(tmp_path: Path) -> None:
+    """A notebook's backend, a matplotlibrc in the three places where matplotlib looks for one."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, tmp_path / "matplotlib"):
+        folder.mkdir()
+        (folder / "matplotlibrc").write_text(
+            "text.usetex: True\naxes.linewidth: 9\nsvg.fonttype: path\ntimezone: XXX\n"
+        )
+    code = "import sys, pathlib, worldwidth.plots.study, test_figures; test_figures.draw_all(pathlib.Path(sys.argv[1]))"
+    of_a_user = {"MPLBACKEND": "module://no.such.backend", "MATPLOTLIBRC": str(here), "XDG_CONFIG_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, there],
+        cwd=here,
+        env=os.environ | of_a_user | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT / "tests")))},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    draw_all(tmp_path / "clean")
+    names = sorted(path.name for path in (tmp_path / "clean").iterdir())
+    assert names == sorted(path.name for path in there.iterdir())
+    assert [name for name in names if (there / name).read_bytes() != (tmp_path / "clean" / name).read_bytes()] == []

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from other_machines import fake_tcsh
 from repository import Repository, stages_run
 from small_study import copy_of, small_study
 
@@ -97,7 +98,7 @@ def test_dvc_repro(number: int, start: Repository, uninterrupted: dict[str, byte
     assert "base" not in made.changed_stages()
 
 
-@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh", ""])
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh", "", "tcsh"])
 def test_dvc_alone_is_killed(
     shell: str,
     start: Repository,
@@ -109,8 +110,8 @@ def test_dvc_alone_is_killed(
 
     Whether a shell stands between the two depends on the shell.
     """
-    monkeypatch.setenv("SHELL", shell)
-    made = copy_of(start, tmp_path)
+    monkeypatch.setenv("SHELL", fake_tcsh(tmp_path) if shell == "tcsh" else shell)
+    made = copy_of(start, tmp_path / "study")
     before = state_times(made)
     log = tmp_path / "log"
     with log.open("w") as file:

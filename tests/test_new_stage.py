@@ -37,7 +37,7 @@ if __name__ == "__main__":
 ROW = '    Stage(name="probe", kind="evaluation"),\n'
 LINES = """  probe:
     desc: how many cities there are
-    cmd: PYTHONPATH=src python stages/probe.py
+    cmd: env PYTHONPATH=src python stages/probe.py
     deps:
       - data/cities.csv
 {% for file in code.probe %}

@@ -278,8 +278,8 @@ def test_a_sound_matrix_becomes_plain_commands_on_files_of_the_project(path: Pat
     assert len(stages) == 6 + len(settings.tasks) + len(settings.finetunes) + len(settings.models)
     written: list[str] = []
     for stage in stages.values():
-        assignment, python, script, *arguments = shlex.split(stage["cmd"])
-        assert (assignment, python) == ("PYTHONPATH=src", "python")
+        env, assignment, python, script, *arguments = shlex.split(stage["cmd"])
+        assert (env, assignment, python) == ("env", "PYTHONPATH=src", "python")
         assert (ROOT / script).is_file()
         assert script in stage["deps"]
         assert all(PLAIN.fullmatch(argument) and not argument.startswith("-") for argument in arguments)

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from fake_runs import fake_runs
 from worldwidth.comparison.tables import Comparison, compare, records
 from worldwidth.core.text import MINUS, number, p_value
+from worldwidth.plots.svg import inline_svg
 from worldwidth.report.page import write_report
 from worldwidth.report.sentences import compute_caveat, headline, limits
-from worldwidth.report.svg import inline_svg
 from worldwidth.report.tables import verdicts
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings

@@ -32,7 +32,7 @@ from worldwidth.evaluation import tables
 from worldwidth.model.checkpoint import load_model, save_model
 from worldwidth.model.decoder import Decoder
 from worldwidth.plots.study import draw_world
-from worldwidth.report.svg import inline_svg
+from worldwidth.plots.svg import inline_svg
 from worldwidth.settings.load import load
 from worldwidth.settings.paths import SCORES
 from worldwidth.settings.schema import Settings

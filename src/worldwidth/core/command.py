@@ -10,7 +10,7 @@ import re
 import sys
 from types import TracebackType
 
-from worldwidth.core import signals
+from worldwidth.core import signals, surroundings
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import leave_other_repositories
 
@@ -21,7 +21,7 @@ class exit_codes:  # noqa: N801 - reads as a verb: `with exit_codes():`
     """Turn errors meant for people into one line on stderr and an exit code."""
 
     def __enter__(self) -> None:
-        pass
+        surroundings.settle()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         code = _say(error)

@@ -1,7 +1,7 @@
 """The doctor on the environment: Python, packages, programs, cores and GPUs."""
 
 import importlib.metadata
-import os
+import json
 import re
 import shutil
 import sys
@@ -10,10 +10,14 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from worldwidth.core.machine import cores
 from worldwidth.doctor.finding import REBUILD, Finding, State, listed, quoted, shown
 
 _PYPROJECT, _CONSTRAINTS, _READY = Path("pyproject.toml"), Path("constraints.txt"), Path(".venv/.ready")
+_INSTALL_PROGRAM = "brew install" if sys.platform == "darwin" else "sudo apt-get install"
 _INSTALL = "python -m pip install --constraint constraints.txt --editable '.[dev]'"
 
 
@@ -39,7 +43,7 @@ def check_own_package() -> Iterator[Finding]:
         yield Finding("worldwidth", "problem", f"the code that runs is that of {imported}", _INSTALL)
     elif not origins:
         yield Finding("worldwidth", "problem", "not installed in this environment", REBUILD)
-    elif not any(f'"file://{Path.cwd()}"' in origin for origin in origins):
+    elif here.parents[1] not in map(_folder_of, origins):
         yield Finding("worldwidth", "warning", "the `worldwidth` command is installed from another folder", _INSTALL)
 
 
@@ -88,10 +92,10 @@ def check_programs() -> Iterator[Finding]:
             text = f"the one on PATH is {place}, not of this environment" if place else "not on PATH: stages cannot run"
             yield Finding(f"`{name}`", "problem", text, command)
     if not shutil.which("git"):
-        yield Finding("`git`", "problem", "not on PATH; DVC needs it", "sudo apt-get install git")
+        yield Finding("`git`", "problem", "not on PATH; DVC needs it", f"{_INSTALL_PROGRAM} git")
     if not shutil.which("make"):
         text = "not on PATH; only the targets of the Makefile need it"
-        yield Finding("`make`", "warning", text, "sudo apt-get install make")
+        yield Finding("`make`", "warning", text, f"{_INSTALL_PROGRAM} make")
 
 
 def check_hardware() -> Iterator[Finding]:
@@ -101,15 +105,22 @@ def check_hardware() -> Iterator[Finding]:
     from worldwidth.settings.load import load
     from worldwidth.settings.paths import PARAMS
 
-    cores, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
-    yield Finding("torch", "ok", f"{torch.__version__}; CPU cores: {cores}, GPUs: {gpus}")
+    here, gpus = cores(), torch.cuda.device_count()
+    mps = "; Apple's GPU (MPS) is not used: runs take the CPU" if torch.backends.mps.is_available() else ""
+    yield Finding("torch", "ok", f"{torch.__version__}; CPU cores: {here}, GPUs: {gpus}{mps}")
     settings = load()
     asked, key, edit = settings.selected.hardware, f"scales.{settings.scale}.hardware", f"${{EDITOR:-vi}} {PARAMS}"
     threads = max(asked.threads, asked.pretraining_threads)
     if asked.device == "cuda" and not gpus:
         yield Finding("hardware", "problem", f"{key}.device is cuda, and torch sees no GPU here", edit)
-    elif asked.device != "cuda" and threads > cores:
-        yield Finding("hardware", "warning", f"{key} asks for {threads} threads; CPU cores here: {cores}", edit)
+    elif asked.device != "cuda" and threads > here:
+        yield Finding("hardware", "warning", f"{key} asks for {threads} threads; CPU cores here: {here}", edit)
+
+
+def _folder_of(origin: str) -> Path | None:
+    """The folder that pip installed from, by its record; None if it was none."""
+    url = urlsplit(json.loads(origin or "{}").get("url", ""))
+    return Path(url2pathname(url.path)).resolve() if url.scheme == "file" else None
 
 
 def _key(name: str) -> str:

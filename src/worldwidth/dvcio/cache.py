@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from worldwidth.dvcio.config import set_local
 from worldwidth.dvcio.repo import open_repo
 
 
@@ -12,8 +13,9 @@ def cache_folder() -> Path:
 
 
 def use_cache(tree: Path, folder: Path) -> None:
-    """Let the DVC of ``tree`` use the cache in ``folder``."""
-    from dvc.config import Config
+    """Let the DVC of ``tree`` use the cache in ``folder``.
 
-    with Config(tree / ".dvc").edit("local") as local:
-        local["cache"]["dir"] = str(folder)
+    Raises:
+        WorldwidthError: DVC's local config there cannot be read.
+    """
+    set_local(tree, "cache", "dir", str(folder))

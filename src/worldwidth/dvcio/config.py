@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import replacing
 
 DVC_FOLDER = Path(".dvc")
 
@@ -72,9 +73,26 @@ def name_page_template(name: str, root: Path) -> str:
     config = _config(root)
     chosen = str(config.load_one("local")["plots"].get("html_template", name))
     if chosen == name:
-        with config.edit("local") as local:
-            local["plots"]["html_template"] = name
+        set_local(root, "plots", "html_template", name)
     return chosen
+
+
+def set_local(root: Path, section: str, name: str, value: str) -> None:
+    """Set one value in the local config of ``root``'s DVC, as `dvc config --local` does, which writes ASCII only.
+
+    Raises:
+        WorldwidthError: it cannot be read.
+    """
+    from configobj import ConfigObj, ConfigObjError
+
+    path = root / DVC_FOLDER / "config.local"
+    try:
+        local = ConfigObj(str(path), encoding="utf-8", interpolation=False)
+    except (ConfigObjError, OSError, ValueError) as error:
+        raise _unreadable(error) from None
+    local.setdefault(section, {})[name] = value
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        local.write(file)
 
 
 def _config(root: Path = Path()) -> Any:
@@ -83,4 +101,8 @@ def _config(root: Path = Path()) -> Any:
     try:
         return Config(str((root / DVC_FOLDER).absolute()))
     except (ConfigError, OSError, ValueError) as error:
-        raise WorldwidthError(f"DVC's config cannot be read: {' '.join(str(error).split())}") from None
+        raise _unreadable(error) from None
+
+
+def _unreadable(error: Exception) -> WorldwidthError:
+    return WorldwidthError(f"DVC's config cannot be read: {' '.join(str(error).split())}")

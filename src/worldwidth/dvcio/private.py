@@ -41,7 +41,6 @@ RELIED_ON = {
     "dvc.dependency.param:ParamsDependency.status": "{file: {key: what became of it}}",
     "dvc_data.hashfile.meta:Meta": "size and the like of a file; empty without arguments",
     "dvc.config:Config": "the configuration of the folder .dvc that it is given, by section",
-    "dvc.config:Config.edit": "the configuration of one level, to be changed",
     "dvc.config:Config.load_one": "the configuration of one level",
     "dvc.config:Config.load_file": "one file of it, unchecked",
     "dvc.config:Config.validate": "raises ConfigError where DVC does not know a key",

@@ -68,7 +68,7 @@ class Record:
         """The stages, in their order."""
         for stage in stages:
             name, row = stage.addressing, row_of(stage.addressing)
-            words = shlex.split(stage.cmd)  # PYTHONPATH=src python stages/NAME.py ARGUMENT ...
+            words = shlex.split(stage.cmd)  # env PYTHONPATH=src python stages/NAME.py ARGUMENT ...
             arguments = words[words.index(row.script.as_posix()) + 1 :]
             needs = frozenset(maker[path] for path in reads[name] if path in maker)
             self.steps.append(Step(name, row, tuple(arguments), needs))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.locks import only_one
+from worldwidth.core.machine import cores
 from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, forecast
 from worldwidth.dvcio.repair import (
     forecast_of_a_whole_lock,
@@ -43,7 +44,7 @@ def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> N
     started = time.monotonic()
     check_rendered(settings)
     hardware = settings.selected.hardware
-    slots = job_slots(jobs, visible_gpus(hardware) if gpus is None else gpus, _cores() // hardware.threads)
+    slots = job_slots(jobs, visible_gpus(hardware) if gpus is None else gpus, cores() // hardware.threads)
     with only_one(run_lock(), "another `worldwidth run` is going on here: wait for it, or stop it") as lock:
         renew_damaged_hashes()
         forget_the_dead()
@@ -109,8 +110,3 @@ def visible_gpus(hardware: Hardware) -> list[str]:
         return [gpu.strip() for gpu in chosen.split(",") if gpu.strip() not in ("", "-1")]
     found = [match[1] for path in _DEVICES.glob("nvidia*") if (match := re.fullmatch(r"nvidia(\d+)", path.name))]
     return sorted(found, key=int)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

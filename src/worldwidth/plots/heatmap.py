@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -19,7 +19,7 @@ MARKS = "T: trained; hatched: not measurable or missing"
 MEANING = "Normalised improvement on Atlantis: 0 as the base model there, 1 as it is on ordinary cities."
 EXPECTED = "Expected: the better of its tasks' single-task models; blue: better than that."
 HINT = "hint "
-"""Before a cell's tooltip in the id of its box, which an SVG keeps: see report/svg.py."""
+"""Before a cell's tooltip in the id of its box, which an SVG keeps: see plots/svg.py."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Scale:
         share = (value - self.low) / (self.high - self.low)
         red, green, blue, _ = matplotlib.colormaps[self.colors](float(np.clip(share, 0, 1)))
         return float(red), float(green), float(blue)
+
+    def shades(self, number: int) -> list[str]:
+        """Colours in hexadecimal, from ``low`` to ``high``."""
+        return [to_hex(color) for color in matplotlib.colormaps[self.colors](np.linspace(0, 1, number))]
 
 
 SCORE = Scale("RdYlGn", 0.0, 1.0, "normalised improvement")

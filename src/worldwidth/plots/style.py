@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,7 +28,7 @@ BUDGET_DASHES: dict[str, Any] = {"epochs": "-", "tokens": (0, (4, 1.5)), "flops"
 SMALL, TEXT, HEADING = 6.0, 6.5, 8.0
 """Sizes of fonts in points: of numbers and captions, of names, and of the figure's title."""
 STYLE: list[Any] = [
-    "default",  # whatever a user's matplotlibrc says
+    "default",  # whatever was set since
     {
         "font.family": "DejaVu Sans",
         "font.size": SMALL,

@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.colors import to_hex
 
 from worldwidth.comparison.export import COMPARISON
 from worldwidth.comparison.runs import RETENTION
@@ -18,9 +15,9 @@ from worldwidth.core.files import write_text
 from worldwidth.core.text import MINUS, count, listed, plural, seeds
 from worldwidth.plots.heatmap import SCORE, SIGNED, CellSize, Panel, Scale, draw_panels
 from worldwidth.plots.lines import draw_curves, draw_scores
+from worldwidth.plots.svg import inline_svg
 from worldwidth.plots.widths import Block, change_panel, mean_panel, missing_models, retention_blocks, study_blocks
 from worldwidth.report.sentences import compute_caveat, headline, limits, terms
-from worldwidth.report.svg import inline_svg
 from worldwidth.report.tables import (
     compute_rows,
     headings,
@@ -133,8 +130,7 @@ def _drawn(panel: Panel, block: Block, name: str, what: str) -> Markup:
 
 def _color_bar(scale: Scale) -> Markup:
     """The scale as a gradient in CSS."""
-    colors = matplotlib.colormaps[scale.colors](np.linspace(0, 1, 11))
-    return Markup(f"linear-gradient(to right, {', '.join(to_hex(color) for color in colors)})")
+    return Markup(f"linear-gradient(to right, {', '.join(scale.shades(11))})")
 
 
 def _fine_tunes(comparison: Comparison) -> str:
