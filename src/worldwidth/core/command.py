@@ -4,12 +4,14 @@ Importing it makes a request to stop, and a missing package, one line and an exi
 imported; it loads nothing slow.
 """
 
+import io
 import os
 import sys
 from types import TracebackType
 
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.text import printable
 
 
 class exit_codes:  # noqa: N801 - reads as a verb: `with exit_codes():`
@@ -30,7 +32,7 @@ def _say(error: BaseException | None) -> int | None:
     if isinstance(error, KeyboardInterrupt):
         stopped = error if isinstance(error, signals.Stopped) else signals.Stopped(signals.EXIT_INTERRUPTED)
         code = stopped.code
-        message = f"stopped; {stopped}" + ("; run the same command again" if code == signals.EXIT_RETRY else "")
+        message = f"stopped; {stopped}; run the same command again"
     elif isinstance(error, WorldwidthError):
         message = str(error)
     elif isinstance(error, BrokenPipeError):  # `worldwidth sample ... | head` has read enough
@@ -46,7 +48,9 @@ def _say(error: BaseException | None) -> int | None:
         )
     else:
         return None
-    print(f"worldwidth: {message}", file=sys.stderr)
+    if "not a git repository" in message:  # whether git or DVC says it
+        message += "; here `git init && git add --all && git commit --message start` makes one"
+    print(f"worldwidth: {printable(message)}", file=sys.stderr)
     return code
 
 
@@ -61,5 +65,7 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
     os._exit(code)  # the only way from here to an exit code; every `with` and `finally` has been left already
 
 
+if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is no error
 sys.excepthook = _end
 signals.install()

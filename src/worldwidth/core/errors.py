@@ -3,13 +3,14 @@
 import difflib
 from collections.abc import Iterable
 
+from worldwidth.core.text import printable
+
 
 class WorldwidthError(Exception):
     """Bad input or a missing file, said in one line that names what was found and what is allowed."""
 
     def __init__(self, message: str) -> None:
-        # what was found may hold line ends, or what steers a terminal
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+        super().__init__(printable(message))
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
