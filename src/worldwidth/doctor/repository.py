@@ -28,7 +28,8 @@ def check_git() -> Iterator[Finding]:
     except WorldwidthError as error:
         if "safe.directory" in str(error):
             command = f"git config --global --add safe.directory {quoted(Path.cwd())}"
-            yield Finding("git", "problem", "git refuses to work here: the folder belongs to another user", command)
+            text = "git refuses to work here: the folder belongs to another user; if you trust what they put there:"
+            yield Finding("git", "problem", text, command)
         else:
             yield Finding("git", "problem", f"no repository that can be read: {error}", f"git init && {_COMMIT}")
         return
@@ -51,8 +52,8 @@ def check_uncommitted() -> Iterator[Finding]:
 
 def check_ignored() -> Iterator[Finding]:
     """Does git keep all that a clone needs?"""
-    found = git("ls-files", "--others", "--ignored", "--exclude-standard", "--", *_SOURCES, *map(str, _FILES))
-    if ignored := found.splitlines():
+    found = git("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--", *_SOURCES, *map(str, _FILES))
+    if ignored := found.split("\0")[:-1]:
         command = f"git add --force {quoted(*ignored)}"
         yield Finding("ignored by git", "problem", f"a clone would lack {listed(ignored)}", command)
 
@@ -97,7 +98,7 @@ def check_lock_file() -> Iterator[Finding]:
     try:
         stages = locked_stages()
     except WorldwidthError as error:
-        yield Finding("dvc.lock", "problem", _reason(error), _new_lock())
+        yield Finding("dvc.lock", "problem", _reason(error), _new_lock(), (LOCK,))
         return
     if not stages:
         yield Finding("dvc.lock", "warning", "not there: nothing has run yet", "make repro")
@@ -106,8 +107,8 @@ def check_lock_file() -> Iterator[Finding]:
     try:
         check_lock(settings)
     except WorldwidthError as error:
-        text = f"{_reason(error).split('; run `dvc repro`')[0]}: some stages are to be run again"
-        yield Finding("dvc.lock", "warning", text, "make repro")
+        text, _, remedy = _reason(error).partition("; run ")
+        yield Finding("dvc.lock", "warning", text, "make render" if "make render" in remedy else "make repro")
 
 
 def locked_stages() -> dict[str, Any]:
