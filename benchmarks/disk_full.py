@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from soak import PROJECT, content, copy_project
+from soak import PROJECT, WAYS, copy_project
 
 PLACES = ("tree", "cache")
 COMMANDS = {"run": "worldwidth run --jobs 1", "job": "worldwidth job {stage}", "repro": "dvc repro"}
@@ -113,7 +113,7 @@ def main() -> None:
 
 def finished(tree: Path) -> Path:
     """A finished study of three tasks and a fine-tune."""
-    copy_project(tree)
+    copy_project(WAYS["run"], tree)
     path = tree / "params.yaml"
     params = path.read_text().splitlines(keepends=True)
     tasks = ["tasks: [distance, compass, inside]\n" if line.startswith("tasks:") else line for line in params]
@@ -158,6 +158,13 @@ def fill(reference: Path, case: Case, tree: Path) -> None:
     if case.again == 0 and case.command != COMMANDS["run"]:
         subprocess.run(["worldwidth", "run", "--jobs", "1"], cwd=tree, check=True, capture_output=True)
     case.differing = len(dict(content(tree).items() ^ content(reference).items()))
+
+
+def content(tree: Path) -> dict[str, bytes]:
+    """Every file that the pipeline writes, those in git and in DVC's cache alike."""
+    folders = ("data", "models", "results", "plots")
+    files = [path for folder in folders for path in (tree / folder).rglob("*") if path.is_file()]
+    return {path.relative_to(tree).as_posix(): path.read_bytes() for path in files if path.name != ".gitignore"}
 
 
 def forget(tree: Path, stage: str) -> None:

@@ -11,7 +11,7 @@ from worldwidth.settings.schema import Settings
 def main(settings: Settings) -> None:
     """params: scales.SCALE.world -> data/cities.csv"""
     world = settings.selected.world
-    save_cities(make_cities(world))
+    save_cities(make_cities(world, print))
     print(f"cities: {world.cities} real ones and {world.atlantis.cities} of Atlantis in {CITIES}")
 
 

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from contextlib import chdir
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,19 @@ def fix(repository: Repository, name: str) -> None:
     """Run the command under the only fault of the check ``name``; then it has none."""
     shell(repository, fault(name).command)
     assert faults(name) == []
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """As somebody whom permissions bind, if the tests are run by root."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int, bytes]]:

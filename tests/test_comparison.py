@@ -171,6 +171,16 @@ def test_a_missing_model_is_missing_and_named(settings: Settings) -> None:
     assert f"{runs[0].experiment.name}: no results of ftwb1-3" in markdown(found)
 
 
+def test_an_experiment_whose_name_is_markup_or_a_formula(settings: Settings, tmp_path: Path) -> None:
+    (run,) = (blind(run, "ftwb1-1", "distance") for run in fake_runs(settings, archs=("narrow",), seeds=(1,)))
+    experiment = replace(run.experiment, name="=1|<b>\x9b\u202e")
+    vars(experiment)["settings"] = run.experiment.settings
+    found = compare([replace(run, experiment=experiment)])
+    assert r"=1\|\<b\>\\x9b\\u202e: 90 of 91 cells measurable" in markdown(found)
+    write_tables(found, tmp_path)
+    assert r"'=1|<b>\x9b\u202e" in (tmp_path / "runs.csv").read_text(encoding="utf-8")
+
+
 def test_the_text_fits_a_terminal_and_holds_the_numbers(comparison: Comparison) -> None:
     text = markdown(comparison)
     assert max(len(line) for line in text.splitlines() if line.startswith("|")) <= 120

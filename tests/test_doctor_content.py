@@ -8,13 +8,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from examined import contents, examined_copy, fault, faults, findings, finished_study, fix, shell
+from examined import contents, examined_copy, fault, faults, findings, finished_study, fix, shell, unprivileged
 from repository import Repository, products
 from worldwidth.doctor.examination import CHECKS
 from worldwidth.dvcio.hashes import Hashes
@@ -53,7 +52,7 @@ def test_a_sound_study_has_no_problem_and_nothing_is_changed(
     assert said["problem"] == 0
     assert len(counted) >= sum(map(len, CHECKS.values()))
     for row in said["findings"]:
-        assert set(row) == {"area", "checked", "state", "found", "command"}
+        assert set(row) == {"area", "checked", "state", "found", "command", "changes"}
         assert row["found"]
         assert bool(row["command"]) == (row["state"] != "ok")
     made_of = {row["checked"]: row["found"] for row in said["findings"]}
@@ -127,19 +126,6 @@ def test_a_cache_that_can_only_be_copied_from(repository: Repository) -> None:
     assert "of copy only copy works" in fault("cache links").found
     fix(repository, "cache links")
     assert WEIGHTS.stat().st_nlink > 1 or "reflink" in findings("cache links")[0].found
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """As somebody whom permissions bind, if the tests are run by root."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
 
 
 def test_folders_that_may_not_be_read_or_written(repository: Repository) -> None:

@@ -80,10 +80,8 @@ def no_state(made: Repository) -> bool:
 def test_dvc_repro(number: int, start: Repository, uninterrupted: dict[str, bytes], tmp_path: Path) -> None:
     made = copy_of(start, tmp_path)
     output = kill_in_training(made, number, "dvc", "repro", "base")
-    if number == signal.SIGTERM:
+    if number != signal.SIGKILL:
         assert re.search(r"worldwidth: stopped; base is saved after step [\d,]+ of 1,140; run the same command", output)
-    if number == signal.SIGINT:
-        assert re.search(r"worldwidth: stopped; base is saved after step [\d,]+ of 1,140\n", output)
     assert "Traceback" not in output
     assert not (made.folder / "models" / "base").exists()
     if number == signal.SIGKILL:

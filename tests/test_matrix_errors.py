@@ -150,22 +150,27 @@ def test_a_bad_value_is_named_with_its_place(values: dict[str, Any], expected: t
             "-x.csv",
         ),
         *("a//b.csv", "x.csv\n", "x.csv/", ".csv", "C:\\x.csv", "https://example.org/x.csv", "städte.csv", "x.CSV"),
+        *("cities15000.zip", "cities15000.txt.gz", "x"),
         pytest.param("x" * 300 + ".csv", id="long"),
     ],
 )
 def test_a_source_that_is_no_plain_file_of_the_project_is_refused(source: str, tmp_path: Path) -> None:
     said = complaint(written(tmp_path, edited(((*WORLD, "source"), source))))
     assert said.startswith("scales.smoke.world.source: found '")
-    assert "allowed: geonames, or a .csv file below the project's folder" in said
+    assert "allowed: geonames, or a .csv, .tsv or .txt file below the project's folder" in said
 
 
-@pytest.mark.parametrize("source", ["data/cities.csv", "Data/Cities.csv", "data/corpora/x.csv", "results/matrices.csv"])
+@pytest.mark.parametrize(
+    "source", ["data/cities.csv", "Data/Cities.csv", "data/corpora/x.csv", "results/matrices.csv", "data/checked.txt"]
+)
 def test_a_source_that_the_pipeline_writes_is_refused(source: str, tmp_path: Path) -> None:
     said = complaint(written(tmp_path, edited(((*WORLD, "source"), source))))
     assert said.startswith(f"scales.smoke.world.source: found '{source}'; the pipeline writes there itself")
 
 
-@pytest.mark.parametrize("source", ["cities.csv", "data/sources/my_list-2.0.csv", "Lists/A.csv", "1.csv", "true.csv"])
+@pytest.mark.parametrize(
+    "source", ["cities.csv", "data/sources/my_list-2.0.csv", "Lists/A.csv", "1.csv", "true.csv", "cities15000.txt"]
+)
 def test_a_plain_file_is_a_dependency_of_the_cities_stage(source: str, tmp_path: Path) -> None:
     settings = load(written(tmp_path, edited(((*WORLD, "source"), source))))
     assert parsed(settings)["stages"]["cities"]["deps"][:2] == ["data/checked.txt", source]

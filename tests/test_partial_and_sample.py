@@ -307,6 +307,30 @@ def test_readable_lines_name_every_city_with_its_place(sampled: Settings, capsys
         assert shown.removeprefix(line["text"]).strip() == places
 
 
+def test_a_name_is_kept_as_data_and_shown_escaped(
+    sampled: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the list through cities.csv to the terminal."""
+    hostile, source = 'Evil\x1b[2J\n\x00\u202e\x9b;"<b>', Path.cwd()
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/corpora").symlink_to(source / "data/corpora")
+    heading, quoted = "geonameid;name;country_code;population;coordinates", hostile.replace('"', '""')
+    rows = [f'{number};"{quoted}";DE;200000;1,2' for number in range(1, sampled.selected.world.cities + 1)]
+    Path("list.csv").write_bytes("\n".join([heading, *rows]).encode())
+    save_cities(make_cities(replace(sampled.selected.world, source="list.csv")))
+    (line,) = sample_lines(sampled, "distance", "world", "test", 1)
+    assert [city["name"] for city in line["cities"]] == [hostile] * 2
+    print_sample(sampled, "distance", "world", "test", 1, as_json=False)
+    (shown,) = capsys.readouterr().out.splitlines()
+    assert shown.isprintable()
+    assert r'Evil\x1b[2J\n\x00\u202e\x9b;"<b> (2, 1)' in shown
+    print_sample(sampled, "distance", "world", "test", 1, as_json=True)
+    (shown,) = capsys.readouterr().out.splitlines()
+    assert shown.isprintable()
+    assert json.loads(shown) == line
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

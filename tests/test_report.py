@@ -213,7 +213,7 @@ def test_the_same_comparison_gives_the_same_bytes(one_seed: Comparison, tmp_path
 
 
 def test_text_from_outside_stays_text(one_arch: Comparison, tmp_path: Path) -> None:
-    hostile = "</pre><script>alert('x')</script>\"&"
+    hostile = "</pre><script>alert('x')</script>\"&\x1b\u202e"
     page = page_of(
         one_arch,
         tmp_path,
@@ -226,7 +226,8 @@ def test_text_from_outside_stays_text(one_arch: Comparison, tmp_path: Path) -> N
     )
     assert "script" not in {tag for tag, _ in page.tags}
     assert page.text.count("<script>") == 7  # a version's name too; a commit is cut to its first characters
-    assert hostile in "".join(page.words)
+    assert hostile.replace("\x1b\u202e", r"\x1b\u202e") in "".join(page.words)
+    assert not {"\x1b", "\u202e"} & set(page.html)
 
 
 # --- numbers

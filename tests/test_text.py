@@ -1,8 +1,21 @@
-"""Numbers as text: `pytest tests/test_text.py`."""
+"""Numbers as text, and text of others: `pytest tests/test_text.py`."""
 
 import math
 
-from worldwidth.core.text import interval, listed, number, p_value, plural, plus_minus, seeds, short, times
+from worldwidth.core.text import (
+    in_csv,
+    in_markdown,
+    interval,
+    listed,
+    number,
+    p_value,
+    plural,
+    plus_minus,
+    printable,
+    seeds,
+    short,
+    times,
+)
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -32,3 +45,15 @@ def test_lists() -> None:
     assert [listed("abc"[:n]) for n in (0, 1, 2, 3)] == ["", "a", "a and b", "a, b and c"]
     assert [plural(1, "seed"), plural(1000, "seed")] == ["1 seed", "1,000 seeds"]
     assert [seeds([3, 3]), seeds([1]), seeds([1, 3])] == ["3 seeds", "1 seed", "1 to 3 seeds"]
+
+
+def test_text_of_others_is_shown_and_does_nothing() -> None:
+    """Ends of lines, escapes of a terminal in 7 and 8 bits, marks that turn the direction, half a character."""
+    assert printable("a\n\r\x1b[2J\x9b2J\u2028\u202e\u2066\x00\udce9\ufeff") == (
+        r"a\n\r\x1b[2J\x9b2J\u2028\u202e\u2066\x00\udce9\ufeff"
+    )
+    assert printable("São Paulo, 東京, <b>") == "São Paulo, 東京, <b>"
+    assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
+    assert in_markdown("wide_2-epochs-s1") == "wide_2-epochs-s1"
+    assert in_markdown("_a_|`b`*[x](y)<b>&amp;$1$\n") == r"\_a\_\|\`b\`\*\[x\](y)\<b\>\&amp;\$1\$\\n"
+    assert [in_csv(text) for text in ("=1+1", "@a", "wide", "\t=1")] == ["'=1+1", "'@a", "wide", r"\t=1"]

@@ -222,7 +222,7 @@ def broken(row: str) -> str:
         pytest.param(
             HEADINGS.replace("Population", "People") + "\n" + ROWS[0], "no column 'population'", id="no column"
         ),
-        pytest.param(HEADINGS.replace(";", ",") + "\n" + ROWS[0], "no column", id="comma-separated"),
+        pytest.param(HEADINGS.replace(";", ",") + "\n" + ROWS[0], "row 2: 2 fields", id="rows of another separator"),
         pytest.param(broken(ROWS[3][:12]), "row 5", id="a row cut off"),
         pytest.param("\n".join([HEADINGS, *ROWS])[:-9], f"row {len(ROWS) + 1}", id="the last row cut off"),
         pytest.param(broken(ROWS[3] + ";more"), "row 5", id="a field too many"),

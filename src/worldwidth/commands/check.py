@@ -1,13 +1,14 @@
 """`worldwidth render` and `worldwidth check`: does dvc.yaml say what params.yaml says, and dvc.lock what is here?"""
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.dvcio.fingerprint import check_lock
+from worldwidth.dvcio.fingerprint import check_lock, former_stages
+from worldwidth.dvcio.lockfile import drop_stages, read_lock
 from worldwidth.pipeline.render import check_rendered, stale_files, write_rendered
 from worldwidth.settings.schema import Settings
 
 
 def run_render(settings: Settings, check: bool) -> None:
-    """Write the generated files that are not up to date.
+    """Write the generated files that are not up to date, and drop from dvc.lock what dvc.yaml has no more.
 
     Raises:
         WorldwidthError: with ``check``, which writes nothing, there are some.
@@ -19,7 +20,12 @@ def run_render(settings: Settings, check: bool) -> None:
         print("dvc.yaml and docs/params.schema.json match params.yaml and the template")
     else:
         changed = write_rendered(settings)
-        print("wrote " + ", ".join(map(str, changed)) if changed else "nothing to do: up to date")
+        former = former_stages(read_lock(), settings)
+        if former:
+            drop_stages(former)
+            print(f"dropped from dvc.lock, for dvc.yaml has them no more: {', '.join(former)}")
+        if changed or not former:
+            print("wrote " + ", ".join(map(str, changed)) if changed else "nothing to do: up to date")
 
 
 def run_check(settings: Settings, lock: bool) -> None:

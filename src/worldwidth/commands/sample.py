@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError, nearest
+from worldwidth.core.text import printable
 from worldwidth.data.cities import load_cities
 from worldwidth.data.corpus import POPULATIONS, SPLITS, StoredCorpus
 from worldwidth.data.tokenizer import Vocabulary
@@ -23,7 +24,7 @@ def print_sample(settings: Settings, task: str, population: str, split: str, cou
     if count < 1:
         raise WorldwidthError(f"-n: found {count}; allowed: 1 or more")
     for line in sample_lines(settings, task, population, split, count):
-        print(json.dumps(line, ensure_ascii=False) if as_json else _readable(line))
+        print(json.dumps(line) if as_json else _readable(line))
 
 
 def sample_lines(settings: Settings, task: str, population: str, split: str, count: int) -> Iterator[dict[str, Any]]:
@@ -48,5 +49,5 @@ def sample_lines(settings: Settings, task: str, population: str, split: str, cou
 
 
 def _readable(line: dict[str, Any]) -> str:
-    places = ", ".join(f"{city['name']} ({city['x']}, {city['y']})" for city in line["cities"])
+    places = ", ".join(f"{printable(city['name'])} ({city['x']}, {city['y']})" for city in line["cities"])
     return f"{line['text']:<48}  {places}"

@@ -10,7 +10,7 @@ import pandas as pd
 from worldwidth.comparison.statistics import direction
 from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.files import write_text
-from worldwidth.core.text import count, p_value, plus_minus, short, times
+from worldwidth.core.text import count, in_csv, in_markdown, p_value, plus_minus, short, times
 
 COMPARISON = Path("results/comparison")
 TABLES = ("runs", "widths", "cells", "differences", "tasks", "cell_differences", "trends", "curves")
@@ -31,7 +31,7 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
         table: pd.DataFrame = getattr(comparison, name)
         if not table.empty:
             path = folder / f"{name}.csv"
-            rounded = table.apply(lambda column: column.map(_rounded) if column.dtype.kind in "fO" else column)
+            rounded = table.apply(lambda column: column.map(_cell) if column.dtype.kind in "fO" else column)
             write_text(path, rounded.to_csv(index=False, lineterminator="\n"))
             written.append(path)
         else:
@@ -41,7 +41,9 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
     return [*written, path]
 
 
-def _rounded(value: Any) -> Any:
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return in_csv(value)
     if not isinstance(value, float) or not math.isfinite(value):
         return value
     return float(f"{value:.{_DIGITS}g}")
@@ -75,10 +77,11 @@ def reading(comparison: Comparison) -> list[str]:
         names = ", ".join(name for name, metric in comparison.metrics.items() if metric.meaning == meaning)
         lines.append(f"{names}: {meaning}")
     for run in comparison.runs.to_dict("records"):
+        name = in_markdown(run["experiment"])
         if run["missing_models"]:
-            lines.append(f"{run['experiment']}: no results of {run['missing_models']}")
+            lines.append(f"{name}: no results of {run['missing_models']}")
         if run["cells_measurable"] < run["cells"]:
-            lines.append(f"{run['experiment']}: {run['cells_measurable']} of {run['cells']} cells measurable")
+            lines.append(f"{name}: {run['cells_measurable']} of {run['cells']} cells measurable")
     return lines
 
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from worldwidth.core import signals, surroundings
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import leave_other_repositories
+from worldwidth.core.text import printable
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -35,7 +36,7 @@ def _say(error: BaseException | None) -> int | None:
     if isinstance(error, KeyboardInterrupt):
         stopped = error if isinstance(error, signals.Stopped) else signals.Stopped(signals.EXIT_INTERRUPTED)
         code = stopped.code
-        message = f"stopped; {stopped}" + ("; run the same command again" if code == signals.EXIT_RETRY else "")
+        message = f"stopped; {stopped}; run the same command again"
     elif isinstance(error, WorldwidthError):
         message = str(error)
     elif isinstance(error, BrokenPipeError):  # `worldwidth sample ... | head` has read enough
@@ -56,7 +57,9 @@ def _say(error: BaseException | None) -> int | None:
         )
     else:
         return None
-    print(f"worldwidth: {message}", file=sys.stderr)
+    if "not a git repository" in message:  # whether git or DVC says it
+        message += "; here `git init && git add --all && git commit --message start` makes one"
+    print(f"worldwidth: {printable(message)}", file=sys.stderr)
     return code
 
 

@@ -4,17 +4,14 @@ import difflib
 import sys
 from collections.abc import Iterable
 
+from worldwidth.core.text import printable
+
 
 class WorldwidthError(Exception):
     """Bad input or a missing file, said in one line that names what was found and what is allowed."""
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
-
-
-def printable(text: str) -> str:
-    """``text`` with an escape for what is a line end or steers a terminal, as names that were found may."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def warn(message: str) -> None:

@@ -1,11 +1,13 @@
-"""Numbers as text, the same in tables, figures, the report and the terminal."""
+"""Numbers as text, the same in tables, figures, the report and the terminal; and text of others, safe to show."""
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
 NOT_MEASURABLE = "n.m."
 MINUS, TIMES, DASH = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+_MARKDOWN = re.compile(r"[\\`*\[\]<>|&$~#]|(?<!\w)_|_(?!\w)")  # inside a word _ means nothing
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 
 
@@ -84,3 +86,22 @@ def bytes_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:,.4g} TB"
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text for a terminal: what ends a line, steers the terminal or turns the direction, as its code (``\\x1b``).
+
+    Args:
+        keep: characters to be left as they are.
+    """
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+def in_markdown(text: str) -> str:
+    """:func:`printable`, and nothing in it is markup of Markdown or HTML."""
+    return _MARKDOWN.sub(r"\\\g<0>", printable(text))
+
+
+def in_csv(text: str) -> str:
+    """:func:`printable`, and no formula to a spreadsheet."""
+    return ("'" if text.startswith(("=", "+", "-", "@")) else "") + printable(text)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from worldwidth.doctor.finding import Finding, listed, quoted, shown
+from worldwidth.doctor.finding import Finding, listed, no_access, quoted, shown
 from worldwidth.doctor.inventory import Inventory, Out
 from worldwidth.doctor.repository import locked_stages
 from worldwidth.dvcio.config import cache_settings
@@ -22,7 +22,7 @@ def check_content() -> Iterator[Finding]:
     outs = [Out(stage, Path(out["path"]), out["md5"]) for stage, out in recorded if not lies_in_git(stage)]
     found = Inventory(outs, cache_settings()[0] / "files" / "md5")
     for path, reason in found.unreadable.items():
-        yield Finding("unreadable", "problem", f"{shown(path)}: {reason}", f"chmod -R u+rwX {quoted(path)}")
+        yield no_access("unreadable", path, f"{shown(path)}: {reason}")
     for fault in (_damaged_objects, _damaged_files, _lost, _not_cached, _not_there):
         yield from fault(found)
     if outs:
@@ -32,16 +32,17 @@ def check_content() -> Iterator[Finding]:
 
 def _damaged_objects(found: Inventory) -> Iterator[Finding]:
     """Objects that can be had again from the work tree: a file is copied back, a listing written by `dvc commit`."""
-    places, commands = [], []
+    places, commands, objects = [], [], []
     for piece in found.pieces:
         if piece.is_damaged and not piece.is_lost:
             out, path = piece.at("right")[0]
             places.append(path)
+            objects.append(piece.object)
             renew = f"rm -rf {quoted(piece.object)} && dvc commit {quoted(out.stage)}"
             commands.append(renew if piece.is_listing else f"install -D -m 444 {quoted(path, piece.object)}")
     if places:
         text = f"in DVC's cache, where DVC does not look, for {listed(places, 3)}; the work tree still has it"
-        yield Finding("damaged objects", "problem", text, " && ".join(commands))
+        yield Finding("damaged objects", "problem", text, " && ".join(commands), tuple(objects))
 
 
 def _damaged_files(found: Inventory) -> Iterator[Finding]:
@@ -54,7 +55,7 @@ def _damaged_files(found: Inventory) -> Iterator[Finding]:
         text = f"not what dvc.lock says: {listed(places, 4)}" if places else "all that dvc.lock names is right"
         text += f"; made by no stage: {listed(found.surplus, 3)}" if found.surplus else ""
         command = f"rm -rf {quoted(*places, *found.surplus)}" + (f" && dvc checkout {quoted(*outs)}" if outs else "")
-        yield Finding("damaged files", "problem", text, command)
+        yield Finding("damaged files", "problem", text, command, (*places, *found.surplus))
 
 
 def _lost(found: Inventory) -> Iterator[Finding]:
@@ -67,7 +68,8 @@ def _lost(found: Inventory) -> Iterator[Finding]:
         names = listed(places or [piece.places[0][1] for piece in pieces], 4)
         command = f"rm -rf {quoted(*objects, *places)} && dvc repro {quoted(*stages)}"
         command += f" && dvc checkout {quoted(*others)}" if others else ""
-        yield Finding("lost content", "problem", f"damaged in the cache and nowhere else to be had: {names}", command)
+        text = f"damaged in the cache and nowhere else to be had: {names}"
+        yield Finding("lost content", "problem", text, command, (*objects, *places))
 
 
 def _not_cached(found: Inventory) -> Iterator[Finding]:

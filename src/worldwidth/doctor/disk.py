@@ -7,7 +7,7 @@ from pathlib import Path
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.text import bytes_text
-from worldwidth.doctor.finding import Finding, quoted, shown
+from worldwidth.doctor.finding import Finding, no_access, quoted, shown
 from worldwidth.dvcio.config import DVC_FOLDER, cache_settings, page_template, working_links
 from worldwidth.settings.paths import CORPORA, CURVES, EVALUATIONS, MODELS, PLOTS, SCORES
 
@@ -15,6 +15,7 @@ _RESULTS = (CORPORA.parent, CORPORA, MODELS, CURVES.parent, CURVES, EVALUATIONS,
 _FEW_INODES = 10_000
 _SOME_SPACE = 200 * 10**6  # for temporary files, in bytes
 _FREE_UP = "dvc gc --workspace --all-commits --all-experiments"
+_SHARED = "; DVC's cache lies outside the project: others may use it, so `dvc gc` is no remedy"
 _LINK = "dvc config --local cache.type reflink,hardlink,symlink,copy && dvc checkout --relink"
 
 
@@ -26,12 +27,13 @@ def check_folders() -> Iterator[Finding]:
             if folder == DVC_FOLDER:
                 yield Finding(name, "problem", "not found: this is no DVC project", f"git checkout HEAD -- {path}")
         elif not folder.exists():
-            yield Finding(name, "problem", f"a link to {os.readlink(folder)}, which is not there", f"rm {path}")
+            text = f"a link to {os.readlink(folder)}, which is not there"
+            yield Finding(name, "problem", text, f"rm {path}", (folder,))
         elif not folder.is_dir():
             command = f"mv {path} {quoted(f'{folder}.in-the-way')}"
-            yield Finding(name, "problem", "a file where a folder belongs", command)
+            yield Finding(name, "problem", "a file where a folder belongs", command, (folder,))
         elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-            yield Finding(name, "problem", "not readable and writable for you", f"chmod -R u+rwX {path}")
+            yield no_access(name, folder, "not readable and writable for you")
 
 
 def check_space() -> Iterator[Finding]:
@@ -59,11 +61,12 @@ def check_space() -> Iterator[Finding]:
         text = (
             f"{bytes_text(free)} free for {', '.join(name for name, _, _ in places)}; {bytes_text(need)} needed {needs}"
         )
-        if free < need:
-            yield Finding("free space", "problem", text, _FREE_UP)
-        elif disk.f_files and disk.f_favail < _FEW_INODES:
+        few = disk.f_files and disk.f_favail < _FEW_INODES
+        if few:
             text = f"{text}, but only {disk.f_favail} more files fit (inodes)"
-            yield Finding("free space", "problem", text, _FREE_UP)
+        if few or free < need:
+            own = cache_settings()[0].resolve().is_relative_to(Path.cwd().resolve())
+            yield Finding("free space", "problem", text + ("" if own else _SHARED), _FREE_UP if own else "")
         else:
             yield Finding("free space", "ok", text)
 

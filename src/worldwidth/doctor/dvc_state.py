@@ -25,7 +25,8 @@ def check_dvc() -> Iterator[Finding]:
     for name, reason in config_problems().items():
         renewed = {"config": "git checkout HEAD -- .dvc/config"}
         command = renewed.get(name, f"rm .dvc/{name} && python -m worldwidth.commands.offline_plots")
-        yield Finding("DVC", "problem", f"{version}; .dvc/{name} cannot be read: {reason}", command)
+        text = f"{version}; .dvc/{name} cannot be read: {reason}"
+        yield Finding("DVC", "problem", text, command, (DVC_FOLDER / name,))
         return
     if not (_TMP / "btime").exists():  # opening it for the first time writes there
         yield Finding("DVC", "ok", f"{version}; has not been used here yet")
@@ -48,10 +49,10 @@ def check_locks() -> Iterator[Finding]:
     processes = _blockers()
     if processes is None:
         text = f"{_RWLOCK} is damaged: every command that runs a stage stops there"
-        yield Finding("DVC's locks", "problem", text, f"rm {_RWLOCK}")
+        yield Finding("DVC's locks", "problem", text, f"rm {_RWLOCK}", (_RWLOCK,))
     elif foreign := [f"{pid} ({name})" for pid, name, _ in processes if name and not _RUNNERS.search(name)]:
         text = f"{_RWLOCK} names process {listed(foreign)}, which is no DVC: a killed run left it"
-        yield Finding("DVC's locks", "problem", text, f"rm {_RWLOCK}")
+        yield Finding("DVC's locks", "problem", text, f"rm {_RWLOCK}", (_RWLOCK,))
     elif busy := _busy():
         text = f"{busy}; what is said here about files may be out of date"
         yield Finding("DVC's locks", "warning", text, "make doctor  # again, when it has ended")
@@ -101,7 +102,7 @@ def check_run_cache() -> Iterator[Finding]:
 
     if empty := empty_entries(cache_settings()[0] / "runs"):
         text = f"{len(empty)} entries without a file, left by a kill: `dvc repro` fails over one with a TypeError"
-        yield Finding("run cache", "problem", text, f"rmdir {quoted(*empty)}")
+        yield Finding("run cache", "problem", text, f"rmdir {quoted(*empty)}", (*empty,))
 
 
 def check_temporary_files() -> Iterator[Finding]:
@@ -110,7 +111,7 @@ def check_temporary_files() -> Iterator[Finding]:
     left = sorted(path for path in left if not any(parent in left for parent in path.parents))
     if left and not _busy():
         text = f"harmless, left by a killed stage: {listed(left)}"
-        yield Finding("temporary files", "warning", text, f"rm -rf {quoted(*left)}")
+        yield Finding("temporary files", "warning", text, f"rm -rf {quoted(*left)}", (*left,))
 
 
 def check_experiments() -> Iterator[Finding]:
@@ -119,7 +120,7 @@ def check_experiments() -> Iterator[Finding]:
     trees = sorted([*standalone.glob("tmp*"), *standalone.glob("run/*")])
     if trees and not _busy() and not _in_use(standalone):
         text = f"{len(trees)} leftovers of killed `dvc exp run --temp`: rows that run for ever in `dvc exp show`"
-        yield Finding("experiments", "warning", text, f"rm -rf {quoted(*trees)}")
+        yield Finding("experiments", "warning", text, f"rm -rf {quoted(*trees)}", (*trees,))
 
 
 def _in_use(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import sys
@@ -18,7 +19,32 @@ from worldwidth.doctor.finding import REBUILD, Finding, State, listed, quoted, s
 
 _PYPROJECT, _CONSTRAINTS, _READY = Path("pyproject.toml"), Path("constraints.txt"), Path(".venv/.ready")
 _INSTALL_PROGRAM = "brew install" if sys.platform == "darwin" else "sudo apt-get install"
+_ACTIVATE = Path(".venv/bin/activate")
+_PROJECT = ("params.yaml", "dvc.yaml")
 _INSTALL = "python -m pip install --constraint constraints.txt --editable '.[dev]'"
+
+
+def check_start() -> Iterator[Finding]:
+    """Can anything be examined: the project's folder, the user's to write to, and the packages? At most one problem."""
+    if not any(map(os.path.lexists, _PROJECT)):
+        above = [folder for folder in Path.cwd().parents if all((folder / name).is_file() for name in _PROJECT)]
+        command = f"cd {quoted(above[0])} && make doctor" if above else ""
+        yield Finding("folder", "problem", "this is not the project's folder: no params.yaml, no dvc.yaml", command)
+    elif not os.access(Path(), os.W_OK | os.X_OK, effective_ids=True) and Path().stat().st_uid != os.geteuid():
+        text = "the project's folder belongs to another user, and you may not write to it: work in a clone of your own"
+        yield Finding("folder", "problem", text, f"git clone {quoted(Path.cwd())} ~/worldwidth")
+    elif _PYPROJECT.is_file() and (missing := _missing_packages()):
+        text = f"{listed(missing, 3)} not installed in {shown(sys.prefix)}, the environment that is in use"
+        command = "make env"
+        if _READY.is_file():
+            command = REBUILD if Path(sys.prefix).resolve() == _READY.parent.resolve() else f"source {_ACTIVATE}"
+        yield Finding("environment", "problem", text, command)
+
+
+def _missing_packages() -> list[str]:
+    names = [re.match(r"[\w.-]+", line) for line in _project()["dependencies"]]
+    there = {_key(found.name) for found in importlib.metadata.distributions()}
+    return [name[0] for name in names if name and _key(name[0]) not in there]
 
 
 def check_environment() -> Iterator[Finding]:
@@ -85,7 +111,7 @@ def check_programs() -> Iterator[Finding]:
     """Stages run `python ...`: the one on PATH must be this one. DVC needs git; only people need make."""
     own = {Path(sysconfig.get_path("scripts")).resolve(), Path(sys.executable).parent.resolve()}
     activate = Path(sys.prefix) / "bin" / "activate"
-    command = f"source {quoted(activate if activate.is_file() else Path('.venv/bin/activate'))}"
+    command = f"source {quoted(activate if activate.is_file() else _ACTIVATE)}"
     for name in ("python", "dvc"):
         place = shutil.which(name)
         if place is None or Path(place).parent.resolve() not in own:

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import get_args
 
+from worldwidth.core.text import printable
 from worldwidth.doctor import content, disk, dvc_state, environment, repository, training_states
 from worldwidth.doctor.finding import Check, Finding, State, guarded
 
@@ -51,11 +52,14 @@ CHECKS: dict[str, list[tuple[str, Check, str]]] = {
 
 def run_doctor(as_json: bool) -> None:
     """Make every check in the current folder and print the findings. Exits with 2 if there is a problem."""
-    found = {area: [finding for check in checks for finding in guarded(*check)] for area, checks in CHECKS.items()}
+    found = _examined({"start": [("start", environment.check_start, "")]})
+    if all(finding.state == "ok" for finding in found["start"]):
+        found = _examined(CHECKS)
     counts = Counter(finding.state for findings in found.values() for finding in findings)
     if as_json:
         rows = [{"area": area, **asdict(finding)} for area, findings in found.items() for finding in findings]
-        print(json.dumps({**{state: counts[state] for state in get_args(State)}, "findings": rows}, indent=2))
+        states = {state: counts[state] for state in get_args(State)}
+        print(json.dumps({**states, "findings": rows}, indent=2, default=str))
     else:
         for area, findings in found.items():
             print("\n".join([area, *(line for finding in findings for line in _lines(finding))]))
@@ -64,9 +68,13 @@ def run_doctor(as_json: bool) -> None:
         sys.exit(2)
 
 
+def _examined(checks: dict[str, list[tuple[str, Check, str]]]) -> dict[str, list[Finding]]:
+    return {area: [finding for row in rows for finding in guarded(*row)] for area, rows in checks.items()}
+
+
 def _lines(finding: Finding) -> list[str]:
-    start = f"  {finding.state:<8} {finding.checked:<20} "
-    lines = textwrap.wrap(finding.found, _WIDTH - len(start), break_on_hyphens=False)
+    start = f"  {finding.state:<8} {printable(finding.checked):<20} "
+    lines = textwrap.wrap(printable(finding.found), _WIDTH - len(start), break_on_hyphens=False)
     text = textwrap.indent("\n".join(lines), " " * len(start))
     return [start + text.lstrip(), *_command_lines(finding.command)]
 

@@ -28,7 +28,8 @@ def check_git() -> Iterator[Finding]:
     except WorldwidthError as error:
         if "safe.directory" in str(error):
             command = f"git config --global --add safe.directory {quoted(Path.cwd())}"
-            yield Finding("git", "problem", "git refuses to work here: the folder belongs to another user", command)
+            text = "git refuses to work here: the folder belongs to another user; if you trust what they put there:"
+            yield Finding("git", "problem", text, command)
         else:
             yield Finding("git", "problem", f"no repository that can be read: {error}", f"git init && {_COMMIT}")
         return
@@ -98,7 +99,7 @@ def check_lock_file() -> Iterator[Finding]:
     try:
         stages = locked_stages()
     except WorldwidthError as error:
-        yield Finding("dvc.lock", "problem", _reason(error), _new_lock())
+        yield Finding("dvc.lock", "problem", _reason(error), _new_lock(), (LOCK,))
         return
     if not stages:
         yield Finding("dvc.lock", "warning", "not there: nothing has run yet", "make repro")
@@ -107,8 +108,8 @@ def check_lock_file() -> Iterator[Finding]:
     try:
         check_lock(settings)
     except WorldwidthError as error:
-        text = f"{_reason(error).split('; run `dvc repro`')[0]}: some stages are to be run again"
-        yield Finding("dvc.lock", "warning", text, "make repro")
+        text, _, remedy = _reason(error).partition("; run ")
+        yield Finding("dvc.lock", "warning", text, "make render" if "make render" in remedy else "make repro")
 
 
 def locked_stages() -> dict[str, Any]:

@@ -63,11 +63,11 @@ def check_saved_states() -> Iterator[Finding]:
         if state.in_use:
             yield Finding(name, "ok", "a process is training from it now")
         elif state.problem:
-            yield Finding(name, "warning", f"of no use: {state.problem}", remove)
+            yield Finding(name, "warning", f"of no use: {state.problem}", remove, (state.path,))
         elif age > _OLD:
-            yield Finding(name, "warning", f"{age / 86_400:.0f} days old; {text}", remove)
+            yield Finding(name, "warning", f"{age / 86_400:.0f} days old; {text}", remove, (state.path,))
         else:
             yield Finding(name, "ok", f"the next run goes on from it: {text}")
     if remains := sorted((scratch_folder() / "diverged").glob("*")):
         text = f"kept to be looked at: {listed(remains)}"
-        yield Finding("diverged runs", "warning", text, f"rm -r {quoted(*remains)}")
+        yield Finding("diverged runs", "warning", text, f"rm -r {quoted(*remains)}", (*remains,))

@@ -80,9 +80,18 @@ def check_lock(settings: Settings) -> None:
     """
     if not LOCK.is_file():
         raise WorldwidthError(f"{LOCK}: not found; run `dvc repro`")
-    problem = next(_problems(settings, read_lock(), read_yaml(PARAMS)), None)
+    lock = read_lock()
+    problem = next(_problems(settings, lock, read_yaml(PARAMS)), None)
     if problem:
         raise WorldwidthError(f"{LOCK}: {problem}; run `dvc repro` and commit what comes out")
+    if former := former_stages(lock, settings):
+        text = f"{former[0]} is no stage of dvc.yaml any more"
+        raise WorldwidthError(f"{LOCK}: {text}; run `make render`, which drops its entry, and commit {LOCK}")
+
+
+def former_stages(lock: Mapping[str, Record], settings: Settings) -> list[str]:
+    """The stages of a dvc.lock that there are no more."""
+    return sorted(lock.keys() - set(stage_names(settings)))
 
 
 def _problems(settings: Settings, lock: dict[str, Record], params: dict[str, Any]) -> Iterator[str]:
@@ -99,5 +108,3 @@ def _problems(settings: Settings, lock: dict[str, Record], params: dict[str, Any
             for path, digest in lock[name].outs.items():
                 if md5(Path(path)) != digest:
                     yield f"{path} is not what stage {name} wrote"
-    for name in lock.keys() - records.keys():
-        yield f"stage {name} is no stage of dvc.yaml any more: delete its entry"

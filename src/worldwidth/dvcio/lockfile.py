@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import write_text
 from worldwidth.pipeline.render import DVC_YAML
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.strict_yaml import parse_yaml, read_yaml
@@ -46,6 +47,14 @@ def parse_lock(text: str, name: str) -> dict[str, Record]:
         WorldwidthError: it is not as DVC writes it.
     """
     return records(parse_yaml(text, name), f"{name} is")
+
+
+def drop_stages(names: list[str]) -> None:
+    """Take the entries of stages that there are no more out of this tree's dvc.lock, which DVC never does."""
+    text = LOCK.read_text(encoding="utf-8")
+    for name in names:
+        text = re.sub(rf"^  {re.escape(name)}:\n(?:    .*\n)*", "", text, flags=re.MULTILINE)
+    write_text(LOCK, text)
 
 
 def records(values: Any, subject: str) -> dict[str, Record]:

@@ -12,7 +12,7 @@ from worldwidth.comparison.export import COMPARISON
 from worldwidth.comparison.runs import RETENTION
 from worldwidth.comparison.tables import BUDGETS, Comparison, Metric, archs_of, records
 from worldwidth.core.files import write_text
-from worldwidth.core.text import MINUS, count, listed, plural, seeds
+from worldwidth.core.text import MINUS, count, listed, plural, printable, seeds
 from worldwidth.plots.heatmap import SCORE, SIGNED, CellSize, Panel, Scale, draw_panels
 from worldwidth.plots.lines import draw_curves, draw_scores
 from worldwidth.plots.svg import inline_svg
@@ -45,6 +45,7 @@ def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path,
         loader=FileSystemLoader(root / TEMPLATE.parent),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -70,6 +71,11 @@ def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path,
         signed_bar=_color_bar(SIGNED),
     )
     write_text(path, page)
+
+
+def _shown(value: Any) -> Any:
+    """What an expression of the template gives; HTML is escaped after this, invisible characters here."""
+    return printable(value, keep="\n\t\N{NO-BREAK SPACE}") if type(value) is str else value
 
 
 def _arm(comparison: Comparison, budget: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from worldwidth import tasks
 from worldwidth.core.errors import nearest
@@ -11,8 +12,9 @@ from worldwidth.settings.paths import CITIES, CORPORA, CURVES, MODELS, PARTIAL, 
 from worldwidth.settings.schema import Scale, Settings
 from worldwidth.settings.strict_yaml import excerpt
 
-_CSV_FILE = re.compile(r"(?=.{1,200}$)([A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\.csv")
-_WRITTEN = tuple(f"{path.as_posix()}/" for path in (CITIES, CORPORA, MODELS, CURVES.parent, PLOTS, PARTIAL, TIMINGS))
+_LIST_FILE = re.compile(r"(?=.{1,200}$)([A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\.(csv|tsv|txt)")
+_OUTS = (Path("data/checked.txt"), CITIES, CORPORA, MODELS, CURVES.parent, PLOTS, PARTIAL, TIMINGS)
+_WRITTEN = tuple(f"{path.as_posix()}/" for path in _OUTS)
 
 
 def broken_rule(settings: Settings) -> str | None:
@@ -102,10 +104,11 @@ def _scale_problems(settings: Settings, name: str, scale: Scale) -> Iterator[str
 
 def _source_problems(path: str, source: str) -> Iterator[str]:
     """It is written into dvc.yaml and copied between work trees: it must stay in the project's folder."""
-    if source != "geonames" and not _CSV_FILE.fullmatch(source):
+    if source != "geonames" and not _LIST_FILE.fullmatch(source):
         yield (
-            f"{path}: found '{excerpt(source)}'; allowed: geonames, or a .csv file below the project's folder, of "
-            f"letters a to z, digits, _ - . and / only, no part beginning with . or -{nearest(source, ['geonames'])}"
+            f"{path}: found '{excerpt(source)}'; allowed: geonames, or a .csv, .tsv or .txt file below the project's "
+            "folder, of letters a to z, digits, _ - . and / only, no part beginning with . or -"
+            f"{nearest(source, ['geonames'])}"
         )
     if f"{source.lower()}/".startswith(_WRITTEN):  # small letters: some disks know no others
         yield f"{path}: found '{excerpt(source)}'; the pipeline writes there itself: keep your own list elsewhere"

@@ -37,7 +37,7 @@ class World:
     """Which cities there are and where they lie on the flat plane."""
 
     source: Annotated[str, Field(min_length=1)]
-    """``geonames`` (the packaged list) or the path of a GeoNames CSV export in the project's folder."""
+    """``geonames`` (the packaged list) or the path of a list in a layout of GeoNames, in the project's folder."""
     cities: Annotated[int, Field(ge=10, le=30_000)]
     """How many of the most populous cities are taken."""
     min_population: CountOrZero

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event, ScalarEvent
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.text import printable
 
 LARGEST = 2**24
 """Characters that a text may have, and may stand for: some forty times dvc.lock with all its models."""
@@ -79,7 +80,7 @@ def parse_yaml(text: str, name: str, largest: int = LARGEST) -> Any:
 
 def excerpt(text: str) -> str:
     """At most 60 characters of ``text`` for a message; what does not print, or could steer a terminal, is escaped."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:61])
+    shown = printable(text[:61])
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
