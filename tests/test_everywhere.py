@@ -68,6 +68,22 @@ def test_a_user_without_a_name_and_a_home() -> None:
     assert (done.stdout, done.stderr) == ("True /nonexistent\n", "")
 
 
+def test_a_shell_changes_no_bit_of_the_arithmetic() -> None:
+    """Each variable makes torch or its BLAS take other instructions, and with them give other last bits."""
+    code = (
+        "from worldwidth.core.command import exit_codes\n"
+        "import hashlib, torch\n"
+        "left, right = torch.randn(2, 300, 300, generator=torch.Generator().manual_seed(1))\n"
+        "print(hashlib.sha256((left @ right).exp().sum(0).numpy().tobytes()).hexdigest())"
+    )
+
+    def digest(**environment: str) -> str:
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True).stdout
+
+    assert digest(ATEN_CPU_CAPABILITY="default", MKL_CBWR="COMPATIBLE") == digest()
+
+
 def test_nothing_is_read_from_where_only_linux_has_it() -> None:
     assert [path for path in PROJECT.glob("src/**/*.py") if '"/proc' in path.read_text()] == []
 

@@ -1,7 +1,7 @@
 """How every command starts and ends: stage scripts and the command line import this before anything else.
 
 Importing it makes a request to stop, and a missing package, one line and an exit code, also while others are being
-imported, and drops what git says of another repository; it loads nothing slow.
+imported, and drops what a shell says of another repository and of arithmetic; it loads nothing slow.
 """
 
 import errno
@@ -86,3 +86,4 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
 sys.excepthook = _end
 signals.install()
 leave_other_repositories()
+surroundings.drop_arithmetic()

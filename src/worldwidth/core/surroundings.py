@@ -7,6 +7,20 @@ import os
 import pwd
 import sys
 
+_OF_ARITHMETIC = (
+    *("ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "OPENBLAS_CORETYPE"),
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+    *("NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES"),
+    *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
+)
+"""Variables by which the libraries of arithmetic take other instructions or another precision."""
+
+
+def drop_arithmetic() -> None:
+    """Drop what a shell says of arithmetic, before a library reads it: it would change the last bits of all results."""
+    for name in _OF_ARITHMETIC:
+        os.environ.pop(name, None)
+
 
 def settle() -> None:
     """Read and write UTF-8 whatever the locale, print to any terminal or none, and be a user whom DVC can name."""
