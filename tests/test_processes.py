@@ -6,6 +6,7 @@ said by their name.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,8 +50,8 @@ JOB = """if True:
         log(f"starts {os.getpid()} {os.environ['SLOT']} {os.environ['ALL']}")
         if name.startswith("fails"):
             sys.exit(3)
-        if name.startswith("dies"):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if name.startswith(("dies", "hangs")):
+            os.kill(os.getpid(), signal.SIGKILL if name == "dies" else signal.SIGHUP)
         try:
             if name.startswith("saves"):
                 with StopRequest() as request:
@@ -146,11 +147,18 @@ def test_each_job_has_a_slot_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [("fails", ""), ("dies", "worldwidth: job dies: killed by SIGKILL\n")], ids=["exit", "kill -9"]
+    ("kind", "said"),
+    [
+        ("fails", ""),
+        ("dies", r"worldwidth: job dies: killed by SIGKILL, probably out of memory: it held 0\.0[1-9] GB, .*\n"),
+        ("hangs", "worldwidth: job hangs: killed by SIGHUP\n"),
+    ],
 )
 def test_a_failure_stops_only_those_that_depend_on_it(kind: str, said: str, tmp_path: Path) -> None:
     engine = Engine(tmp_path, {kind: [], "good": [], "never": [kind], "neither": ["never"], "later": ["good"]})
-    assert engine.end() == (0, "all ran\n", said)
+    code, output, errors = engine.end()
+    assert (code, output) == (0, "all ran\n")
+    assert re.fullmatch(said, errors)
     assert {line[0] for line in engine.log("starts")} == {kind, "good", "later"}
 
 

@@ -4,12 +4,16 @@ Importing it makes a request to stop, and a missing package, one line and an exi
 imported; it loads nothing slow.
 """
 
+import errno
 import os
+import re
 import sys
 from types import TracebackType
 
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class exit_codes:  # noqa: N801 - reads as a verb: `with exit_codes():`
@@ -36,8 +40,13 @@ def _say(error: BaseException | None) -> int | None:
     elif isinstance(error, BrokenPipeError):  # `worldwidth sample ... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    elif isinstance(error, OSError) and error.filename:  # disk full, a read-only folder
+    elif isinstance(error, OSError) and error.errno != errno.ENOMEM and error.filename:  # a read-only folder
         message = f"{error.filename}: {error.strerror}"
+    elif isinstance(error, OSError) and error.errno in _DISK_FULL:  # of DVC's, which names no file
+        message = f"{error.strerror}: make room, and run the same command again"
+    elif _is_out_of_memory(error):
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        message = f"out of memory ({text}); run fewer jobs at a time (`--jobs 1`), or take a smaller batch_size"
     elif isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("worldwidth"):
         package = error.name.split(".")[0]
         message = (
@@ -48,6 +57,15 @@ def _say(error: BaseException | None) -> int | None:
         return None
     print(f"worldwidth: {message}", file=sys.stderr)
     return code
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether Python, numpy, the system or torch, on a CPU or a GPU, says so."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # torch is slow to import, and on a CPU raises a plain RuntimeError
+    said = isinstance(error, RuntimeError) and re.search("can't allocate memory|out of memory", str(error))
+    return isinstance(error, MemoryError) or bool(said)
 
 
 def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from worldwidth.core.signals import PARENT, Stopped, StopRequest, held_back
+from worldwidth.engine.memory import peak_bytes, probably_out_of_memory
 from worldwidth.pipeline.groups import Job
 
 _SECONDS_BETWEEN_LOOKS = 0.05
@@ -20,10 +21,12 @@ class Display:
     def started(self, job: Job) -> None:
         """A process of ``job`` is there."""
 
-    def ended(self, job: Job, code: int, seconds: float) -> None:
-        """``code`` is its exit code, or minus the number of the signal that killed it."""
+    def ended(self, job: Job, code: int, peak: int) -> None:
+        """``code`` is its exit code, or minus the signal that killed it; ``peak`` the most bytes that it held."""
         if code < 0:
-            print(f"worldwidth: job {job.name}: killed by {signal.Signals(-code).name}", file=sys.stderr, flush=True)
+            cause = f", {probably_out_of_memory(peak)}" if code == -signal.SIGKILL else ""
+            name = signal.Signals(-code).name
+            print(f"worldwidth: job {job.name}: killed by {name}{cause}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,14 @@ class _Running:
     job: Job
     slot: dict[str, str]
     process: "subprocess.Popen[bytes]"
-    since: float
+
+    def end(self) -> tuple[int, int] | None:
+        """Its exit code and the most memory that it held, in bytes; None as long as it runs."""
+        pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)  # which poll() does, but keeps the usage
+        if not pid:
+            return None
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        return self.process.returncode, peak_bytes(usage.ru_maxrss)
 
 
 def run_jobs(jobs: Sequence[Job], slots: Sequence[dict[str, str]], launcher: Launcher, display: Display) -> None:
@@ -81,7 +91,7 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[dict[str, str]], launcher: Lau
                 for job in [] if request.number else ready:
                     waiting.remove(job)
                     slot = free.pop(0)
-                    running.append(_Running(job, slot, launcher.start(job, slot), time.monotonic()))
+                    running.append(_Running(job, slot, launcher.start(job, slot)))
                     display.started(job)
                 if request.number and not is_passed_on:
                     _send(running, request.number)
@@ -89,12 +99,13 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[dict[str, str]], launcher: Lau
                 if not running:
                     break
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
-                for one in [one for one in running if one.process.poll() is not None]:
+                for one, end in [(one, end) for one in running if (end := one.end())]:
                     running.remove(one)
                     free.append(one.slot)
-                    if one.process.returncode == 0:
+                    code, peak = end
+                    if code == 0:
                         done.add(one.job.name)
-                    display.ended(one.job, one.process.returncode, time.monotonic() - one.since)
+                    display.ended(one.job, code, peak)
         finally:  # something is left only after an error here, or after a second Ctrl-C
             _send(running, signal.SIGINT)
             for one in running:
