@@ -233,7 +233,7 @@ def test_a_killed_run_goes_on_where_it_was(is_job: bool, start: Repository, seri
     output = process.communicate(timeout=120)[0]
     if is_job:
         assert process.returncode == 2, output
-        assert re.search(r"(?m)^worldwidth: job ftwb\S+: killed by SIGKILL$", output)
+        assert re.search(r"(?m)^worldwidth: job ftwb\S+: killed by SIGKILL, probably out of memory: it held \d", output)
         assert "; the rest is kept, and `worldwidth run` goes on from there" in output.splitlines()[-1]
     output = made.ok("worldwidth", "run")
     assert "base: step" not in output
@@ -248,9 +248,8 @@ def test_what_ran_with_other_code_is_not_recorded(start: Repository, serial: Rep
     made.edit("src/worldwidth/training/run.py", "import csv", "import csv  # changed")
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 2, output
-    assert (
-        "worldwidth: src/worldwidth/training/run.py: edited while base ran, which is therefore not recorded" in output
-    )
+    assert "worldwidth: base: edited while it ran (another src/worldwidth/training/run.py), so that it is not" in output
+    assert not (made.folder / "models" / "base").exists()
     assert "base" in made.changed_stages()
     made.git("checkout", "src/worldwidth/training/run.py")
     made.ok("worldwidth", "run")

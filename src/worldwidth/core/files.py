@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,20 @@ from worldwidth.core.errors import WorldwidthError
 
 OR_DOCTOR = "; if that finds nothing to do: `worldwidth doctor`"
 """Said of a damaged file after what to do: DVC trusts its own cache unseen, and may call the file up to date."""
+
+
+_checks: list[Callable[[], None]] = []
+"""Called before a file or folder appears under its name."""
+
+
+@contextmanager
+def checking(check: Callable[[], None]) -> Iterator[None]:
+    """Inside, nothing appears under its name where ``check`` raises an error."""
+    _checks.append(check)
+    try:
+        yield
+    finally:
+        _checks.remove(check)
 
 
 @contextmanager
@@ -27,6 +41,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with naming(path):
             yield temporary
+        for check in _checks:
+            check()
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -45,6 +61,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     try:
         with naming(path):
             yield temporary
+        for check in _checks:
+            check()
         if path.is_symlink() or path.is_file():
             path.unlink()
         elif path.exists():

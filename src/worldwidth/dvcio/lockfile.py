@@ -73,7 +73,7 @@ def records(values: Any, subject: str) -> dict[str, Record]:
 
 def inputs_of(stage: str) -> dict[str, str]:
     """Path of every out of another stage that ``stage`` reads -> that stage, from dvc.yaml."""
-    stages = _expanded(read_yaml(DVC_YAML)["stages"])
+    stages = stages_of_yaml()
     maker = {
         out if isinstance(out, str) else next(iter(out)): name
         for name, values in stages.items()
@@ -83,10 +83,10 @@ def inputs_of(stage: str) -> dict[str, str]:
     return {path: maker[path] for path in stages[stage].get("deps", []) if path in maker}
 
 
-def _expanded(stages: dict[str, Any]) -> dict[str, Any]:
-    """The stages under the names that DVC gives them, ``${item}`` and ``${key}`` filled in."""
+def stages_of_yaml() -> dict[str, Any]:
+    """The stages of dvc.yaml under the names that DVC gives them, ``${item}`` and ``${key}`` filled in."""
     found: dict[str, Any] = {}
-    for name, stage in stages.items():
+    for name, stage in read_yaml(DVC_YAML)["stages"].items():
         if "foreach" not in stage:
             found[name] = stage
             continue

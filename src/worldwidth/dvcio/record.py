@@ -3,22 +3,17 @@
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.files import sha256
 from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE
-from worldwidth.dvcio.lockfile import CODE
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.dvcio.restore import restore_stage
+from worldwidth.dvcio.stored import check_stored, is_stored
+from worldwidth.dvcio.tracked import Tracked
 from worldwidth.pipeline.stages import Stage, row_of
-from worldwidth.settings.load import load
-from worldwidth.settings.paths import PARAMS
-from worldwidth.settings.schema import Settings
 
 _SECONDS_BETWEEN_WRITES = 20.0  # at most so much finished work is lost to a SIGKILL
 
@@ -34,7 +29,7 @@ class Step:
 
 
 @contextmanager
-def recording(settings: Settings, names: list[str]) -> Iterator["Record"]:
+def recording(names: list[str]) -> Iterator["Record"]:
     """DVC's record of the stages ``names``; until its end no other DVC command touches what they read and write.
 
     At the end what has finished is recorded, also when an error or a request to stop ends it.
@@ -45,7 +40,7 @@ def recording(settings: Settings, names: list[str]) -> Iterator["Record"]:
     from dvc.rwlock import rwlock
 
     with open_repo(wait=True) as repo:
-        record = Record(repo, settings, names)
+        record = Record(repo, names)
         with rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), record.inputs, record.outputs, False):
             try:
                 yield record
@@ -56,14 +51,15 @@ def recording(settings: Settings, names: list[str]) -> Iterator["Record"]:
 class Record:
     """What DVC knows of the stages of a job, and is to know when they have run: as after `dvc repro`.
 
-    dvc.lock is written for several stages at once. Code and settings are loaded once a job: a stage whose code or
-    settings were edited meanwhile is not recorded, for it ran with those from before.
+    dvc.lock is written for several stages at once. Code and settings are loaded once a job: a stage for which some
+    were edited meanwhile is not recorded, for it ran with those from before.
     """
 
-    def __init__(self, repo: Any, settings: Settings, names: list[str]) -> None:
-        self._repo, self._settings = repo, settings
+    def __init__(self, repo: Any, names: list[str]) -> None:
+        self._repo = repo
         with repo.lock:
             stages = [stage for name in names for stage in repo.stage.collect(name)]
+        self._tracked = Tracked(stage.addressing for stage in stages)
         maker = {out.fs_path: stage.addressing for stage in stages for out in stage.outs}
         reads = {stage.addressing: [dep.fs_path for dep in stage.deps] for stage in stages}
         self.inputs = sorted({path for paths in reads.values() for path in paths if path not in maker})
@@ -77,7 +73,6 @@ class Record:
             arguments = words[words.index(row.script.as_posix()) + 1 :]
             needs = frozenset(maker[path] for path in reads[name] if path in maker)
             self.steps.append(Step(name, row, tuple(arguments), needs))
-        self._code = {path: _digest(path) for path in _code_of(stages)}
         self.pending: list[str] = []
         """Stages that have written their files, which dvc.lock does not say yet."""
         self._last = time.monotonic()
@@ -105,34 +100,47 @@ class Record:
         """Tell DVC of the stages that were added: dvc.lock, cache and run cache.
 
         Raises:
-            WorldwidthError: their code or params.yaml was edited since this record was opened.
+            WorldwidthError: what they depend on was edited since this record was opened, or the cache lacks an out.
         """
         if not self.pending:
             return
         with self._repo.lock:
             self._repo._reset()
-            stages = [stage for name in self.pending for stage in self._repo.stage.collect(name)]
+            names = self.pending.copy()
             self.pending.clear()
-            self._refuse_edited(stages)
-            for stage in stages:
-                stage.save()
-                stage.commit()
-            stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+            self.refuse_edited(names)
+            _take_in(self._repo, [stage for name in names for stage in self._repo.stage.collect(name)])
         self._last = time.monotonic()
 
-    def _refuse_edited(self, stages: list[Any]) -> None:
-        edited = sorted(path for path in _code_of(stages) if _digest(path) != self._code[path])
-        edited += [str(PARAMS)] if load() != self._settings else []
-        if edited:
-            names = ", ".join(stage.addressing for stage in stages)
-            raise WorldwidthError(f"{edited[0]}: edited while {names} ran, which is therefore not recorded; run again")
+    def refuse_edited(self, names: Sequence[str]) -> None:
+        """Raises: WorldwidthError: what the stages ``names`` depend on was edited since this record was opened."""
+        self._tracked.refuse_edited(names)
 
 
-def _code_of(stages: list[Any]) -> set[str]:
-    """The source files that ``stages``, as DVC has them, depend on."""
-    files = {dep.def_path for stage in stages for dep in stage.deps if not hasattr(dep, "params")}
-    return {path for path in files if Path(path).parts[0] in CODE}
+def _take_in(repo: Any, stages: list[Any]) -> None:
+    """Put the outs of stages into DVC's cache, and record the stages in dvc.lock.
 
+    Recorded are those as well of whose outs only the work tree has some, so that `dvc commit` can put them into the
+    cache, but not where that are outs that git keeps: DVC would not miss them there, but its run cache would.
 
-def _digest(path: str) -> str | None:
-    return sha256(Path(path)) if Path(path).is_file() else None
+    Raises:
+        WorldwidthError: the cache lacks some of them afterwards.
+        OSError, DvcException: something else went wrong.
+    """
+    from dvc.exceptions import DvcException
+
+    saved, errors = list[Any](), list[Exception]()
+    for stage in stages:
+        try:
+            stage.save(run_cache=False)
+            saved.append(stage)
+            stage.commit()
+            repo.stage_cache.save(stage)
+        except (OSError, DvcException) as error:
+            errors.append(error)
+    whole = [stage for stage in saved if all(out.use_cache or is_stored(out.hash_info.value) for out in stage.outs)]
+    if whole:
+        whole[0].dvcfile.dump_stages(whole, update_pipeline=False)
+    check_stored((stage.addressing, out.def_path, out.hash_info.value) for stage in saved for out in stage.outs)
+    if errors:
+        raise errors[0]

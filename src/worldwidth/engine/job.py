@@ -7,15 +7,18 @@ loaded once, dvc.lock is written once for several stages, and fine-tunes are tra
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby
 from types import ModuleType
 
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import checking
 from worldwidth.dvcio.integrity import check_inputs
 from worldwidth.dvcio.record import Step, recording
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.pipeline.stages import Stage
+from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
 
 RAN, RESTORED, FAILED, NOT_RUN = "ran", "restored", "failed", "not run"
@@ -40,7 +43,9 @@ def run_job(
         outcomes[name] = outcome
         tell(name, outcome)
 
-    with recording(settings, names) as record:
+    with recording(names) as record:
+        if load() != settings:
+            raise WorldwidthError("params.yaml: edited while this was starting; run the same command again")
         for steps in _together(record.steps):
             to_run = []
             for step in steps:
@@ -59,9 +64,10 @@ def run_job(
                     errors.append(error)
                     settle(step.name, FAILED)
             try:
-                for name in _run(settings, to_run):
-                    record.add(name)
-                    settle(name, RAN)
+                with checking(partial(record.refuse_edited, [step.name for step in to_run])):
+                    for name in _run(settings, to_run):
+                        record.add(name)
+                        settle(name, RAN)
             except WorldwidthError as error:
                 errors.append(error)
             except OSError as error:  # a full disk, a folder that may not be written

@@ -15,6 +15,7 @@ from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, forecast
 from worldwidth.dvcio.repair import forecast_of_a_whole_lock, forget_the_dead, remove_empty_entries
 from worldwidth.dvcio.repo import needs_of, open_repo
 from worldwidth.dvcio.restore import restore_cached
+from worldwidth.dvcio.stored import remove_halves
 from worldwidth.engine.processes import Display, Launcher, run_jobs
 from worldwidth.pipeline.groups import group_stages, plan_jobs
 from worldwidth.pipeline.render import check_rendered
@@ -40,6 +41,7 @@ def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> N
     slots = job_slots(jobs, visible_gpus(hardware) if gpus is None else gpus, _cores() // hardware.threads)
     with only_one(run_lock(), "another `worldwidth run` is going on here: wait for it, or stop it") as lock:
         forget_the_dead()
+        remove_halves()
         remove_empty_entries()
         before = forecast_of_a_whole_lock()
         to_do = {answer.stage for answer in before if answer.state != UP_TO_DATE}
@@ -47,9 +49,9 @@ def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> N
             print(f"all {len(before)} stages are up to date")
             return
         if {answer.state for answer in before} <= {UP_TO_DATE, CACHED}:
-            print(
-                f"{len(restore_cached())} of {len(before)} stages are restored from the run cache; nothing had to run"
-            )
+            restored = len(restore_cached())
+            _refuse_left()
+            print(f"{restored} of {len(before)} stages are restored from the run cache; nothing had to run")
             return
         with open_repo() as repo, repo.lock:
             needs = needs_of(repo)
@@ -58,11 +60,20 @@ def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> N
         path_of_code = os.pathsep.join(filter(None, ("src", os.environ.get("PYTHONPATH"))))  # as in dvc.yaml
         environment = {"OMP_NUM_THREADS": str(hardware.threads), "PYTHONPATH": path_of_code}
         run_jobs(planned, slots, Launcher(environment, (lock,)), Display())
-        left = [answer.stage for answer in forecast() if answer.state != UP_TO_DATE]
-        if left:
-            shown = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
-            raise WorldwidthError(f"not done: {shown}; the rest is kept, and `worldwidth run` goes on from there")
+        _refuse_left()
     print(f"all stages are up to date after {time.monotonic() - started:.0f} s")
+
+
+def _refuse_left() -> None:
+    """Ask DVC anew whether all is up to date, and in its cache.
+
+    Raises:
+        WorldwidthError: it is not.
+    """
+    left = [answer.stage for answer in forecast() if answer.state != UP_TO_DATE]
+    if left:
+        shown = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
+        raise WorldwidthError(f"not done: {shown}; the rest is kept, and `worldwidth run` goes on from there")
 
 
 def run_lock(tree: Path = Path()) -> Path:

@@ -5,10 +5,14 @@ from worldwidth.core.command import exit_codes
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import checking
 from worldwidth.dvcio.integrity import check_inputs
+from worldwidth.dvcio.stored import check_inputs_stored
+from worldwidth.dvcio.tracked import Tracked, stage_of
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.load import load
 
@@ -28,4 +32,16 @@ def run_stage(main: Callable[..., None], *names: str) -> None:
         check_rendered(settings)
         if "DVC_STAGE" in os.environ:  # run by hand, dvc.lock need not be up to date
             check_inputs(os.environ["DVC_STAGE"])
-        main(settings, *arguments)
+            check_inputs_stored(os.environ["DVC_STAGE"])
+        with checking(_TRACKED.refuse_edited):
+            main(settings, *arguments)
+
+
+def _tracked() -> Tracked:
+    """What the stage of this process depends on; of nothing where a job loads the script."""
+    script = Path(sys.argv[0])
+    stage = stage_of([script.as_posix(), *sys.argv[1:]]) if script.parent.name == "stages" else None
+    return Tracked([stage] if stage else [])
+
+
+_TRACKED = _tracked()  # while this is imported, before the script imports what the stage computes with

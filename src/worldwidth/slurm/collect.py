@@ -58,9 +58,9 @@ def _submitted() -> list[Variant]:
 def _restore_here() -> list[str]:
     """Restore what the run cache has into this checkout; return the stages that it lacks."""
     with only_one(run_lock(), "`worldwidth run` is going on here: wait for it, or stop it"):
-        answers = forecast_of_a_whole_lock()
+        forecast_of_a_whole_lock()
         restore_cached()
-    return still_to_do(answers)
+        return still_to_do(forecast())
 
 
 def _save_experiment(settings: Settings, variant: Variant) -> list[str]:

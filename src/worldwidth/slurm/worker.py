@@ -21,6 +21,7 @@ from worldwidth.dvcio.forecast import RUN, Forecast, forecast_with_outs
 from worldwidth.dvcio.repair import remove_empty_entries
 from worldwidth.dvcio.repo import needs_of, open_repo
 from worldwidth.dvcio.restore import restore
+from worldwidth.dvcio.stored import remove_halves
 from worldwidth.engine.job import run_job
 from worldwidth.settings.load import load
 from worldwidth.slurm.commands import requeue
@@ -90,6 +91,7 @@ def _work(made: Submission, job: VariantJob, tree: Path, outcomes: dict[str, str
         use_cache(tree, made.cache)
         write_params(tree, made.commit, job.variant)
         with chdir(tree):
+            remove_halves(SECONDS_TO_FILL)
             remove_empty_entries(SECONDS_TO_FILL)
             _fetch_inputs(list(job.stages))
             run_job(load(), list(job.stages), outcomes.__setitem__)
