@@ -24,9 +24,9 @@ import yaml
 from soak import PROJECT, WAYS, copy_project
 
 PLACES = ("tree", "cache")
-COMMANDS = {"run": "worldwidth run --jobs 1", "job": "worldwidth job {stage}", "repro": "dvc repro"}
-SAMPLE = ("data/cities.csv", "models/base", "results/scores/base.npz", "results/summary.json")
-"""Outs at which the other commands are tried, too."""
+COMMANDS = {"run": "worldwidth run --jobs 1", "repro": "dvc repro", "job": "worldwidth job {stage}"}
+SAMPLE = ("data/cities.csv", "models/base", "results/summary.json")
+"""Outs at which the whole commands are tried, too."""
 
 FULL = '''
 """As sitecustomize.py: the disk is full from the first byte of an out on, for this process and all that follow."""
@@ -76,7 +76,7 @@ class Case:
     out: str
     exit_code: int = -1
     said: str = ""
-    """The first line that says why."""
+    """The first line of ours, or the last error of DVC's."""
     to_do: int = 0
     """Stages that DVC says are not done afterwards."""
     again: int = -1
@@ -99,13 +99,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="disk-full-") as folder:
         reference = finished(Path(folder) / "reference")
         cases = [case for name in arguments.commands for case in planned(reference, name)]
-        for number, case in enumerate(cases, 1):
-            fill(reference, case, Path(folder) / "tree")
-            print(f"{number} of {len(cases)}: {case}", flush=True)
-    with arguments.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(asdict(cases[0])), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(case) for case in cases)
+        with arguments.out.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(asdict(cases[0])), lineterminator="\n")
+            writer.writeheader()
+            for number, case in enumerate(cases, 1):
+                fill(reference, case, Path(folder) / "tree")
+                writer.writerow(asdict(case))
+                file.flush()
+                print(f"{number} of {len(cases)}: {case}", flush=True)
     wrong = [case for case in cases if not case.is_right]
     print(f"{len(cases) - len(wrong)} of {len(cases)} cases are right")
     sys.exit(1 if wrong else 0)
@@ -130,10 +131,10 @@ def recorded(tree: Path) -> dict[str, dict[str, Any]]:
 
 
 def planned(reference: Path, command: str) -> Iterator[Case]:
-    """Every out and place for `worldwidth run`, a sample for the others."""
+    """Every out and place for the jobs of `worldwidth run`, a sample for it and for the others."""
     for stage, entry in recorded(reference).items():
         for out in entry["outs"]:
-            if command == "run" or out["path"] in SAMPLE:
+            if command == "job" or out["path"] in SAMPLE:
                 yield from (Case(COMMANDS[command].format(stage=stage), place, stage, out["path"]) for place in PLACES)
 
 
@@ -150,13 +151,12 @@ def fill(reference: Path, case: Case, tree: Path) -> None:
     (tree / "src" / "sitecustomize.py").unlink()
     (tree / ".git" / "disk-is-full").unlink()
     case.exit_code = done.returncode
-    lines = [line for line in done.stderr.splitlines() if line.startswith(("worldwidth: ", "ERROR: "))]
-    case.said = lines[0] if lines else ""
+    lines = done.stderr.splitlines()
+    ours, dvcs = ([line for line in lines if line.startswith(who)] for who in ("worldwidth: ", "ERROR: "))
+    case.said = [*ours, *dvcs[::-1], ""][0].replace(f"{tree}/", "")
     if case.exit_code == 0:
         case.to_do = len(json.loads(subprocess.run(["dvc", "status", "--json"], cwd=tree, capture_output=True).stdout))
     case.again = subprocess.run(case.command.split(), cwd=tree, capture_output=True).returncode
-    if case.again == 0 and case.command != COMMANDS["run"]:
-        subprocess.run(["worldwidth", "run", "--jobs", "1"], cwd=tree, check=True, capture_output=True)
     case.differing = len(dict(content(tree).items() ^ content(reference).items()))
 
 

@@ -285,9 +285,8 @@ def test_what_ran_with_other_code_is_not_recorded(start: Repository, serial: Rep
     made.edit("src/worldwidth/training/run.py", "import csv", "import csv  # changed")
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 2, output
-    assert (
-        "worldwidth: src/worldwidth/training/run.py: edited while base ran, which is therefore not recorded" in output
-    )
+    assert "worldwidth: base: edited while it ran (another src/worldwidth/training/run.py), so that it is not" in output
+    assert not (made.folder / "models" / "base").exists()
     assert "base" in made.changed_stages()
     made.git("checkout", "src/worldwidth/training/run.py")
     made.ok("worldwidth", "run")

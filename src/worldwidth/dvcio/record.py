@@ -11,7 +11,7 @@ from typing import Any
 from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.dvcio.restore import restore_stage
-from worldwidth.dvcio.stored import check_stored
+from worldwidth.dvcio.stored import check_stored, is_stored
 from worldwidth.dvcio.tracked import Tracked
 from worldwidth.pipeline.stages import Stage, row_of
 
@@ -56,9 +56,10 @@ class Record:
     """
 
     def __init__(self, repo: Any, names: list[str]) -> None:
-        self._repo, self._tracked = repo, Tracked(names)
+        self._repo = repo
         with repo.lock:
             stages = [stage for name in names for stage in repo.stage.collect(name)]
+        self._tracked = Tracked(stage.addressing for stage in stages)
         maker = {out.fs_path: stage.addressing for stage in stages for out in stage.outs}
         reads = {stage.addressing: [dep.fs_path for dep in stage.deps] for stage in stages}
         self.inputs = sorted({path for paths in reads.values() for path in paths if path not in maker})
@@ -117,7 +118,10 @@ class Record:
 
 
 def _take_in(repo: Any, stages: list[Any]) -> None:
-    """Record stages in dvc.lock, and put their outs into DVC's cache.
+    """Put the outs of stages into DVC's cache, and record the stages in dvc.lock.
+
+    Recorded are those as well of whose outs only the work tree has some, so that `dvc commit` can put them into the
+    cache, but not where that are outs that git keeps: DVC would not miss them there, but its run cache would.
 
     Raises:
         WorldwidthError: the cache lacks some of them afterwards.
@@ -134,8 +138,9 @@ def _take_in(repo: Any, stages: list[Any]) -> None:
             repo.stage_cache.save(stage)
         except (OSError, DvcException) as error:
             errors.append(error)
-    if saved:
-        saved[0].dvcfile.dump_stages(saved, update_pipeline=False)
+    whole = [stage for stage in saved if all(out.use_cache or is_stored(out.hash_info.value) for out in stage.outs)]
+    if whole:
+        whole[0].dvcfile.dump_stages(whole, update_pipeline=False)
     check_stored((stage.addressing, out.def_path, out.hash_info.value) for stage in saved for out in stage.outs)
     if errors:
         raise errors[0]

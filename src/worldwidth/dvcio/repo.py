@@ -56,6 +56,11 @@ def open_repo(wait: bool = False) -> Iterator[Any]:
         raise WorldwidthError(explain(error)) from None
     except DvcException as error:
         raise WorldwidthError(f"DVC cannot read the pipeline: {str(error).splitlines()[0]}") from None
+    except sqlite3.Error as error:
+        raise WorldwidthError(
+            f"DVC's database of hashes cannot be written ({error}), as when the disk is full: make room, and run the "
+            "same command again"
+        ) from None
 
 
 def needs_of(repo: Any) -> dict[str, set[str]]:

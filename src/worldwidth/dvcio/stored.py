@@ -34,16 +34,22 @@ def check_stored(outs: Iterable[tuple[str, str, str]]) -> None:
     Raises:
         WorldwidthError: the cache lacks some.
     """
-    cache = cache_settings()[0]
-    lost = [(stage, path) for stage, path, digest in outs if not _has(cache / "files" / "md5", digest)]
+    lost = [(stage, path) for stage, path, digest in outs if not is_stored(digest)]
     if not lost:
         return
     paths, stages = [path for _, path in lost], dict.fromkeys(stage for stage, _ in lost)
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    kept = [stage for stage in stages if not lies_in_git(stage)]
+    keep = f" keep what was made by `dvc commit {' '.join(kept)}`," if kept else ""
     raise WorldwidthError(
-        f"DVC's cache {cache} has not taken in {', '.join(paths[:_SHOWN])}{more}, as when its disk is full; make room "
-        f"there, keep what was made by `dvc commit -f {' '.join(stages)}`, and run the same command again"
+        f"DVC's cache {cache_settings()[0]} has not taken in {', '.join(paths[:_SHOWN])}{more}, as when its disk is "
+        f"full: make room there,{keep} and run the same command again"
     )
+
+
+def is_stored(digest: str) -> bool:
+    """Whether DVC's cache has an out, which may be a folder."""
+    return _has(cache_settings()[0] / "files" / "md5", digest)
 
 
 def _has(store: Path, digest: str) -> bool:

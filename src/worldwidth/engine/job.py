@@ -18,6 +18,7 @@ from worldwidth.dvcio.integrity import check_inputs
 from worldwidth.dvcio.record import Step, recording
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.pipeline.stages import Stage
+from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
 
 RAN, RESTORED, FAILED, NOT_RUN = "ran", "restored", "failed", "not run"
@@ -43,6 +44,8 @@ def run_job(
         tell(name, outcome)
 
     with recording(names) as record:
+        if load() != settings:
+            raise WorldwidthError("params.yaml: edited while this was starting; run the same command again")
         for steps in _together(record.steps):
             to_run = []
             for step in steps:
