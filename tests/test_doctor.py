@@ -140,10 +140,14 @@ BROKEN = [
     (r"printf '\xff' > .dvc/config", "DVC", "problem", ".dvc/config cannot be read"),
     ("echo [cache > .dvc/config.local", "DVC", "problem", ".dvc/config.local cannot be read"),
     ("mkdir .dvc/tmp && echo '{' > .dvc/tmp/rwlock", "DVC's locks", "problem", ".dvc/tmp/rwlock is damaged"),
+    (
+        "dvc config --local core.hardlink_lock true && mkdir -p .dvc/tmp && touch .dvc/tmp/lock",
+        "DVC's locks", "problem", ".dvc/tmp/lock: a lock by hard link (core.hardlink_lock) that no process here holds",
+    ),
     ("mkdir -p .dvc/cache/runs/{0/1,2/3}", "run cache", "problem", "2 entries without a file, left by a kill"),
     ("mkdir -p models/.base.tmp/.x.tmp", "temporary files", "warning", "a killed stage: models/.base.tmp"),
     ("mkdir -p .dvc/tmp/exps/standalone/{tmpabc,run/0}", "experiments", "warning", "2 leftovers of killed"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("damage", "name", "state", "said"), BROKEN, ids=[row[0] for row in BROKEN])

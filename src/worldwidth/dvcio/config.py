@@ -30,6 +30,14 @@ def config_problems() -> dict[str, str]:
     return problems
 
 
+def core_settings() -> dict[str, Any]:
+    """DVC's section ``core``, of all levels of its config; empty where that cannot be read."""
+    try:
+        return dict(_config()["core"])
+    except (ImportError, WorldwidthError):
+        return {}
+
+
 def cache_settings() -> tuple[Path, list[str]]:
     """DVC's cache folder and the link types it may use; DVC's own defaults where its config cannot be read."""
     try:

@@ -13,8 +13,9 @@ from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import sha256
 from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE
 from worldwidth.dvcio.lockfile import CODE
-from worldwidth.dvcio.repo import open_repo
+from worldwidth.dvcio.repo import has_hardlink_lock, open_repo
 from worldwidth.dvcio.restore import restore_stage
+from worldwidth.dvcio.rwlock import forget_the_dead
 from worldwidth.pipeline.stages import Stage, row_of
 from worldwidth.settings.load import load
 from worldwidth.settings.paths import PARAMS
@@ -46,7 +47,9 @@ def recording(settings: Settings, names: list[str]) -> Iterator["Record"]:
 
     with open_repo(wait=True) as repo:
         record = Record(repo, settings, names)
-        with rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), record.inputs, record.outputs, False):
+        forget_the_dead(repo)
+        paths = record.inputs, record.outputs
+        with rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), *paths, has_hardlink_lock(repo)):
             try:
                 yield record
             finally:

@@ -1,11 +1,12 @@
 """DVC's own view of this repository."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.locks import is_held
 from worldwidth.dvcio.private import explain, is_known
 
 
@@ -22,10 +23,13 @@ def open_repo(wait: bool = False) -> Iterator[Any]:
 
     try:
         with Repo(_wait_for_lock=wait) as repo:
+            if has_hardlink_lock(repo):
+                _remove_plain_locks(Path(repo.tmp_dir))
             yield repo
     except LockError as error:
         if str(error).startswith("Unable to acquire lock"):
-            raise WorldwidthError("another DVC command is running here: wait for it, then ask again") from None
+            said = "another DVC command is running here: wait for it, then ask again"
+            raise WorldwidthError(f"{said}; if there is none: `worldwidth doctor`") from None
         raise WorldwidthError(f"DVC: {' '.join(str(error).split())}") from None
     except (AttributeError, ImportError, TypeError) as error:
         if is_known():
@@ -33,6 +37,19 @@ def open_repo(wait: bool = False) -> Iterator[Any]:
         raise WorldwidthError(explain(error)) from None
     except DvcException as error:
         raise WorldwidthError(f"DVC cannot read the pipeline: {str(error).splitlines()[0]}") from None
+
+
+def has_hardlink_lock(repo: Any) -> bool:
+    """Whether DVC is set to lock by hard links, as on a network's file system; all who lock must do it alike."""
+    return bool(repo.config["core"].get("hardlink_lock", False))
+
+
+def _remove_plain_locks(folder: Path) -> None:
+    """Delete what DVC's ordinary locks left in ``folder``: to locks by hard link, a file that is there is held."""
+    for name in ("lock", "rwlock.lock"):
+        with suppress(FileNotFoundError):
+            if (folder / name).stat().st_nlink == 1 and not is_held(folder / name):
+                (folder / name).unlink()
 
 
 def needs_of(repo: Any) -> dict[str, set[str]]:

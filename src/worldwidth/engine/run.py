@@ -12,9 +12,10 @@ from pathlib import Path
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.locks import only_one
 from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, forecast
-from worldwidth.dvcio.repair import forecast_of_a_whole_lock, forget_the_dead, remove_empty_entries
+from worldwidth.dvcio.repair import forecast_of_a_whole_lock, remove_empty_entries
 from worldwidth.dvcio.repo import needs_of, open_repo
 from worldwidth.dvcio.restore import restore_cached
+from worldwidth.dvcio.rwlock import forget_the_dead
 from worldwidth.engine.processes import Display, Launcher, run_jobs
 from worldwidth.pipeline.groups import group_stages, plan_jobs
 from worldwidth.pipeline.render import check_rendered
@@ -39,7 +40,8 @@ def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> N
     hardware = settings.selected.hardware
     slots = job_slots(jobs, visible_gpus(hardware) if gpus is None else gpus, _cores() // hardware.threads)
     with only_one(run_lock(), "another `worldwidth run` is going on here: wait for it, or stop it") as lock:
-        forget_the_dead()
+        with open_repo() as repo:
+            forget_the_dead(repo)
         remove_empty_entries()
         before = forecast_of_a_whole_lock()
         to_do = {answer.stage for answer in before if answer.state != UP_TO_DATE}
@@ -60,6 +62,8 @@ def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> N
         run_jobs(planned, slots, Launcher(environment, (lock,)), Display())
         left = [answer.stage for answer in forecast() if answer.state != UP_TO_DATE]
         if left:
+            with open_repo() as repo:
+                forget_the_dead(repo)  # jobs that were killed: `dvc repro` would wait for whoever gets their numbers
             shown = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
             raise WorldwidthError(f"not done: {shown}; the rest is kept, and `worldwidth run` goes on from there")
     print(f"all stages are up to date after {time.monotonic() - started:.0f} s")

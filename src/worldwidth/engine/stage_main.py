@@ -9,6 +9,8 @@ from collections.abc import Callable
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.integrity import check_inputs
+from worldwidth.dvcio.repo import open_repo
+from worldwidth.dvcio.rwlock import forget_the_dead
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.load import load
 
@@ -28,4 +30,10 @@ def run_stage(main: Callable[..., None], *names: str) -> None:
         check_rendered(settings)
         if "DVC_STAGE" in os.environ:  # run by hand, dvc.lock need not be up to date
             check_inputs(os.environ["DVC_STAGE"])
-        main(settings, *arguments)
+        try:
+            main(settings, *arguments)
+        except signals.Stopped:
+            if signals.is_orphaned():  # else the list of the DVC that was killed blocks whoever gets its number
+                with open_repo() as repo:
+                    forget_the_dead(repo)
+            raise
