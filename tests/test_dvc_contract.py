@@ -276,3 +276,21 @@ def test_a_file_in_git_is_no_link_into_the_cache(project: Path) -> None:
     assert Path("cities.csv").is_symlink()
     assert not Path("out.csv").is_symlink()
     assert Path("out.csv").read_text() == "Berlin\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("cities.csv", "remove it: stage cities needs cities.csv"),
+        ("data/cities.csv", "remove it: stage corpus needs data"),
+        ("list.txt", "remove it: stage cities needs list.txt"),
+        ("dvc.lock", "not a regular file"),
+    ],
+)
+def test_a_fifo_in_place_of_a_file_keeps_nobody_waiting(project: Path, path: str, said: str) -> None:
+    Path(path).unlink()
+    os.mkfifo(path)
+    with pytest.raises((WorldwidthError, OSError), match="not a regular file, but a FIFO") as refused:
+        states()
+    assert said in str(refused.value)
+    assert path in str(refused.value)

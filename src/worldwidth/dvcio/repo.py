@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import check_regular
 from worldwidth.core.locks import is_held
+from worldwidth.dvcio.lockfile import LOCK
 from worldwidth.dvcio.private import explain, is_known
+from worldwidth.pipeline.render import DVC_YAML
+from worldwidth.settings.paths import PARAMS
 
 
 @contextmanager
@@ -21,6 +25,8 @@ def open_repo(wait: bool = False) -> Iterator[Any]:
     from dvc.lock import LockError
     from dvc.repo import Repo
 
+    for path in (PARAMS, DVC_YAML, LOCK):  # DVC would wait for ever for what comes out of a FIFO
+        check_regular(path)
     try:
         with Repo(_wait_for_lock=wait) as repo:
             if has_hardlink_lock(repo):

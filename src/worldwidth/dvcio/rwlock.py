@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worldwidth.core.files import read_text
 from worldwidth.dvcio.config import DVC_FOLDER
 from worldwidth.dvcio.repo import has_hardlink_lock
 
@@ -36,7 +37,7 @@ def blockers() -> list[Blocker] | None:
     """All processes in this project's list, each once; None if it is damaged."""
     try:
         written = RWLOCK.stat().st_mtime
-        lists: dict[str, Any] = json.loads(RWLOCK.read_text(encoding="utf-8"))
+        lists: dict[str, Any] = json.loads(read_text(RWLOCK))
         readers = [reader for listed in lists.get("read", {}).values() for reader in listed]
         infos = {int(info["pid"]): info for info in [*lists.get("write", {}).values(), *readers]}
         return [_blocker(info, written) for info in infos.values()]
