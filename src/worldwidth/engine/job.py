@@ -12,6 +12,7 @@ from types import ModuleType
 
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.silence import reporting_silence, sign_of_life
 from worldwidth.dvcio.integrity import check_inputs
 from worldwidth.dvcio.record import Step, recording
 from worldwidth.pipeline.render import check_rendered
@@ -59,9 +60,13 @@ def run_job(
                     errors.append(error)
                     settle(step.name, FAILED)
             try:
-                for name in _run(settings, to_run):
-                    record.add(name)
-                    settle(name, RAN)
+                with reporting_silence(
+                    " ".join(step.name for step in to_run), settings.selected.execution.silence_minutes
+                ):
+                    for name in _run(settings, to_run):
+                        sign_of_life()
+                        record.add(name)
+                        settle(name, RAN)
             except WorldwidthError as error:
                 errors.append(error)
             except OSError as error:  # a full disk, a folder that may not be written

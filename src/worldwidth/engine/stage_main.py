@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.silence import reporting_silence
 from worldwidth.dvcio.integrity import check_inputs
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.dvcio.rwlock import forget_the_dead
@@ -31,7 +32,9 @@ def run_stage(main: Callable[..., None], *names: str) -> None:
         if "DVC_STAGE" in os.environ:  # run by hand, dvc.lock need not be up to date
             check_inputs(os.environ["DVC_STAGE"])
         try:
-            main(settings, *arguments)
+            name = os.environ.get("DVC_STAGE", sys.argv[0])
+            with reporting_silence(name, settings.selected.execution.silence_minutes):
+                main(settings, *arguments)
         except signals.Stopped:
             if signals.is_orphaned():  # else the list of the DVC that was killed blocks whoever gets its number
                 with open_repo() as repo:
