@@ -38,6 +38,11 @@ def core_settings() -> dict[str, Any]:
         return {}
 
 
+def has_hardlink_lock(repo: Any) -> bool:
+    """Whether DVC is set to lock by hard links, as on a network's file system; all who lock must do it alike."""
+    return bool(repo.config["core"].get("hardlink_lock", False))
+
+
 def cache_settings() -> tuple[Path, list[str]]:
     """DVC's cache folder and the link types it may use; DVC's own defaults where its config cannot be read."""
     try:

@@ -11,9 +11,10 @@ from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import sha256
+from worldwidth.dvcio.config import has_hardlink_lock
 from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE
 from worldwidth.dvcio.lockfile import CODE
-from worldwidth.dvcio.repo import has_hardlink_lock, open_repo
+from worldwidth.dvcio.repo import open_repo
 from worldwidth.dvcio.restore import restore_stage
 from worldwidth.dvcio.rwlock import forget_the_dead
 from worldwidth.pipeline.stages import Stage, row_of

@@ -8,6 +8,7 @@ from typing import Any
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import check_regular
 from worldwidth.core.locks import is_held
+from worldwidth.dvcio.config import has_hardlink_lock
 from worldwidth.dvcio.lockfile import LOCK
 from worldwidth.dvcio.private import explain, is_known
 from worldwidth.pipeline.render import DVC_YAML
@@ -43,11 +44,6 @@ def open_repo(wait: bool = False) -> Iterator[Any]:
         raise WorldwidthError(explain(error)) from None
     except DvcException as error:
         raise WorldwidthError(f"DVC cannot read the pipeline: {str(error).splitlines()[0]}") from None
-
-
-def has_hardlink_lock(repo: Any) -> bool:
-    """Whether DVC is set to lock by hard links, as on a network's file system; all who lock must do it alike."""
-    return bool(repo.config["core"].get("hardlink_lock", False))
 
 
 def _remove_plain_locks(folder: Path) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from worldwidth.core.files import replacing
+from worldwidth.dvcio.config import has_hardlink_lock
 from worldwidth.dvcio.forecast import CACHED, Known, forecast_stage, forecast_with_outs
 from worldwidth.dvcio.integrity import refuse_damaged
-from worldwidth.dvcio.repo import has_hardlink_lock, open_repo
+from worldwidth.dvcio.repo import open_repo
 from worldwidth.dvcio.rwlock import forget_the_dead
 
 

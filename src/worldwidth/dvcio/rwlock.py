@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from worldwidth.core.files import read_text
-from worldwidth.dvcio.config import DVC_FOLDER
-from worldwidth.dvcio.repo import has_hardlink_lock
+from worldwidth.dvcio.config import DVC_FOLDER, has_hardlink_lock
 
 RWLOCK = DVC_FOLDER / "tmp" / "rwlock"
 
