@@ -132,14 +132,16 @@ BROKEN = [
     ("mkdir .dvc/tmp && echo '{' > .dvc/tmp/rwlock", "DVC's locks", "problem", ".dvc/tmp/rwlock is damaged"),
     (
         f"for file in $(find {HASHES} -name cache.db); do echo no > $file; done",
-        "DVC",
-        "problem",
-        "only saves time, is damaged",
+        "DVC", "problem", "only saves time, is damaged",
+    ),
+    (
+        "dvc config --local core.hardlink_lock true && mkdir -p .dvc/tmp && touch .dvc/tmp/lock",
+        "DVC's locks", "problem", ".dvc/tmp/lock: a lock by hard link (core.hardlink_lock) that no process here holds",
     ),
     ("mkdir -p .dvc/cache/runs/{0/1,2/3}", "run cache", "problem", "2 entries without a file, left by a kill"),
     ("mkdir -p models/.base.tmp/.x.tmp", "temporary files", "warning", "a killed stage: models/.base.tmp"),
     ("mkdir -p .dvc/tmp/exps/standalone/{tmpabc,run/0}", "experiments", "warning", "2 leftovers of killed"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("damage", "name", "state", "said"), BROKEN, ids=[row[0] for row in BROKEN])

@@ -105,7 +105,7 @@ def test_processes_that_dvc_remembers(repository: Repository) -> None:
     try:
         remember(foreign)
         assert "blocked by" in repository.run("dvc", "repro", "base").stderr
-        assert "(sleep 600), which is no DVC: a killed run left it" in fault("DVC's locks").found
+        assert "(sleep 600), which is no DVC that works here: a killed run left it" in fault("DVC's locks").found
         fix(repository, "DVC's locks")
         remember(runner)
         assert fault("DVC's locks").found.startswith("at work here: dvc repro base; ")

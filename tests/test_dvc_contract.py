@@ -9,6 +9,9 @@ import ast
 import importlib
 import inspect
 import json
+import os
+import re
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +25,9 @@ from worldwidth.dvcio import private
 from worldwidth.dvcio.cache import cache_folder, use_cache
 from worldwidth.dvcio.forecast import CACHED, LATER, RUN, UP_TO_DATE, forecast_with_outs
 from worldwidth.dvcio.private import BELOW, FIRST, RELIED_ON, is_known
-from worldwidth.dvcio.repair import forget_the_dead
 from worldwidth.dvcio.repo import edit_yaml, needs_of, open_repo
 from worldwidth.dvcio.restore import restore_cached, restore_stage
+from worldwidth.dvcio.rwlock import forget_the_dead
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # DVC's own dependencies warn
 
@@ -204,14 +207,15 @@ def test_one_stage_comes_back(project: Path) -> None:
     assert Path("cities.csv").read_text() == "Berlin\n"
 
 
-def test_locks(project: Path) -> None:
+def test_locks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dvc.rwlock import RWLOCK_FILE, rwlock
 
     with open_repo() as found, rwlock(found.tmp_dir, found.fs, "a command", [], [str(project / "data")], False):
         listed = json.loads((Path(found.tmp_dir) / RWLOCK_FILE).read_text())
         assert listed["write"][str(project / "data")]["cmd"] == "a command"
         assert listed["write"][str(project / "data")]["pid"] > 0
-        forget_the_dead()
+        monkeypatch.setattr("worldwidth.dvcio.rwlock._RUNNERS", re.compile("python"))
+        forget_the_dead(found)
         assert json.loads((Path(found.tmp_dir) / RWLOCK_FILE).read_text()) == listed, "this process is alive"
     with open_repo() as found, found.lock, pytest.raises(WorldwidthError, match="another DVC command is running here"):
         states()
@@ -221,11 +225,72 @@ def test_a_list_of_readers_that_was_cut_off_goes(project: Path) -> None:
     path = Path(".dvc/tmp/rwlock")
     for content in ('{"read": ', '{"read": 7}'):
         path.write_text(content)
-        forget_the_dead()
+        with open_repo() as found:
+            forget_the_dead(found)
         assert not path.exists() or json.loads(path.read_text()) in ({}, {"read": {}, "write": {}})
 
 
 def test_another_tree_uses_the_cache(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("cache") / "Mes études, # 研究"
-    use_cache(Path(), folder)
+    use_cache(Path(), folder, Path())
     assert cache_folder() == folder
+
+
+def test_another_tree_is_set_as_the_user_has_set_this_one(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (project / ".dvc" / "config.local").write_text("[core]\nhardlink_lock = true\n[cache]\ndir = elsewhere\n")
+    tree = tmp_path_factory.mktemp("tree")
+    shutil.copytree(project / ".dvc", tree / ".dvc", ignore=shutil.ignore_patterns("config.local"))
+    use_cache(tree, project / "cache", project)
+    local = (tree / ".dvc" / "config.local").read_text()
+    assert "hardlink_lock = true" in local
+    assert "elsewhere" not in local
+
+
+def test_locks_by_hard_link(project: Path) -> None:
+    """DVC's advice for a network's file system. What ordinary locks left is no lock; what a kill left is one."""
+    with open_repo() as found, found.lock:
+        pass
+    (project / ".dvc" / "config.local").write_text("[core]\nhardlink_lock = true\n")
+    folder = project / ".dvc" / "tmp"
+    (folder / "rwlock.lock").touch()
+    (project / "cities.csv").unlink()
+    assert restore_cached() == ["cities"]
+    assert [path.name for path in folder.glob("*lock*")] == ["rwlock"]
+    (folder / "claim").touch()
+    os.link(folder / "claim", folder / "lock")
+    with pytest.raises(
+        WorldwidthError, match=r"another DVC command is running here.*; if there is none: `worldwidth d"
+    ):
+        states()
+    assert (folder / "lock").exists()
+
+
+def test_a_file_in_git_is_no_link_into_the_cache(project: Path) -> None:
+    with (project / ".dvc" / "config.local").open("a") as config:
+        config.write("[cache]\ntype = symlink\n")
+    for path in ("data/cities.csv", "cities.csv", "out.csv"):
+        Path(path).unlink(missing_ok=True)
+    restore_cached()
+    assert Path("cities.csv").is_symlink()
+    assert not Path("out.csv").is_symlink()
+    assert Path("out.csv").read_text() == "Berlin\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("cities.csv", "remove it: stage cities needs cities.csv"),
+        ("data/cities.csv", "remove it: stage corpus needs data"),
+        ("list.txt", "remove it: stage cities needs list.txt"),
+        ("dvc.lock", "not a regular file"),
+    ],
+)
+def test_a_fifo_in_place_of_a_file_keeps_nobody_waiting(project: Path, path: str, said: str) -> None:
+    Path(path).unlink()
+    os.mkfifo(path)
+    with pytest.raises((WorldwidthError, OSError), match="not a regular file, but a FIFO") as refused:
+        states()
+    assert said in str(refused.value)
+    assert path in str(refused.value)

@@ -125,6 +125,19 @@ def test_dvc_alone_is_killed(
     assert outs(made.folder) == uninterrupted
 
 
+def test_a_stage_whose_dvc_was_killed_strikes_it_out(start: Repository, tmp_path: Path) -> None:
+    """Else the list would block whoever gets the number of that DVC."""
+    made = copy_of(start, tmp_path)
+    before = state_times(made)
+    process = made.start("dvc", "repro", "base", output=subprocess.DEVNULL)
+    wait_until(lambda: state_times(made) != before)
+    rwlock = made.folder / ".dvc" / "tmp" / "rwlock"
+    assert str(process.pid) in rwlock.read_text()
+    process.kill()
+    process.wait()
+    wait_until(lambda: str(process.pid) not in rwlock.read_text())
+
+
 def test_worldwidth_run(start: Repository, uninterrupted: dict[str, bytes], tmp_path: Path) -> None:
     made = copy_of(start, tmp_path)
     kill_in_training(made, signal.SIGKILL, "worldwidth", "run")

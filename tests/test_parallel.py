@@ -177,19 +177,26 @@ def site_cache(repository: Repository) -> Path:
         return Path(repo.site_cache_dir)
 
 
-def test_a_killed_process_that_was_never_reaped_is_no_hindrance(finished: Repository, serial: Repository) -> None:
-    """DVC thinks that it lives, and waits for it; one that does live is left in peace."""
+def test_a_killed_process_is_no_hindrance(finished: Repository, serial: Repository) -> None:
+    """DVC waits for one that was never reaped, and for whatever has its number since; the living is left in peace."""
     (finished.folder / "dvc.lock").unlink()
-    zombie = finished.start("true", output=subprocess.DEVNULL)
+    zombie, stranger, living = (
+        finished.start(*words, output=subprocess.DEVNULL)
+        for words in (["true"], ["sleep", "600"], ["tail", "-f", "dvc.yaml"])
+    )
     os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
-    dead, alive = ({"pid": pid, "cmd": "worldwidth job"} for pid in (zombie.pid, os.getpid()))
+    dead, reused, alive = ({"pid": one.pid, "cmd": "worldwidth job"} for one in (zombie, stranger, living))
     base, elsewhere, cities = (str(finished.folder / name) for name in ("models/base", "elsewhere", "data/cities.csv"))
-    blockers = {"write": {base: dead, elsewhere: alive}, "read": {cities: [dead]}}
+    blockers = {"write": {base: dead, elsewhere: alive}, "read": {cities: [dead, reused]}}
     rwlock = finished.folder / ".dvc" / "tmp" / "rwlock"
-    rwlock.write_text(json.dumps(blockers))
-    assert "is busy, it is being blocked by" in finished.run("dvc", "repro").stderr
-    finished.ok("worldwidth", "run")
-    zombie.wait()
+    try:
+        rwlock.write_text(json.dumps(blockers))
+        assert "is busy, it is being blocked by" in finished.run("dvc", "repro").stderr
+        finished.ok("worldwidth", "run")
+    finally:
+        for process in (zombie, stranger, living):
+            process.kill()
+            process.wait()
     left = json.loads(rwlock.read_text())
     assert {kind: blockers for kind, blockers in left.items() if blockers} == {"write": {elsewhere: alive}}
     rwlock.unlink()

@@ -1,11 +1,13 @@
 """Writing files so that nobody ever sees half of one: a temporary name, then a rename."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,41 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+def check_regular(path: Path) -> None:
+    """Let only a file, or nothing at all, be opened: a FIFO keeps its reader waiting for ever, a device has no end.
+
+    Raises:
+        OSError: something else is there.
+    """
+    with suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not a regular file, but a FIFO, a socket or a device", str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        OSError: it is not there, or something else.
+    """
+    check_regular(path)
+    return path.read_bytes()
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """The text of a regular file, its line ends as Python reads them.
+
+    Raises:
+        OSError: it is not there, or something else.
+        UnicodeDecodeError: it is in another encoding.
+    """
+    check_regular(path)
+    return path.read_text(encoding=encoding)
+
+
 def read_json(path: Path, remedy: str) -> Any:
     """Read a JSON file.
 
@@ -101,7 +138,7 @@ def read_json(path: Path, remedy: str) -> Any:
         WorldwidthError: it is missing, or no JSON; the message says ``remedy``.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except FileNotFoundError:
         raise WorldwidthError(f"{path}: not found; {remedy}") from None
     except (ValueError, OSError, RecursionError) as error:
@@ -110,5 +147,6 @@ def read_json(path: Path, remedy: str) -> Any:
 
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's bytes."""
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
+from worldwidth.core.files import read_text
+
 PACKAGE = "worldwidth"
 SOURCE = Path("src")
 
@@ -61,7 +63,7 @@ def _task_file(task: str) -> str:
 def imported_modules(path: Path, root: Path) -> frozenset[str]:
     """Names of the project's modules that one file imports, at its top or inside a function."""
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(read_text(path))):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:

@@ -74,6 +74,13 @@ def last_request() -> int | None:
     return _requests[-1][0] if _requests else None
 
 
+def is_orphaned() -> bool:
+    """Whether the parent, or the DVC behind it, has gone."""
+    return _orphaned.is_set()
+
+
+_orphaned = threading.Event()
+
 _raised: list[int] = []
 """Signals that have raised :class:`Stopped`, whatever became of it."""
 
@@ -182,4 +189,5 @@ def _stop_without(expected: int) -> None:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
     except psutil.NoSuchProcess:
         pass
+    _orphaned.set()
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,20 +1,17 @@
 """The doctor on DVC's state, and on what killed processes left: locks, temporary files, experiments."""
 
-import json
-import re
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.locks import is_held
 from worldwidth.doctor.finding import Finding, listed, quoted, shown
-from worldwidth.dvcio.config import DVC_FOLDER, cache_settings, config_problems, dvc_version
+from worldwidth.dvcio.config import DVC_FOLDER, cache_settings, config_problems, core_settings, dvc_version
+from worldwidth.dvcio.rwlock import RWLOCK, blockers
 from worldwidth.settings.paths import CORPORA, CURVES, MODELS, PLOTS
 
 _TMP = DVC_FOLDER / "tmp"
-_RWLOCK = _TMP / "rwlock"
-_RUNNERS = re.compile(r"dvc|worldwidth")
 
 
 def check_dvc() -> Iterator[Finding]:
@@ -45,55 +42,50 @@ def check_dvc() -> Iterator[Finding]:
 
 
 def check_locks() -> Iterator[Finding]:
-    """DVC's two locks. It forgets dead processes by itself, but not one whose number another program has now."""
-    processes = _blockers()
+    """DVC's locks. It forgets dead processes by itself, but not one whose number another program has now."""
+    processes = blockers()
+    foreign = [f"{one.pid} ({one.process})" for one in processes or [] if one.process and not one.is_at_work]
     if processes is None:
-        text = f"{_RWLOCK} is damaged: every command that runs a stage stops there"
-        yield Finding("DVC's locks", "problem", text, f"rm {_RWLOCK}", (_RWLOCK,))
-    elif foreign := [f"{pid} ({name})" for pid, name, _ in processes if name and not _RUNNERS.search(name)]:
-        text = f"{_RWLOCK} names process {listed(foreign)}, which is no DVC: a killed run left it"
-        yield Finding("DVC's locks", "problem", text, f"rm {_RWLOCK}", (_RWLOCK,))
+        text = f"{RWLOCK} is damaged: every command that runs a stage stops there"
+        yield Finding("DVC's locks", "problem", text, f"rm {RWLOCK}", (RWLOCK,))
     elif busy := _busy():
         text = f"{busy}; what is said here about files may be out of date"
         yield Finding("DVC's locks", "warning", text, "make doctor  # again, when it has ended")
+    elif foreign:
+        text = f"{RWLOCK} names process {listed(foreign)}, which is no DVC that works here: a killed run left it"
+        yield Finding("DVC's locks", "problem", text, f"rm {RWLOCK}")
+    elif left := _hard_links():
+        text = f"{listed(left)}: a lock by hard link (core.hardlink_lock) that no process here holds: a kill left it"
+        yield Finding("DVC's locks", "problem", text, f"rm {quoted(*left)}  # unless another machine works here")
     elif processes:
-        yield Finding("DVC's locks", "ok", f"free; {_RWLOCK} still names a killed run, which the next one clears")
+        yield Finding("DVC's locks", "ok", f"free; {RWLOCK} still names a killed run, which the next one clears")
 
 
 def _busy() -> str:
     """Who is at work here; empty if nobody."""
-    if running := sorted({command for _, name, command in _blockers() or [] if name}):
+    if running := sorted({one.command for one in blockers() or [] if one.is_at_work}):
         return f"at work here: {listed(running, 2)}"
     if is_held(_TMP / "worldwidth" / "run.lock"):
         return "a `worldwidth run` is going on here"
-    return "another DVC command is running here" if is_held(_TMP / "lock") else ""
+    if not core_settings().get("hardlink_lock"):
+        return "another DVC command is running here" if is_held(_TMP / "lock") else ""
+    return "another DVC command is running here" if _hard_links() and _dvc_is_in(Path.cwd()) else ""
 
 
-def _blockers() -> list[tuple[int, str, str]] | None:
-    """Process id, command line (empty if it has ended) and DVC command of all in DVC's rwlock; None if damaged."""
-    try:
-        locks: dict[str, Any] = json.loads(_RWLOCK.read_text(encoding="utf-8"))
-        readers = [reader for readers in locks.get("read", {}).values() for reader in readers]
-        infos = [*locks.get("write", {}).values(), *readers]
-        commands = {int(info["pid"]): str(info["cmd"]) for info in infos}
-    except FileNotFoundError:
+def _hard_links() -> list[Path]:
+    """Files of locks by hard link: such a lock is held as long as its file is there, whatever became of its process."""
+    if not core_settings().get("hardlink_lock"):
         return []
-    except (ValueError, LookupError, AttributeError, TypeError):
-        return None
-    return [(pid, _command_line(pid), command) for pid, command in commands.items()]
+    return [path for name in ("lock", "rwlock.lock") if (path := _TMP / name).is_file()]
 
 
-def _command_line(pid: int) -> str:
+def _dvc_is_in(folder: Path) -> bool:
+    """Whether a DVC other than this process works below ``folder``."""
     import psutil  # type: ignore[import-untyped]
 
-    try:
-        return " ".join(psutil.Process(pid).cmdline()) or "?"
-    except psutil.ZombieProcess:  # in a container whose first process reaps none it stays one, and DVC thinks it lives
-        return "dead, but not reaped"
-    except psutil.NoSuchProcess:
-        return ""
-    except psutil.AccessDenied:
-        return "of another user"
+    others = (one for one in psutil.process_iter(["pid", "cwd", "cmdline"]) if one.info["pid"] != os.getpid())
+    inside = (one for one in others if Path(one.info["cwd"] or "/").is_relative_to(folder.resolve()))
+    return any("dvc" in " ".join(one.info["cmdline"] or []) for one in inside)
 
 
 def check_run_cache() -> Iterator[Finding]:

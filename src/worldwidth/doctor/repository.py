@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import read_text
 from worldwidth.core.git import git, git_lines
 from worldwidth.doctor.finding import Finding, listed, quoted
 from worldwidth.settings.paths import EVALUATION_TABLE, MATRICES, PARAMS, SUMMARY, TRAINING_TABLE
@@ -149,7 +150,7 @@ def _conflicted(path: Path) -> bool:
     from worldwidth.dvcio.repair import has_conflict_markers
 
     try:
-        return has_conflict_markers(path.read_text(encoding="utf-8"))
+        return has_conflict_markers(read_text(path))
     except (OSError, UnicodeDecodeError):
         return False
 

@@ -31,6 +31,19 @@ def config_problems() -> dict[str, str]:
     return problems
 
 
+def core_settings() -> dict[str, Any]:
+    """DVC's section ``core``, of all levels of its config; empty where that cannot be read."""
+    try:
+        return dict(_config()["core"])
+    except (ImportError, WorldwidthError):
+        return {}
+
+
+def has_hardlink_lock(repo: Any) -> bool:
+    """Whether DVC is set to lock by hard links, as on a network's file system; all who lock must do it alike."""
+    return bool(repo.config["core"].get("hardlink_lock", False))
+
+
 def cache_settings() -> tuple[Path, list[str]]:
     """DVC's cache folder and the link types it may use; DVC's own defaults where its config cannot be read."""
     try:

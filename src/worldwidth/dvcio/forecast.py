@@ -5,8 +5,12 @@ cache's answers take the place of the outputs of the stages before.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import check_regular
+from worldwidth.dvcio.hashes import files_below
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.pipeline.stages import row_of
 
@@ -48,6 +52,7 @@ def forecast_stage(repo: Any, name: str) -> tuple[Forecast, Known | None]:
     ``repo`` must be locked.
     """
     (stage,) = repo.stage.collect(name)
+    _refuse_irregular(stage)
     state, reason, known = _settled(repo, stage, {}, _own_changes(stage, {}))
     return Forecast(name, state, reason), known
 
@@ -60,6 +65,7 @@ def forecast_with_outs(repo: Any) -> tuple[list[Forecast], dict[str, Known]]:
     outs: dict[str, Known] = {}
     for stage in repo.index.stages:  # in the order of dvc.yaml, where no stage comes before its inputs
         name = stage.addressing
+        _refuse_irregular(stage)
         waiting = sorted({owner[dep.def_path] for dep in stage.deps if produced.get(dep.def_path, 0) is None})
         recorded = _recorded(stage)  # before `_settled` puts other hashes into the stage
         own = _own_changes(stage, produced)
@@ -76,6 +82,23 @@ def forecast_with_outs(repo: Any) -> tuple[list[Forecast], dict[str, Known]]:
             owner[out.def_path] = name
             produced[out.def_path] = known.hashes[out.def_path] if known else None
     return forecasts, outs
+
+
+def _refuse_irregular(stage: Any) -> None:
+    """DVC would wait for ever for what comes out of a FIFO that lies where a file belongs.
+
+    Raises:
+        WorldwidthError: the stage reads or writes something that is neither a file nor a folder.
+    """
+    for item in (*stage.deps, *stage.outs):
+        path = Path(item.fs_path)
+        try:
+            for file in (path / name for name in files_below(path)) if path.is_dir() else (path,):
+                check_regular(file)
+        except OSError as error:
+            raise WorldwidthError(
+                f"{error.filename}: {error.strerror}; remove it: stage {stage.addressing} needs {item.def_path}"
+            ) from None
 
 
 def _recorded(stage: Any) -> Known:

@@ -10,7 +10,7 @@ FIRST, BELOW = (3, 63), (3, 68)
 """The versions of DVC in which the entries below hold: from the first on, and below the second."""
 
 RELIED_ON = {
-    "dvc.repo:Repo": "_wait_for_lock makes its lock wait; tmp_dir, fs, stage, stage_cache and cache are its parts",
+    "dvc.repo:Repo": "_wait_for_lock makes its lock wait; it has tmp_dir, fs, config, stage, stage_cache and cache",
     "dvc.repo:Repo.site_cache_dir": "the folder of its database of file hashes, known before that is opened",
     "dvc.repo:Repo._reset": "forgets what was read of dvc.yaml, dvc.lock and params.yaml",
     "dvc.repo.stage:StageLoad.collect": "the stages that a name stands for",

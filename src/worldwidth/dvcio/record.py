@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from worldwidth.dvcio.config import has_hardlink_lock
 from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.dvcio.restore import restore_stage
+from worldwidth.dvcio.rwlock import forget_the_dead
 from worldwidth.dvcio.stored import check_stored, is_stored
 from worldwidth.dvcio.tracked import Tracked
 from worldwidth.pipeline.stages import Stage, row_of
@@ -41,7 +43,9 @@ def recording(names: list[str]) -> Iterator["Record"]:
 
     with open_repo(wait=True) as repo:
         record = Record(repo, names)
-        with rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), record.inputs, record.outputs, False):
+        forget_the_dead(repo)
+        paths = record.inputs, record.outputs
+        with rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), *paths, has_hardlink_lock(repo)):
             try:
                 yield record
             finally:

@@ -8,7 +8,6 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.forecast import Forecast, forecast
@@ -49,33 +48,6 @@ def renew_damaged_hashes() -> None:
     except DamagedHashesError as error:
         shutil.rmtree(error.folder)
         print(f"DVC's database of file hashes was damaged; {error.folder} is made again", flush=True)
-
-
-def forget_the_dead() -> None:
-    """Drop from DVC's list of who reads and writes what those that were killed and never reaped.
-
-    DVC thinks that they live: for some seconds, or for ever in a container whose first process reaps none. A list
-    that was cut off, over which DVC stops, goes altogether.
-    """
-    from dvc.rwlock import RWLOCK_FILE, RWLockFileCorruptedError, RWLockFileFormatError, _edit_rwlock
-
-    with open_repo() as repo:
-        try:
-            with _edit_rwlock(repo.tmp_dir, repo.fs, False) as lock:
-                writers = {path: info for path, info in lock["write"].items() if not _is_dead(info)}
-                readers = {path: [i for i in infos if not _is_dead(i)] for path, infos in lock["read"].items()}
-                lock.update(write=writers, read={path: infos for path, infos in readers.items() if infos})
-        except (RWLockFileCorruptedError, RWLockFileFormatError):
-            (Path(repo.tmp_dir) / RWLOCK_FILE).unlink()
-
-
-def _is_dead(info: dict[str, Any]) -> bool:
-    import psutil  # type: ignore[import-untyped]
-
-    try:
-        return bool(psutil.Process(int(info["pid"])).status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
 
 
 def forecast_of_a_whole_lock() -> list[Forecast]:

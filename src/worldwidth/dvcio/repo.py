@@ -3,12 +3,18 @@
 import shlex
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import check_regular
+from worldwidth.core.locks import is_held
+from worldwidth.dvcio.config import has_hardlink_lock
+from worldwidth.dvcio.lockfile import LOCK
 from worldwidth.dvcio.private import explain, is_known
+from worldwidth.pipeline.render import DVC_YAML
+from worldwidth.settings.paths import PARAMS
 
 
 class DamagedHashesError(WorldwidthError):
@@ -34,10 +40,14 @@ def open_repo(wait: bool = False) -> Iterator[Any]:
     from dvc.lock import LockError
     from dvc.repo import Repo
 
+    for path in (PARAMS, DVC_YAML, LOCK):  # DVC would wait for ever for what comes out of a FIFO
+        check_regular(path)
     repo = Repo.__new__(Repo)  # in two steps: it knows where its database is before that is opened
     try:
         Repo.__init__(repo, _wait_for_lock=wait)
         with repo:
+            if has_hardlink_lock(repo):
+                _remove_plain_locks(Path(repo.tmp_dir))
             yield repo
     except sqlite3.OperationalError as error:  # a full disk, no right to write, no locks on this file system
         raise WorldwidthError(
@@ -48,7 +58,8 @@ def open_repo(wait: bool = False) -> Iterator[Any]:
         raise DamagedHashesError(Path(repo.site_cache_dir), error) from None
     except LockError as error:
         if str(error).startswith("Unable to acquire lock"):
-            raise WorldwidthError("another DVC command is running here: wait for it, then ask again") from None
+            said = "another DVC command is running here: wait for it, then ask again"
+            raise WorldwidthError(f"{said}; if there is none: `worldwidth doctor`") from None
         raise WorldwidthError(f"DVC: {' '.join(str(error).split())}") from None
     except (AttributeError, ImportError, TypeError) as error:
         if is_known():
@@ -56,11 +67,14 @@ def open_repo(wait: bool = False) -> Iterator[Any]:
         raise WorldwidthError(explain(error)) from None
     except DvcException as error:
         raise WorldwidthError(f"DVC cannot read the pipeline: {str(error).splitlines()[0]}") from None
-    except sqlite3.Error as error:
-        raise WorldwidthError(
-            f"DVC's database of hashes cannot be written ({error}), as when the disk is full: make room, and run the "
-            "same command again"
-        ) from None
+
+
+def _remove_plain_locks(folder: Path) -> None:
+    """Delete what DVC's ordinary locks left in ``folder``: to locks by hard link, a file that is there is held."""
+    for name in ("lock", "rwlock.lock"):
+        with suppress(FileNotFoundError):
+            if (folder / name).stat().st_nlink == 1 and not is_held(folder / name):
+                (folder / name).unlink()
 
 
 def needs_of(repo: Any) -> dict[str, set[str]]:

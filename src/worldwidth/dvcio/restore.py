@@ -4,13 +4,19 @@
 unread. Here DVC is asked once, its cache is checked out and hashed, and dvc.lock is written once.
 """
 
+import os
+import shutil
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from worldwidth.core.files import replacing
+from worldwidth.dvcio.config import has_hardlink_lock
 from worldwidth.dvcio.forecast import CACHED, Known, forecast_stage, forecast_with_outs
 from worldwidth.dvcio.integrity import refuse_damaged
 from worldwidth.dvcio.repo import open_repo
+from worldwidth.dvcio.rwlock import forget_the_dead
 
 
 def restore_cached() -> list[str]:
@@ -40,7 +46,8 @@ def restore(repo: Any, known: Mapping[str, Known]) -> list[str]:
     stages = [stage for stage in repo.index.stages if stage.addressing in entries]
     written = [out.fs_path for stage in stages for out in stage.outs]
     restored: list[Any] = []
-    with rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), [], written, False):
+    forget_the_dead(repo)
+    with rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), [], written, has_hardlink_lock(repo)):
         try:
             for stage in stages:
                 _check_out(repo, stage, entries[stage.addressing])
@@ -79,3 +86,6 @@ def _check_out(repo: Any, stage: Any, entry: dict[str, Any] | None) -> None:
     for out in stage.outs:
         if out.use_cache:
             out.ignore()  # in .gitignore, as after a run
+        elif os.path.islink(out.fs_path):  # a file that lies in git is no link into the cache, whatever cache.type says
+            with replacing(Path(out.fs_path)) as temporary:
+                shutil.copyfile(out.fs_path, temporary)

@@ -14,6 +14,7 @@ from types import ModuleType
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import checking
+from worldwidth.core.silence import reporting_silence, sign_of_life
 from worldwidth.dvcio.integrity import check_inputs
 from worldwidth.dvcio.record import Step, recording
 from worldwidth.pipeline.render import check_rendered
@@ -64,8 +65,11 @@ def run_job(
                     errors.append(error)
                     settle(step.name, FAILED)
             try:
-                with checking(partial(record.refuse_edited, [step.name for step in to_run])):
+                which = [step.name for step in to_run]
+                minutes = settings.selected.execution.silence_minutes
+                with checking(partial(record.refuse_edited, which)), reporting_silence(" ".join(which), minutes):
                     for name in _run(settings, to_run):
+                        sign_of_life()
                         record.add(name)
                         settle(name, RAN)
             except WorldwidthError as error:

@@ -13,14 +13,10 @@ from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.locks import only_one
 from worldwidth.core.machine import cores
 from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, forecast
-from worldwidth.dvcio.repair import (
-    forecast_of_a_whole_lock,
-    forget_the_dead,
-    remove_empty_entries,
-    renew_damaged_hashes,
-)
+from worldwidth.dvcio.repair import forecast_of_a_whole_lock, remove_empty_entries, renew_damaged_hashes
 from worldwidth.dvcio.repo import needs_of, open_repo
 from worldwidth.dvcio.restore import restore_cached
+from worldwidth.dvcio.rwlock import forget_the_dead
 from worldwidth.dvcio.stored import remove_halves
 from worldwidth.engine.processes import Display, Launcher, run_jobs
 from worldwidth.pipeline.groups import group_stages, plan_jobs
@@ -47,7 +43,8 @@ def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> N
     slots = job_slots(jobs, visible_gpus(hardware) if gpus is None else gpus, cores() // hardware.threads)
     with only_one(run_lock(), "another `worldwidth run` is going on here: wait for it, or stop it") as lock:
         renew_damaged_hashes()
-        forget_the_dead()
+        with open_repo() as repo:
+            forget_the_dead(repo)
         remove_halves()
         remove_empty_entries()
         before = forecast_of_a_whole_lock()
@@ -79,6 +76,8 @@ def _refuse_left() -> None:
     """
     left = [answer.stage for answer in forecast() if answer.state != UP_TO_DATE]
     if left:
+        with open_repo() as repo:
+            forget_the_dead(repo)  # jobs that were killed: `dvc repro` would wait for whoever gets their numbers
         shown = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
         raise WorldwidthError(f"not done: {shown}; the rest is kept, and `worldwidth run` goes on from there")
 

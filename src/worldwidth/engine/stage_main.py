@@ -10,7 +10,10 @@ from pathlib import Path
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import checking
+from worldwidth.core.silence import reporting_silence
 from worldwidth.dvcio.integrity import check_inputs
+from worldwidth.dvcio.repo import open_repo
+from worldwidth.dvcio.rwlock import forget_the_dead
 from worldwidth.dvcio.stored import check_inputs_stored
 from worldwidth.dvcio.tracked import Tracked, stage_of
 from worldwidth.pipeline.render import check_rendered
@@ -33,8 +36,15 @@ def run_stage(main: Callable[..., None], *names: str) -> None:
         if "DVC_STAGE" in os.environ:  # run by hand, dvc.lock need not be up to date
             check_inputs(os.environ["DVC_STAGE"])
             check_inputs_stored(os.environ["DVC_STAGE"])
-        with checking(_TRACKED.refuse_edited):
-            main(settings, *arguments)
+        name, minutes = os.environ.get("DVC_STAGE", sys.argv[0]), settings.selected.execution.silence_minutes
+        try:
+            with checking(_TRACKED.refuse_edited), reporting_silence(name, minutes):
+                main(settings, *arguments)
+        except signals.Stopped:
+            if signals.is_orphaned():  # else the list of the DVC that was killed blocks whoever gets its number
+                with open_repo() as repo:
+                    forget_the_dead(repo)
+            raise
 
 
 def _tracked() -> Tracked:

@@ -166,6 +166,8 @@ class Execution:
     resume_seconds: Annotated[float, Field(ge=0, le=86_400)] = 10
     """Seconds between two savings of a training run's state, from which it goes on after a kill. More where saving
     would take over a hundredth of the time."""
+    silence_minutes: Annotated[float, Field(gt=0, le=10_080)] = 10
+    """Minutes without a sign of life after which a line says that a stage still runs, and where in the code it is."""
     jobs: Jobs = Jobs()
     """What the jobs of `make slurm` ask for."""
 

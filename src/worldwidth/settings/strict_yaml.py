@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event, ScalarEvent
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.files import check_regular
 from worldwidth.core.text import printable
 
 LARGEST = 2**24
@@ -48,6 +49,7 @@ def read_yaml(path: Path, largest: int = LARGEST) -> Any:
         WorldwidthError: the file is missing, is not UTF-8, or :func:`parse_yaml` refuses it.
     """
     try:
+        check_regular(path)
         with path.open(encoding="utf-8") as file:
             text = file.read(largest + 1)
     except FileNotFoundError:

@@ -115,7 +115,7 @@ def studies_of(settings: Settings, commit: str, cache: Path, variants: list[Vari
     tree = code_tree(commit)
     if not (tree / PARAMS).is_file():
         clone(Path.cwd(), commit, tree)
-    use_cache(tree, cache)
+    use_cache(tree, cache, Path())
     studies: dict[Variant, Study] = {}
     with chdir(tree):
         remove_empty_entries(SECONDS_TO_FILL)

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from worldwidth.core.errors import WorldwidthError, nearest
-from worldwidth.core.files import write_json
+from worldwidth.core.files import read_bytes, read_text, write_json
 from worldwidth.pipeline.groups import Job
 from worldwidth.settings.cluster import Resources
 from worldwidth.settings.paths import scratch_folder
@@ -95,7 +95,7 @@ class Submission:
         """How a job ended; None if it has not, or was killed."""
         path = self.file(job, ".end.json")
         try:
-            return _END.validate_json(path.read_bytes())
+            return _END.validate_json(read_bytes(path))
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
@@ -160,8 +160,8 @@ def read_submission(folder: Path) -> Submission:
     """
     path, ids = folder / "submission.json", folder / "ids.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        known = json.loads(ids.read_text(encoding="utf-8")) if ids.is_file() else {}
+        values = json.loads(read_text(path))
+        known = json.loads(read_text(ids)) if ids.is_file() else {}
         return _SUBMISSION.validate_python({**values, "folder": folder, "ids": known})
     except FileNotFoundError:
         raise WorldwidthError(f"{path}: not found; nothing was submitted from {folder}") from None

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from worldwidth.core.files import check_regular
 from worldwidth.engine.job import FAILED as STAGE_FAILED
 from worldwidth.engine.job import NOT_RUN, RAN, RESTORED
 from worldwidth.slurm.commands import CANCELLED as SLURM_CANCELLED
@@ -147,6 +148,7 @@ def _print_failures(found: list[StageStatus]) -> None:
 def last_lines(log: Path) -> list[str]:
     """The end of a job's log."""
     try:
+        check_regular(log)
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _LARGEST))
             lines = file.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()

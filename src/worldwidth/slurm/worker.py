@@ -86,7 +86,7 @@ def _work(made: Submission, job: VariantJob, tree: Path, outcomes: dict[str, str
     os.environ["DVC_ROOT"] = str(made.checkout)  # where training states are kept, as for temporary experiments
     try:
         clone(made.checkout, made.commit, tree)
-        use_cache(tree, made.cache)
+        use_cache(tree, made.cache, made.checkout)
         write_params(tree, made.commit, job.variant)
         with chdir(tree):
             remove_halves(SECONDS_TO_FILL)

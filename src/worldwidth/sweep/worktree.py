@@ -95,8 +95,8 @@ def prepare_tree(settings: Settings, source: str) -> Path:
         state.unlink(missing_ok=True)
         git("checkout", "--quiet", "--force", "--detach", head, folder=tree)
         git("read-tree", "--reset", "-u", source, folder=tree)
-        use_cache(tree, cache_folder())  # and with it the run cache
         write_text(state, wanted)
+    use_cache(tree, cache_folder(), Path())  # and with it the run cache
     for scale in settings.scales.values():  # a user's own list of cities need not be in git
         path = Path(scale.world.source)
         if path.is_file() and md5(path) != md5(tree / path):
