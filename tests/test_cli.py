@@ -1,13 +1,19 @@
 """The table of commands: `pytest tests/test_cli.py`."""
 
+from worldwidth.core.command import exit_codes
+
 import inspect
+import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from worldwidth import cli
 
+ROOT = Path(__file__).parents[1]
 COMMANDS = {command.words: command for command in cli.COMMANDS}
 
 
@@ -47,3 +53,51 @@ def test_a_bad_command_line_is_one_line_after_the_usage(
         cli.main()
     assert stopped.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {said}")
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["worldwidth", *words])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    return int(stopped.value.code or 0)
+
+
+@pytest.mark.parametrize("words", ["run", "plan", "check", "compare", "widths", "job cities", "slurm plan"])
+def test_elsewhere_a_command_says_where_to_go(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT / "src")
+    assert ended(monkeypatch, *words.split()) == 2
+    said = f"worldwidth: params.yaml: not found; run this in the project's folder: `cd {shlex.quote(str(ROOT))}`\n"
+    assert capsys.readouterr().err == said
+    monkeypatch.chdir(tmp_path)
+    assert ended(monkeypatch, *words.split()) == 2
+    assert capsys.readouterr().err == "worldwidth: params.yaml: not found; run this in the project's folder\n"
+
+
+@pytest.mark.filterwarnings("ignore")  # DVC's own dependencies warn
+@pytest.mark.parametrize("words", ["plan", "compare", "widths", "job check"])
+def test_without_git_a_command_says_how_to_start_it(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in the files that a hosting site packs."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("src", "stages", "templates", "docs"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    for name in ("params.yaml", "dvc.yaml", "dvc.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc" / "config", tmp_path / ".dvc")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    assert ended(monkeypatch, *words.split()) == 2
+    said = capsys.readouterr().err
+    assert "not a git repository" in said
+    assert said.endswith("; here `git init && git add --all && git commit --message start` makes one\n")
+    assert said.count("\n") == 1
+
+
+def test_text_of_others_in_an_error_of_the_system_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), exit_codes():
+        raise OSError(28, "No space left on device", "a\x1b[2J\nb")
+    assert capsys.readouterr().err == "worldwidth: a\\x1b[2J\\nb: No space left on device\n"

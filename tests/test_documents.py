@@ -3,21 +3,25 @@
 pytest tests/test_documents.py
 """
 
+import contextlib
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from worldwidth.cli import main
+from worldwidth.cli import _parser, main
 from worldwidth.commands.architecture import HOLDS, PAGE, picture, with_picture
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.imports import PLUMBING
+from worldwidth.dvcio.experiments import NAME
 
 ROOT = Path(__file__).parents[1]
 TODAY = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/glossary.md")]
 """Those that name nothing but what there is; the others tell of the past as well."""
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 WRITTEN = ("data/", "models/", "results/", "plots/", "timings/", "partial/", ".dvc/", "report/")
 """Where the pipeline writes: no file of a fresh clone has to lie there."""
 
@@ -78,7 +82,7 @@ def test_every_path_and_module_exists(page: Path) -> None:
     assert {name for name in modules if not (ROOT / "src" / f"{name.replace('.', '/')}.py").exists()} == set()
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if ":" not in link and not (page.parent / link).exists()] == []
@@ -95,3 +99,40 @@ def test_every_command_exists(page: Path, monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(SystemExit) as ended:
             main()
         assert ended.value.code == 0, command
+
+
+def commands_of(page: Path, program: str) -> list[list[str]]:
+    """The words after ``program`` in every command of a page, the comments left out."""
+    parts = [part.strip() for text in code_of(page) for part in re.split(r"&&|;|\|| #|\.\.\.", text)]
+    return [shlex.split(part)[1:] for part in parts if part.split()[:1] == [program] and part.count('"') % 2 == 0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_line_is_taken_as_it_is_written(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its options; make's variables are those of the Makefile. N stands for a number."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    refused = []
+    for words in commands_of(page, "worldwidth"):
+        with contextlib.suppress(SystemExit):
+            _parser().parse_args(["1" if word == "N" else word for word in words])
+        said = capsys.readouterr().err
+        if said and "arguments are required" not in said:
+            refused.append(said)
+    assert refused == []
+    for words in commands_of(page, "make"):
+        variables = {word.partition("=")[0] for word in words if "=" in word}
+        assert {name for name in variables if f"$({name})" not in makefile} == set(), words
+
+
+def test_the_experiments_of_the_readme_are_there_when_it_compares_them() -> None:
+    page = ROOT / "README.md"
+    ran = [words for words in commands_of(page, "dvc") if words[:2] == ["exp", "run"]]
+    named = {words[words.index("-n") + 1] for words in ran if "-n" in words}
+    made = [words for words in commands_of(page, "make") if words[:1] == ["widths"] and len(words) > 2]
+    (budgets,) = {word.removeprefix("BUDGET=") for words in made for word in words if word.startswith("BUDGET=")}
+    compared = [words[2:] for words in commands_of(page, "dvc") if words[1:2] == ["diff"] and len(words) > 2]
+    assert len(compared) == 2
+    for name in {name for names in compared for name in names} - named:
+        found = NAME.fullmatch(name)
+        assert found, name
+        assert found["budget"] == budgets, name

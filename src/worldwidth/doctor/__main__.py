@@ -1,8 +1,15 @@
 """`make doctor`: the same as `worldwidth doctor`, for an environment in which that cannot start."""
 
-from worldwidth.core.command import exit_codes
-
 import sys
+
+if not sys.version_info >= (3, 11):  # the rest cannot even be read by an older one
+    found = "{}.{}".format(*sys.version_info)
+    print(
+        f"worldwidth: Python {found} is too old, 3.11 or newer is needed: `make PYTHON=python3.12 env`", file=sys.stderr
+    )
+    sys.exit(2)
+
+from worldwidth.core.command import exit_codes
 
 from worldwidth.doctor.examination import run_doctor
 

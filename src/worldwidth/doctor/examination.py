@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import get_args
 
-from worldwidth.core.text import printable
+from worldwidth.core.text import plural, printable
 from worldwidth.doctor import content, disk, dvc_state, environment, repository, training_states
 from worldwidth.doctor.finding import Check, Finding, State, guarded
 
@@ -91,8 +91,10 @@ def _command_lines(command: str) -> list[str]:
 
 
 def _sentence(counts: Counter[State]) -> str:
-    warnings, problems = (f"{counts[s]} {s}{'' if counts[s] == 1 else 's'}" for s in ("warning", "problem"))
-    text = f"{counts.total()} checks: {counts['ok']} ok, {warnings}, {problems}"
+    warnings, problems = (plural(counts[state], state) for state in ("warning", "problem"))
+    text = f"{plural(counts.total(), 'check')}: {counts['ok']} ok, {warnings}, {problems}"
+    if counts.total() == counts["problem"] == 1:
+        return f"{text}; fix it, then ask again: nothing else was looked at"
     if counts["problem"]:
         return f"{text}; fix them from the top, for one may be the cause of another, then ask again"
     return f"{text}; nothing here stops a run"

@@ -80,7 +80,10 @@ def check_lock(settings: Settings) -> None:
     """
     if not LOCK.is_file():
         raise WorldwidthError(f"{LOCK}: not found; run `dvc repro`")
-    lock = read_lock()
+    try:
+        lock = read_lock()
+    except WorldwidthError as error:
+        raise WorldwidthError(f"{error}; `worldwidth doctor` says how to bring it back") from None
     problem = next(_problems(settings, lock, read_yaml(PARAMS)), None)
     if problem:
         raise WorldwidthError(f"{LOCK}: {problem}; run `dvc repro` and commit what comes out")

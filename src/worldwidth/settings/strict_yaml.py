@@ -8,6 +8,7 @@ and keys that are no text are refused.
 """
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,9 @@ def read_yaml(path: Path, largest: int = LARGEST) -> Any:
         with path.open(encoding="utf-8") as file:
             text = file.read(largest + 1)
     except FileNotFoundError:
-        raise WorldwidthError(f"{path}: not found; run this in the project's folder") from None
+        above = next((folder for folder in Path.cwd().parents if (folder / path).is_file()), None)
+        command = f": `cd {shlex.quote(str(above))}`" if above else ""
+        raise WorldwidthError(f"{path}: not found; run this in the project's folder{command}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise WorldwidthError(f"{path}: not readable as UTF-8 text ({error})") from None
     return parse_yaml(text, str(path), largest)
