@@ -83,6 +83,18 @@ def test_new_code_that_git_does_not_know(made: Repository) -> None:
     assert refused(made, "submit").startswith("src/worldwidth/tasks/area.py: not as committed")
 
 
+def test_a_list_of_cities_is_the_one_that_jobs_get(made: Repository) -> None:
+    """Not in git it would be missing on the nodes; edited since, they would work on the old one."""
+    made.edit("params.yaml", "source: geonames", "source: mine.csv")
+    made.ok("worldwidth", "render")
+    made.commit("a list of my own")
+    (made.folder / "mine.csv").write_text("a list\n")
+    assert refused(made, "submit").startswith("mine.csv: not in git, and jobs get their files from git; `git add`")
+    made.commit("the list")
+    (made.folder / "mine.csv").write_text("another list\n")
+    assert refused(made, "submit").startswith("mine.csv: not as committed, and jobs work on the commit")
+
+
 def test_other_files_may_differ(made: Repository, slurm: Path) -> None:
     made.edit("README.md", "#", "##")
     (made.folder / "notes.txt").write_text("mine")

@@ -94,14 +94,16 @@ def pinned_commit(settings: Settings) -> str:
         WorldwidthError: code or params differ from it, or a list of cities is not in it.
     """
     check_rendered(settings)
-    changed = git_lines("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", *_PINNED)
+    source = settings.selected.world.source
+    own_list = [] if source == "geonames" else [source]
+    if own_list and not git("ls-files", "--", source):
+        raise WorldwidthError(f"{source}: not in git, and jobs get their files from git; `git add` and commit it")
+    words = ("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+    changed = git_lines(*words, "--", *_PINNED, *own_list)
     if changed:
         path = changed[0][3:]
         another = "" if path != PARAMS.name else "; for another width, `make slurm ARCH=wider` changes no file"
         raise WorldwidthError(f"{path}: not as committed, and jobs work on the commit; commit it or undo it{another}")
-    source = settings.selected.world.source
-    if source != "geonames" and not git("ls-files", "--", source):
-        raise WorldwidthError(f"{source}: not in git, and jobs get their files from git; `git add` and commit it")
     return head_commit()
 
 

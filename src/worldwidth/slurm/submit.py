@@ -99,7 +99,8 @@ def _tidy(commit: str, known: dict[int, QueueEntry]) -> None:
     """Delete the clones of jobs that were killed and will not come back, and the code of commits that nobody runs."""
     busy = {number for number, entry in known.items() if entry.under_way}
     for folder in (slurm_folder() / "clones").glob("*"):
-        if not folder.name.isdecimal() or int(folder.name) not in busy:
+        number = folder.name.removeprefix(".").removesuffix(".tmp")  # so named while it is being made
+        if not number.isdecimal() or int(number) not in busy:
             shutil.rmtree(folder, ignore_errors=True)
     needed = {code_tree(made.commit) for made in submissions() if busy & set(made.ids.values())} | {code_tree(commit)}
     for folder in code_tree(commit).parent.glob("*"):
