@@ -39,7 +39,7 @@ _EXAMPLE = (
     "wanted are two lines such as `geonameid;name;country_code;population;latitude;longitude` and "
     "`2950159;Berlin;DE;3426354;52.52437;13.41053`, or geonames.org's own file; see docs/cities.md"
 )
-_PACKED = {b"PK": "unzip", b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz"}
+_PACKED = {b"PK\x03\x04": "unzip", b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz"}
 _WHOLE = re.compile(r"([0-9]+)(?:\.0)?")  # 1234.0: how pandas writes a column in which a number is missing
 _COUNTRY = re.compile(r"[A-Z]{2}|")
 
