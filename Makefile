@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 READY := $(VENV)/.ready
+# wherever a user's pip settings or PYTHONPATH would put packages, or find them; a user's index is kept
+INTO_VENV := --no-user --target= --root=/ --prefix="$$PWD/$(VENV)"
 WORKERS := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help repro widths slurm compare test test-all plan render check doctor lint format bench experiments env clean
@@ -86,7 +88,7 @@ env: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("worldwidth needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -I -m pip install $(INTO_VENV) --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m worldwidth.commands.offline_plots
 	touch $@
 
