@@ -15,8 +15,9 @@ mkdir -p "$home/.config/matplotlib" "$home/.config/dvc" "$home/tmp"
 printf 'text.usetex: True\nfigure.dpi: 33\nfont.size: 30\nbackend: TkAgg\n' > "$home/.config/matplotlib/matplotlibrc"
 printf '[core]\n    autostage = true\n    hardlink_lock = true\n[cache]\n    type = copy\n' > "$home/.config/dvc/config"
 printf '[commit]\n\tgpgsign = true\n[core]\n\tautocrlf = true\n\tquotepath = true\n[init]\n\tdefaultBranch = trunk\n' > "$home/.gitconfig"
-printf '#!/bin/sh\ncase "$2" in [A-Z]*=*) echo "${2%%%% *}: Command not found." >&2; exit 1 ;; esac\n/bin/sh -c "$2"\n' > "$home/tcsh"
-chmod +x "$home/tcsh"
+
+make_shell='import pathlib, sys, other_machines; other_machines.fake_tcsh(pathlib.Path(sys.argv[1]))'
+PYTHONPATH="$there/tests" "$project/.venv/bin/python" -c "$make_shell" "$home"
 
 hook="$around/hook"
 git init --quiet "$hook"

@@ -7,7 +7,7 @@ _TCSH = """#!/bin/sh
 case "$2" in
     [A-Z]*=*) echo "${2%% *}: Command not found." >&2; exit 1 ;;
 esac
-/bin/sh -c "$2"
+eval "$2"
 """
 
 MACOS = """

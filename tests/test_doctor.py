@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from examined import examined_copy, fault, faults, findings, fix, new_project, shell
+from other_machines import fake_tcsh
 from repository import Repository
 from short_runs import no_checkpoint, run_of
 from worldwidth.core.machine import cores
@@ -175,6 +176,28 @@ def test_another_python_on_the_path_is_a_problem(repository: Repository, monkeyp
     states = {finding.checked: finding.state for finding in faults("programs")}
     assert states == {"`python`": "problem", "`dvc`": "problem", "`git`": "problem", "`make`": "warning"}
     assert fault("git").state == "problem"
+
+
+def test_a_shell_that_runs_nothing(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a service's account, or in a container that lacks the shell which its user has elsewhere."""
+    for shell_there_is, is_fault in {fake_tcsh(repository.folder): False, "/bin/false": True, "/no/fish": True}.items():
+        monkeypatch.setenv("SHELL", shell_there_is)
+        found = [finding.found for finding in faults("programs")]
+        said = f"SHELL is {shell_there_is}, to which DVC gives every command, and it runs none"
+        assert found == ([said] if is_fault else [])
+
+
+def test_packages_that_pythonpath_brings(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as those of a cluster's module for another Python."""
+    other = repository.folder / "other"
+    metadata = other / "numpy-9.0.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 9.0\n")
+    monkeypatch.setenv("PYTHONPATH", f"src{os.pathsep}other")
+    monkeypatch.syspath_prepend(other)
+    (finding,) = (found for found in faults("packages") if found.checked == "PYTHONPATH")
+    assert finding.found.endswith(": numpy (other)")
+    assert (finding.state, finding.command) == ("warning", "unset PYTHONPATH")
 
 
 def test_an_environment_older_than_its_source(repository: Repository) -> None:

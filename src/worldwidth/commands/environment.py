@@ -29,9 +29,11 @@ def make_environment(folder: str) -> None:
     )
     print("one to two minutes and the time of the download. Nothing is downloaded after that.", flush=True)
     _run("it could not be made", sys.executable, "-m", "venv", folder)
-    install = ("pip", "install", "--quiet", "--constraint", "constraints.txt", "--editable", ".[dev]")
+    # wherever a user's pip settings or PYTHONPATH would put packages, or find them; a user's index is kept
+    into = ("--no-user", "--target=", "--root=/", "--prefix=" + os.path.abspath(folder))
+    install = ("pip", "install", *into, "--quiet", "--constraint", "constraints.txt", "--editable", ".[dev]")
     reason = "pip could not install the packages: it needs a package index and 2.5 GB of disk"
-    _run(reason, os.path.join(folder, "bin", "python"), "-m", *install)
+    _run(reason, os.path.join(folder, "bin", "python"), "-I", "-m", *install)
 
 
 def problem_here(folder: str) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 import tomllib
@@ -105,6 +106,11 @@ def check_packages() -> Iterator[Finding]:
                 wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
         if wrong:
             yield Finding(checked, fault, f"{meaning}{listed(wrong)}", REBUILD)
+    needed = {_key(Requirement(line).name) for line in project["dependencies"]}
+    elsewhere = [folder for name in sorted(needed) if (folder := _before_this_environment(name))]
+    if elsewhere:
+        text = f"PYTHONPATH puts packages of other folders before those of {shown(sys.prefix)}: {listed(elsewhere)}"
+        yield Finding("PYTHONPATH", "warning", text, "unset PYTHONPATH")
 
 
 def check_programs() -> Iterator[Finding]:
@@ -117,6 +123,14 @@ def check_programs() -> Iterator[Finding]:
         if place is None or Path(place).parent.resolve() not in own:
             text = f"the one on PATH is {place}, not of this environment" if place else "not on PATH: stages cannot run"
             yield Finding(f"`{name}`", "problem", text, command)
+    shell = os.environ.get("SHELL") or "/bin/sh"
+    try:
+        works = not subprocess.run([shell, "-c", "exit 0"], capture_output=True, timeout=10).returncode
+    except (OSError, subprocess.TimeoutExpired):
+        works = False
+    if not works:
+        text = f"SHELL is {shell}, to which DVC gives every command, and it runs none"
+        yield Finding("shell", "problem", text, "export SHELL=/bin/sh")
     if not shutil.which("git"):
         yield Finding("`git`", "problem", "not on PATH; DVC needs it", f"{_INSTALL_PROGRAM} git")
     if not shutil.which("make"):
@@ -147,6 +161,14 @@ def _folder_of(origin: str) -> Path | None:
     """The folder that pip installed from, by its record; None if it was none."""
     url = urlsplit(json.loads(origin or "{}").get("url", ""))
     return Path(url2pathname(url.path)).resolve() if url.scheme == "file" else None
+
+
+def _before_this_environment(package: str) -> str:
+    """The package and its folder, where PYTHONPATH brings it; empty where it does not."""
+    added = [Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    found = next(iter(importlib.metadata.distributions(name=package)), None)
+    folder = Path(str(found.locate_file(""))).resolve() if found else None
+    return f"{package} ({shown(folder)})" if folder in added and folder else ""
 
 
 def _key(name: str) -> str:

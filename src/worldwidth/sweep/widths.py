@@ -118,7 +118,8 @@ def _python(arguments: list[str], tree: Path) -> str:
     Raises:
         KeyboardInterrupt: it, or this process, was stopped.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    of_a_stage = ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_")  # the rest are the user's own settings
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(of_a_stage)}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, ("src", os.environ.get("PYTHONPATH"))))
     last = ""
     with subprocess.Popen(
