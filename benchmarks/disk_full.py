@@ -136,10 +136,13 @@ def recorded(tree: Path) -> dict[str, dict[str, Any]]:
 
 def planned(reference: Path, command: str) -> Iterator[Case]:
     """Every out and place for the jobs of `worldwidth run`, a sample for it and for the others."""
+    stored = set[str]()
     for stage, entry in recorded(reference).items():
         for out in entry["outs"]:
             if command == "job" or out["path"] in SAMPLE:
-                yield from (Case(COMMANDS[command].format(stage=stage), place, stage, out["path"]) for place in PLACES)
+                places = PLACES[:1] if out["md5"] in stored else PLACES  # an object that is there is not written again
+                yield from (Case(COMMANDS[command].format(stage=stage), place, stage, out["path"]) for place in places)
+            stored.add(out["md5"])
 
 
 def fill(reference: Path, case: Case, tree: Path) -> None:
