@@ -165,9 +165,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Repository:
         disk_full.Case("worldwidth job evaluate@base", "cache", "evaluate@base", "results/scores/base.npz"),
         disk_full.Case("worldwidth job evaluate@base", "tree", "evaluate@base", "results/scores/base.npz"),
         disk_full.Case("worldwidth run --jobs 1", "cache", "base", "models/base"),
+        disk_full.Case("worldwidth run --jobs 1", "cache", "summarize", "results/summary.json"),
         disk_full.Case("dvc repro", "cache", "base", "models/base"),
     ],
-    ids=lambda case: f"{case.command}, {case.place}",
+    ids=lambda case: f"{case.command}, {case.place}, {case.stage}",
 )
 def test_no_command_ends_well_on_a_full_disk(case: disk_full.Case, finished: Repository, tmp_path: Path) -> None:
     disk_full.fill(finished.folder, case, tmp_path / "tree")

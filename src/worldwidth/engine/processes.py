@@ -68,8 +68,10 @@ class _Running:
         return self.process.returncode, peak_bytes(usage.ru_maxrss)
 
 
-def run_jobs(jobs: Sequence[Job], slots: Sequence[dict[str, str]], launcher: Launcher, display: Display) -> None:
-    """Run ``jobs``, at most one at a time in each of ``slots``; of those that are ready the first goes first.
+def run_jobs(jobs: Sequence[Job], slots: Sequence[dict[str, str]], launcher: Launcher, display: Display) -> list[str]:
+    """Run ``jobs``, at most one at a time in each of ``slots``; return the names of those that did not end well.
+
+    Of those that are ready the first goes first.
 
     A job that fails stops only those that wait for it. A request to stop is passed on to every job and waited for; a
     second Ctrl-C is passed on, too, and stops them at once.
@@ -112,6 +114,7 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[dict[str, str]], launcher: Lau
                 one.process.wait()
         if request.number:
             raise Stopped(request.code, "what is finished is recorded, and a training under way is saved")
+    return [job.name for job in jobs if job.name not in done]
 
 
 def _send(running: list[_Running], number: int) -> None:

@@ -7,6 +7,7 @@ own graph, and a job that fails stops only those that depend on it.
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from worldwidth.core.errors import WorldwidthError
@@ -63,18 +64,21 @@ def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> N
         print(f"{len(to_do)} of {len(before)} stages to do in {len(planned)} jobs, {len(slots)} at a time", flush=True)
         path_of_code = os.pathsep.join(filter(None, ("src", os.environ.get("PYTHONPATH"))))  # as in dvc.yaml
         environment = {"OMP_NUM_THREADS": str(hardware.threads), "PYTHONPATH": path_of_code}
-        run_jobs(planned, slots, Launcher(environment, (lock,)), Display())
-        _refuse_left()
+        _refuse_left(run_jobs(planned, slots, Launcher(environment, (lock,)), Display()))
     print(f"all stages are up to date after {time.monotonic() - started:.0f} s")
 
 
-def _refuse_left() -> None:
-    """Ask DVC anew whether all is up to date, and in its cache.
+def _refuse_left(failed: Sequence[str] = ()) -> None:
+    """Ask DVC anew whether all is up to date, and in its cache; not of the outs that git keeps, which only jobs tell.
+
+    Args:
+        failed: jobs that did not end well.
 
     Raises:
         WorldwidthError: it is not.
     """
     left = [answer.stage for answer in forecast() if answer.state != UP_TO_DATE]
+    left = left or [f"job {name}" for name in failed]
     if left:
         with open_repo() as repo:
             forget_the_dead(repo)  # jobs that were killed: `dvc repro` would wait for whoever gets their numbers
