@@ -53,7 +53,7 @@ def test_it_says_what_it_does_before_it_does_it_and_what_failed(
     monkeypatch.setattr(environment, "subprocess", SimpleNamespace(run=run))
     with pytest.raises(SystemExit, match="2"):
         make_environment(str(tmp_path / ".venv"))
-    assert [command[2] for command in ran] == ["venv", "pip"]
+    assert [command[command.index("-m") + 1] for command in ran] == ["venv", "pip"]
     said = capsys.readouterr().err
     assert said.startswith(
         "worldwidth: pip could not install the packages: it needs a package index and 2.5 GB of disk;"

@@ -50,8 +50,8 @@ JOB = """if True:
         log(f"starts {os.getpid()} {os.environ['SLOT']} {os.environ['ALL']}")
         if name.startswith("fails"):
             sys.exit(3)
-        if name.startswith(("dies", "hangs")):
-            os.kill(os.getpid(), signal.SIGKILL if name == "dies" else signal.SIGHUP)
+        if name.startswith(("dies", "quits")):
+            os.kill(os.getpid(), signal.SIGKILL if name == "dies" else signal.SIGQUIT)
         try:
             if name.startswith("saves"):
                 with StopRequest() as request:
@@ -153,7 +153,7 @@ def test_each_job_has_a_slot_of_its_own(tmp_path: Path) -> None:
     [
         ("fails", ""),
         ("dies", r"worldwidth: job dies: killed by SIGKILL, probably out of memory: it held 0\.0[1-9] GB, .*\n"),
-        ("hangs", "worldwidth: job hangs: killed by SIGHUP\n"),
+        ("quits", "worldwidth: job quits: killed by SIGQUIT\n"),
     ],
 )
 def test_a_failure_stops_only_those_that_depend_on_it(kind: str, said: str, tmp_path: Path) -> None:
