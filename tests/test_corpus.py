@@ -8,6 +8,7 @@ Tokens are decoded here by the specification's table, not by the project's vocab
 import errno
 import itertools
 import mmap
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -191,8 +192,13 @@ def test_a_file_system_that_cannot_map_is_read(stored: Path, monkeypatch: pytest
 @pytest.mark.parametrize("part", ["tokens", "lengths", "cities"])
 @pytest.mark.parametrize(
     "damage",
-    [lambda path: path.write_bytes(path.read_bytes()[:-1]), lambda path: path.write_bytes(b""), Path.unlink],
-    ids=["cut off", "empty", "missing"],
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(b""),
+        Path.unlink,
+        lambda path: [path.unlink(), os.mkfifo(path)],
+    ],
+    ids=["cut off", "empty", "missing", "a FIFO"],
 )
 def test_a_damaged_stored_file_is_named(part: str, damage: Callable[[Path], object], stored: Path) -> None:
     path = stored / "inside" / f"atlantis-test.{part}.npy"

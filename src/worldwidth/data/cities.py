@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.files import write_text
+from worldwidth.core.files import read_text, write_text
 from worldwidth.settings.paths import CITIES
 from worldwidth.settings.schema import World
 from worldwidth.tasks import Integers
@@ -49,7 +49,7 @@ def load_cities(world: World, path: Path = CITIES) -> list[City]:
         WorldwidthError: the file is missing, not such a table, or that of another world.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         header, *rows = csv.reader(io.StringIO(text))
     except FileNotFoundError:
         raise WorldwidthError(f"{path}: not found; {_REMEDY}") from None

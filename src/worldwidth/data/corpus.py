@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.files import read_json
+from worldwidth.core.files import check_regular, read_json
 from worldwidth.settings.paths import CORPORA
 
 POPULATIONS = ("world", "atlantis")
@@ -83,6 +83,7 @@ class StoredCorpus:
 
 def _mapped(path: Path) -> NDArray[Any]:
     """The array of a file, mapped into memory; read, where the file system cannot map, as some of networks."""
+    check_regular(path)
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     except OSError as error:

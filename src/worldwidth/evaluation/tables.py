@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.files import OR_DOCTOR, read_json, write_text
+from worldwidth.core.files import OR_DOCTOR, check_regular, read_json, read_text, write_text
 from worldwidth.data.corpus import POPULATIONS
 from worldwidth.evaluation.scores import (
     DIFFERENCE,
@@ -68,6 +68,7 @@ def load_scores(model: str, weights: str, lines: dict[str, int]) -> LineScores:
     """
     path, remedy = SCORES / f"{model}.npz", f"run `dvc repro evaluate@{model}`"
     try:
+        check_regular(path)
         with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             scores = {key: archive[key] for key in archive.files}
     except FileNotFoundError:
@@ -91,7 +92,7 @@ def read_table(path: Path, columns: list[str], remedy: str) -> pd.DataFrame:
         WorldwidthError: it is missing, cut off, or not such a table.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
     except FileNotFoundError:
         raise WorldwidthError(f"{path}: not found; {remedy}") from None

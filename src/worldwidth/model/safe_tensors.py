@@ -12,6 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from worldwidth.core.files import read_bytes
+
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     """Write ``tensors`` (contiguous, on the CPU); the same bytes every time, with at most one entry of ``metadata``.
@@ -29,7 +31,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         FileNotFoundError: there is no file.
         ValueError: the file is cut off, or none of this format.
     """
-    content = path.read_bytes()
+    content = read_bytes(path)
     try:
         tensors = load(content)
     except SafetensorError as error:
