@@ -45,6 +45,9 @@ def install() -> None:
         signal.signal(signal.SIGALRM, _raise_lost)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_STOP)
     if PARENT in os.environ or "DVC_STAGE" in os.environ:
+        # now, for the thread: a library that is being loaded while Python ends kills the process
+        import psutil  # type: ignore[import-untyped] # noqa: F401
+
         expected = int(os.environ.pop(PARENT, os.getppid()))
         threading.Thread(target=_stop_without, args=(expected,), daemon=True).start()
 
