@@ -46,7 +46,7 @@ def install() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_STOP)
     if PARENT in os.environ or "DVC_STAGE" in os.environ:
         # now, for the thread: a library that is being loaded while Python ends kills the process
-        import psutil  # type: ignore[import-untyped] # noqa: F401
+        import psutil  # type: ignore[import-untyped]  # noqa: F401
 
         expected = int(os.environ.pop(PARENT, os.getppid()))
         threading.Thread(target=_stop_without, args=(expected,), daemon=True).start()
@@ -181,7 +181,7 @@ def _stop_without(expected: int) -> None:
     DVC gives the command to $SHELL, or to sh where that is not set. Some shells (dash) stay between the two and
     outlive DVC, so the shell's parent counts then; others (bash) become the command.
     """
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     links = [(psutil.Process(), expected)]
     try:
