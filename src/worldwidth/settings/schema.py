@@ -149,6 +149,7 @@ class Hardware:
     """What the stages run on: tracked, for it can change a result's last bits. ``auto`` is tracked as that word."""
 
     device: Literal["auto", "cpu", "cuda"]
+    """``auto``: an NVIDIA GPU where torch sees one, else the CPU. Apple's GPU (MPS) is not used."""
     precision: Literal["auto", "float32", "bfloat16"]
     """Of training's matrix products: ``auto`` is bfloat16 on a GPU, float32 on a CPU. Evaluations are float32."""
     threads: Threads
