@@ -35,6 +35,8 @@ class Way:
 
     command: tuple[str, ...]
     scale: str = "smoke"
+    stages: tuple[str, ...] = ()
+    """Which are up to date afterwards; empty: all."""
     experiment: str = ""
     """The name of the experiment that it makes; empty: it leaves its results in the work tree."""
     part: float = 0.35
@@ -46,7 +48,7 @@ WAYS = {
     "repro": Way(("dvc", "repro")),
     "exp": Way(("dvc", "exp", "run", "--temp", "--force", "--name", NAME), experiment=NAME),
     "widths": Way(("make", "widths", "ARCHS=narrow"), experiment=NAME),
-    "training": Way(("dvc", "repro", "pretrain"), scale="laptop", part=0.8),
+    "training": Way(("dvc", "repro", "pretrain"), "laptop", stages=("pretrain",), part=0.8),
 }
 
 
@@ -218,7 +220,7 @@ def outs(tree: Path, way: Way) -> dict[str, str]:
         text = shown(tree, "git", "show", f"{reference}:dvc.lock")
     else:
         text = (tree / "dvc.lock").read_text(encoding="utf-8")
-        assert "up to date" in (said := shown(tree, "dvc", "status", *way.command[2:])), said
+        assert "up to date" in (said := shown(tree, "dvc", "status", *way.stages)), said
     stages = yaml.safe_load(text)["stages"].values()
     return {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
 
