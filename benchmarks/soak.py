@@ -48,7 +48,7 @@ WAYS = {
     "repro": Way(("dvc", "repro")),
     "exp": Way(("dvc", "exp", "run", "--temp", "--force", "--name", NAME), experiment=NAME),
     "widths": Way(("make", "widths", "ARCHS=narrow"), experiment=NAME),
-    "training": Way(("dvc", "repro", "pretrain"), "laptop", stages=("pretrain",), part=0.8),
+    "training": Way(("dvc", "repro", "base"), "laptop", stages=("base",), part=0.8),
 }
 
 
@@ -132,7 +132,8 @@ def run_undisturbed(way: Way, tree: Path) -> tuple[dict[str, str], float]:
     """What ``way`` comes to, and how many seconds it takes."""
     copy_project(way, tree)
     began = time.monotonic()
-    ended(tree, start(tree, way))
+    code = ended(tree, start(tree, way))
+    assert code == 0, (tree / "log").read_text(encoding="utf-8")[-2000:]
     seconds = time.monotonic() - began
     found = outs(tree, way)
     print(f"undisturbed: {' '.join(way.command)}: {len(found)} outs, {seconds:.0f} s", flush=True)
