@@ -48,7 +48,7 @@ WAYS = {
     "repro": Way(("dvc", "repro")),
     "exp": Way(("dvc", "exp", "run", "--temp", "--force", "--name", NAME), experiment=NAME),
     "widths": Way(("make", "widths", "ARCHS=narrow"), experiment=NAME),
-    "training": Way(("dvc", "repro", "base"), "laptop", stages=("base",), part=0.8),
+    "training": Way(("dvc", "repro", "base"), "laptop", stages=("base",), part=0.4),
 }
 
 
