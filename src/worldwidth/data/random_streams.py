@@ -14,8 +14,3 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
     digest = hashlib.sha256("\x1f".join(map(str, names)).encode()).digest()
     words = np.frombuffer(digest, dtype="<u4").tolist()
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words])))
-
-
-def torch_seed(seed: int, *names: str | int) -> int:
-    """Return a 63-bit seed for ``torch.Generator`` from the stream ``names``."""
-    return int(stream(seed, *names).integers(2**63 - 1))

@@ -11,9 +11,10 @@ from worldwidth.data.corpus import POPULATIONS, StoredCorpus
 from worldwidth.data.random_streams import stream
 from worldwidth.data.tokenizer import EOS, PAD, ZERO, characters
 from worldwidth.model.checkpoint import WEIGHTS, load_model
-from worldwidth.model.decoder import Decoder, DecoderConfig
-from worldwidth.model.device import prepare
-from worldwidth.model.generate import greedy_answers, true_answers
+from worldwidth.model.generate import Decode, greedy_answers, true_answers
+from worldwidth.model.layout import DecoderConfig
+from worldwidth.native.compute import compute_of
+from worldwidth.native.decoders import decoder_of
 from worldwidth.settings.names import stage_of
 from worldwidth.settings.paths import EVALUATIONS, MODELS, SCORES
 from worldwidth.settings.schema import Scale, Settings
@@ -94,9 +95,9 @@ def read_numbers(answers: NDArray[np.int64]) -> tuple[Floats, Flags]:
 
 
 def evaluate(
-    model: Decoder, corpora: dict[str, StoredCorpus], scale: Scale
+    decode: Decode, corpora: dict[str, StoredCorpus], scale: Scale
 ) -> tuple[dict[str, Any], dict[str, Floats]]:
-    """Run all evaluations of ``model``.
+    """Run all evaluations of the model that ``decode`` asks.
 
     Returns:
         The statistics, task -> population -> values, and ``multitask``; and the per-line scores,
@@ -111,7 +112,7 @@ def evaluate(
         for population in POPULATIONS:
             lines = corpus.lines(population, "test")
             truth = true_answers(lines, task.max_new_tokens)
-            given = greedy_answers(model, lines, task.max_new_tokens, scale.evaluation.batch_size)
+            given = greedy_answers(decode, lines, task.max_new_tokens, scale.evaluation.batch_size)
             scores[f"{name}.{population}"] = judged = score_answers(task, units, truth, given)
             constants = corpus.best_constants(population)
             always = _constant_answers(constants, corpus.cities(population, "test"), task.max_new_tokens)
@@ -156,10 +157,11 @@ def evaluate_and_save(settings: Settings, name: str, corpora: dict[str, StoredCo
     Raises:
         WorldwidthError: the model or a corpus is missing, damaged, or of another width or scale.
     """
-    device = prepare(settings.selected.hardware)
+    hardware = settings.selected.hardware
     expected = DecoderConfig.of(settings.selected, settings.selected_arch)
-    model = load_model(MODELS / name, f"run `dvc repro {stage_of(name)}`", expected).to(device)
-    report, scores = evaluate(model, corpora, settings.selected)
+    config, weights = load_model(MODELS / name, f"run `dvc repro {stage_of(name)}`", expected)
+    decode = decoder_of(config, weights, compute_of(hardware, hardware.threads))
+    report, scores = evaluate(decode, corpora, settings.selected)
     save_evaluation(name, sha256(MODELS / name / WEIGHTS), report, scores)
     print(f"{name}: exact answers in {report['multitask']['exact_match']:.1%} of the multi-task lines")
 

@@ -5,31 +5,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import OR_DOCTOR, naming, read_json, write_json
 from worldwidth.data.tokenizer import BOS, EOS, PAD
-from worldwidth.model.decoder import Decoder, DecoderConfig
-from worldwidth.model.safe_tensors import load_tensors, save_tensors
+from worldwidth.model.layout import DecoderConfig, Weights, parameter_count, views
+from worldwidth.model.safe_tensors import Arrays, load_tensors, save_tensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 _MAX_POSITIONS = 128  # the longest line has 57 tokens; rotary embeddings need no table
 
 
-def save_model(model: Decoder, folder: Path, save_tokenizer: Callable[[Path], None]) -> None:
-    """Write ``model`` into ``folder`` in transformers' Qwen2 format (32-bit weights).
+def save_model(config: DecoderConfig, weights: Weights, folder: Path, save_tokenizer: Callable[[Path], None]) -> None:
+    """Write a model, its ``weights`` (n,) flat, into ``folder`` in transformers' Qwen2 format (32-bit weights).
 
     Raises:
         OSError: the folder could not be written, as when the disk is full; the error names it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with naming(folder):
-        write_json(folder / CONFIG, _transformers_config(model.config))
+        write_json(folder / CONFIG, _transformers_config(config))
         save_tokenizer(folder)
-        save_tensors(_to_transformers(model), folder / WEIGHTS, {"format": "pt"})
+        save_tensors(_to_transformers(config, weights), folder / WEIGHTS, {"format": "pt"})
 
 
 def copy_tokenizer(source: Path) -> Callable[[Path], None]:
@@ -42,8 +41,8 @@ def copy_tokenizer(source: Path) -> Callable[[Path], None]:
     return copy
 
 
-def load_model(folder: Path, remedy: str, expected: DecoderConfig | None = None) -> Decoder:
-    """Read a model folder back into a :class:`Decoder` on the CPU.
+def load_model(folder: Path, remedy: str, expected: DecoderConfig | None = None) -> tuple[DecoderConfig, Weights]:
+    """Read a model folder back: its sizes and its weights (n,), flat.
 
     Args:
         remedy: what to do if it cannot be read, as "run `dvc repro base`".
@@ -59,21 +58,20 @@ def load_model(folder: Path, remedy: str, expected: DecoderConfig | None = None)
         _refuse_other(folder, config, expected, remedy)
         tensors, _ = load_tensors(folder / WEIGHTS)
         _refuse_ruined(folder, tensors, remedy)
-        model = Decoder(config)
-        _from_transformers(model, tensors)
+        weights = _from_transformers(config, tensors)
     except FileNotFoundError:
         raise WorldwidthError(f"{folder / WEIGHTS}: not found; {remedy}") from None
     except (OSError, AttributeError, KeyError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         reason = str(error).splitlines()[0]
         raise WorldwidthError(f"{folder}: not a whole model of this kind ({reason}); {remedy}{OR_DOCTOR}") from None
-    return model
+    return config, weights
 
 
 def _read_config(values: dict[str, Any]) -> DecoderConfig:
     """The sizes in a config.json of transformers 4 or 5, which keeps ``rope_theta`` among its ``rope_parameters``.
 
     Raises:
-        ValueError: its rotary embeddings are scaled, which :class:`Decoder` does not do.
+        ValueError: its rotary embeddings are scaled, which the decoder does not do.
         KeyError, TypeError, AttributeError: it is no such file.
     """
     rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
@@ -83,10 +81,10 @@ def _read_config(values: dict[str, Any]) -> DecoderConfig:
     return DecoderConfig(**{key: (rope | values)[key] for key in DecoderConfig.__dataclass_fields__})
 
 
-def _refuse_ruined(folder: Path, tensors: dict[str, Tensor], remedy: str) -> None:
+def _refuse_ruined(folder: Path, tensors: Arrays, remedy: str) -> None:
     """Refuse weights with which every answer would be wrong, and yet be counted."""
     for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
+        if not np.isfinite(tensor).all():
             raise WorldwidthError(f"{folder / WEIGHTS}: {name} holds NaN or infinite weights; {remedy}{OR_DOCTOR}")
 
 
@@ -119,65 +117,67 @@ def _transformers_config(config: DecoderConfig) -> dict[str, object]:
     }
 
 
-def _halves(weight: Tensor, heads: int) -> Tensor:
+def _halves(weight: Weights, heads: int) -> Weights:
     """Rows of q or k with rotary pairs side by side -> transformers' order, first halves before second halves."""
-    return weight.view(heads, -1, 2, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
+    return weight.reshape(heads, -1, 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def _pairs(weight: Tensor, heads: int) -> Tensor:
+def _pairs(weight: Weights, heads: int) -> Weights:
     """The inverse of :func:`_halves`."""
-    return weight.view(heads, 2, -1, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
+    return weight.reshape(heads, 2, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def _to_transformers(model: Decoder) -> dict[str, Tensor]:
+def _to_transformers(config: DecoderConfig, weights: Weights) -> Arrays:
     """The weights under transformers' names, fused matrices taken apart."""
-    heads = model.config.num_attention_heads
+    heads, named = config.num_attention_heads, views(weights, config)
     tensors = {
-        "model.embed_tokens.weight": model.embed.weight,
-        "model.norm.weight": model.norm,
-        "lm_head.weight": model.lm_head.weight,
+        "model.embed_tokens.weight": named["embed"],
+        "model.norm.weight": named["norm"],
+        "lm_head.weight": named["lm_head"],
     }
-    for i, layer in enumerate(model.blocks):
+    for i in range(config.num_hidden_layers):
         prefix = f"model.layers.{i}."
-        for kind in ("weight", "bias"):
-            q, k, v = getattr(layer.qkv, kind).chunk(3)
+        for kind, fused in (("weight", named["qkv"][i]), ("bias", named["qkv_bias"][i])):
+            q, k, v = np.split(fused, 3)
             tensors[f"{prefix}self_attn.q_proj.{kind}"] = _halves(q, heads)
             tensors[f"{prefix}self_attn.k_proj.{kind}"] = _halves(k, heads)
             tensors[f"{prefix}self_attn.v_proj.{kind}"] = v
-        gate, up = layer.gate_up.weight.chunk(2)
+        gate, up = np.split(named["gate_up"][i], 2)
         tensors[f"{prefix}mlp.gate_proj.weight"] = gate
         tensors[f"{prefix}mlp.up_proj.weight"] = up
-        tensors[f"{prefix}mlp.down_proj.weight"] = layer.down.weight
-        tensors[f"{prefix}self_attn.o_proj.weight"] = layer.o.weight
-        tensors[f"{prefix}input_layernorm.weight"] = layer.input_norm
-        tensors[f"{prefix}post_attention_layernorm.weight"] = layer.post_norm
-    return {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
+        tensors[f"{prefix}mlp.down_proj.weight"] = named["down"][i]
+        tensors[f"{prefix}self_attn.o_proj.weight"] = named["o"][i]
+        tensors[f"{prefix}input_layernorm.weight"] = named["input_norm"][i]
+        tensors[f"{prefix}post_attention_layernorm.weight"] = named["post_norm"][i]
+    return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 
 
-@torch.no_grad()
-def _from_transformers(model: Decoder, tensors: dict[str, Tensor]) -> None:
-    """Copy weights under transformers' names into ``model``; shapes must agree."""
-    heads = model.config.num_attention_heads
-    unexpected = tensors.keys() - _to_transformers(model).keys()
+def _from_transformers(config: DecoderConfig, tensors: Arrays) -> Weights:
+    """The flat weights (n,) of tensors under transformers' names, whose shapes must agree."""
+    heads = config.num_attention_heads
+    weights = np.zeros(parameter_count(config), np.float32)
+    unexpected = tensors.keys() - _to_transformers(config, weights).keys()
     if unexpected:
         raise ValueError(f"weights without a place: {min(unexpected)}")
 
-    def put(parameter: Tensor, *values: Tensor) -> None:
-        value = torch.cat(values)
-        if value.shape != parameter.shape:
-            raise ValueError(f"weights of shape {tuple(value.shape)} where {tuple(parameter.shape)} is needed")
-        parameter.copy_(value)
+    def put(place: Weights, *parts: Weights) -> None:
+        value = np.concatenate(parts)
+        if value.shape != place.shape:
+            raise ValueError(f"weights of shape {value.shape} where {place.shape} is needed")
+        place[:] = value
 
-    put(model.embed.weight, tensors["model.embed_tokens.weight"])
-    put(model.norm, tensors["model.norm.weight"])
-    put(model.lm_head.weight, tensors["lm_head.weight"])
-    for i, layer in enumerate(model.blocks):
+    named = views(weights, config)
+    put(named["embed"], tensors["model.embed_tokens.weight"])
+    put(named["norm"], tensors["model.norm.weight"])
+    put(named["lm_head"], tensors["lm_head.weight"])
+    for i in range(config.num_hidden_layers):
         prefix = f"model.layers.{i}."
-        for kind in ("weight", "bias"):
+        for kind, place in (("weight", named["qkv"][i]), ("bias", named["qkv_bias"][i])):
             q, k, v = (tensors[f"{prefix}self_attn.{part}_proj.{kind}"] for part in "qkv")
-            put(getattr(layer.qkv, kind), _pairs(q, heads), _pairs(k, heads), v)
-        put(layer.gate_up.weight, *(tensors[f"{prefix}mlp.{part}_proj.weight"] for part in ("gate", "up")))
-        put(layer.down.weight, tensors[f"{prefix}mlp.down_proj.weight"])
-        put(layer.o.weight, tensors[f"{prefix}self_attn.o_proj.weight"])
-        put(layer.input_norm, tensors[f"{prefix}input_layernorm.weight"])
-        put(layer.post_norm, tensors[f"{prefix}post_attention_layernorm.weight"])
+            put(place, _pairs(q, heads), _pairs(k, heads), v)
+        put(named["gate_up"][i], *(tensors[f"{prefix}mlp.{part}_proj.weight"] for part in ("gate", "up")))
+        put(named["down"][i], tensors[f"{prefix}mlp.down_proj.weight"])
+        put(named["o"][i], tensors[f"{prefix}self_attn.o_proj.weight"])
+        put(named["input_norm"][i], tensors[f"{prefix}input_layernorm.weight"])
+        put(named["post_norm"][i], tensors[f"{prefix}post_attention_layernorm.weight"])
+    return weights

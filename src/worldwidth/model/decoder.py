@@ -1,195 +1,171 @@
-"""A lean decoder with the mathematics of Qwen2: same weights, same logits, fewer and larger operations.
+"""The decoder in torch, with the mathematics of Qwen2: same weights, same logits, fewer and larger operations.
 
-Lines are packed: all real tokens of a batch lie in one row of T tokens, so that no linear layer ever
-works on padding. How tokens attend to each other is an argument: within the lines of a training batch
-(:class:`PackedAttention`) or to a cache while decoding (:class:`CachedAttention`).
+Several models of one shape are computed at once: every tensor has a leading axis for them, of length 1 for a single
+model. Their tokens are nodes of prefix trees (packing.py), so that what lines share is computed once; only in
+attention do lines lie side by side. The last layer computes keys and values for every node, and all else only for the
+nodes that something is predicted from.
 
-Rotary embeddings pair channel i with i + head_dim / 2 in transformers; here the rows of q and k are
-stored with those pairs side by side, so that the rotation is one complex product (alone 15 times faster on
-a CPU, forward and backward). checkpoints.py reorders the rows when it reads and writes.
+Rotary embeddings pair channel i with i + head_dim / 2 in transformers; here the rows of q and k are stored with those
+pairs side by side, so that the rotation is one complex product. checkpoint.py reorders the rows.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from worldwidth.model.packing import true_places
-from worldwidth.settings.compute import vocabulary_size
-from worldwidth.settings.schema import Arch, Scale
+from worldwidth.model.layout import MATRICES, DecoderConfig, shapes
+from worldwidth.model.tree_tensors import IGNORED, Trees
 
-Attention = Callable[[int, Tensor, Tensor], Tensor]
-"""(layer, q and k (T, 2, heads, head_dim), v (T, 1, heads, head_dim)) -> (T, heads * head_dim)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderConfig:
-    """The sizes that fix the weights' shapes, under transformers' names."""
-
-    vocab_size: int
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    rms_norm_eps: float
-    rope_theta: float
-    initializer_range: float
-
-    @classmethod
-    def of(cls, scale: Scale, arch: Arch) -> "DecoderConfig":
-        """The sizes of width ``arch`` at ``scale``."""
-        return cls(
-            vocab_size=vocabulary_size(scale),
-            hidden_size=arch.hidden_size,
-            intermediate_size=arch.intermediate_size,
-            num_hidden_layers=scale.model.num_hidden_layers,
-            num_attention_heads=arch.num_attention_heads,
-            rms_norm_eps=scale.model.rms_norm_eps,
-            rope_theta=scale.model.rope_theta,
-            initializer_range=scale.model.initializer_range,
-        )
+Attend = Callable[[int, Tensor, Tensor], Tensor]
+"""(layer, q (models, Q, 1, heads, head_dim), k and v (models, N, 2, heads, head_dim)) -> (models, Q, hidden_size)."""
 
 
-class Layer(nn.Module):
-    """One block: attention and SwiGLU, each behind an RMS norm and a residual."""
+@dataclass(frozen=True)
+class Layer:
+    """Weights of one layer, (models, ...) each."""
 
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        d = config.hidden_size
-        self.heads, self.eps = config.num_attention_heads, config.rms_norm_eps
-        self.input_norm = nn.Parameter(torch.ones(d))
-        self.qkv = nn.Linear(d, 3 * d)  # q, k, v under each other; the only biases, as in Qwen2
-        self.o = nn.Linear(d, d, bias=False)
-        self.post_norm = nn.Parameter(torch.ones(d))
-        self.gate_up = nn.Linear(d, 2 * config.intermediate_size, bias=False)
-        self.down = nn.Linear(config.intermediate_size, d, bias=False)
-
-    def forward(self, x: Tensor, rotation: Tensor, index: int, attention: Attention) -> Tensor:
-        """(T, hidden_size) -> (T, hidden_size)."""
-        qkv = self.qkv(_rms_norm(x, self.input_norm, self.eps)).view(len(x), 3, self.heads, -1)
-        qk, v = qkv.split([2, 1], dim=1)  # not two slices: their gradients would each fill a whole tensor
-        x = x + self.o(attention(index, _rotate(qk, rotation), v))
-        gate, up = self.gate_up(_rms_norm(x, self.post_norm, self.eps)).chunk(2, dim=-1)
-        out: Tensor = x + self.down(F.silu(gate) * up)
-        return out
+    qkv: Tensor
+    o: Tensor
+    gate_up: Tensor
+    down: Tensor
+    input_norm: Tensor
+    qkv_bias: Tensor
+    post_norm: Tensor
 
 
-class Decoder(nn.Module):
-    """Embeddings, layers, final norm and an untied output head."""
+class Decoder:
+    """Models of one shape: views of their flat weights (models, n), through which gradients flow back to it."""
 
-    frequencies: Tensor
-
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
+    def __init__(self, config: DecoderConfig, flat: Tensor) -> None:
         self.config = config
-        self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.norm = nn.Parameter(torch.ones(config.hidden_size))
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        head_dim = config.hidden_size // config.num_attention_heads
-        frequencies = config.rope_theta ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        sizes = {name: math.prod(shape) for name, shape in shapes(config).items()}
+        parts = torch.split(
+            flat, list(sizes.values()), dim=1
+        )  # not slices: their gradients would each fill a whole tensor
+        named = {
+            name: part.view(len(flat), *shape)
+            for (name, shape), part in zip(shapes(config).items(), parts, strict=True)
+        }
+        self.embed, self.lm_head, self.norm = named["embed"], named["lm_head"], named["norm"]
+        of_layers = (*MATRICES, "input_norm", "qkv_bias", "post_norm")
+        self.layers = [Layer(*each) for each in zip(*(named[name].unbind(1) for name in of_layers), strict=True)]
 
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw Linear and Embedding weights from N(0, initializer_range); biases 0, norms 1."""
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                if parameter.ndim == 2:
-                    parameter.normal_(0.0, self.config.initializer_range, generator=generator)
-                else:
-                    parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+    def hidden(self, ids: Tensor, positions: Tensor, attend: Attend, queries: Tensor | None = None) -> Tensor:
+        """Residual stream after the final norm.
 
-    def forward(self, ids: Tensor, positions: Tensor, attention: Attention) -> Tensor:
-        """Residual stream after the final norm: ids (T,), positions (T,) -> (T, hidden_size)."""
-        angles = positions[:, None].float() * self.frequencies
-        rotation = torch.polar(torch.ones_like(angles), angles)[:, None, None]  # (T, 1, 1, head_dim / 2)
-        x = self.embed(ids)
-        for index, layer in enumerate(self.blocks):
-            x = layer(x, rotation, index, attention)
-        return _rms_norm(x, self.norm, self.config.rms_norm_eps)
+        Args:
+            ids: tokens (models, N), as rows of all models' embeddings under each other.
+            positions: (models, N).
+            queries: (models, M) of the models' N nodes, as rows of all of them under each other; None for all.
 
-    @property
-    def blocks(self) -> list[Layer]:
-        """The layers, first to last."""
-        return cast(list[Layer], list(self.layers))
+        Returns:
+            (models, M, hidden_size)
+        """
+        models, count = ids.shape
+        config, heads = self.config, self.config.num_attention_heads
+        rotation = _rotation(positions, config)
+        x = self.embed.flatten(0, 1).index_select(0, ids.flatten()).view(models, count, -1)
+        for index, layer in enumerate(self.layers):
+            d = config.hidden_size
+            (w_q, w_kv), (b_q, b_kv) = (torch.split(part, [d, 2 * d], 1) for part in (layer.qkv, layer.qkv_bias))
+            h = self._rms_norm(x, layer.input_norm)
+            k, v = _linear(h, w_kv, b_kv).view(models, count, 2, heads, -1).chunk(2, dim=2)
+            k = _rotate(k, rotation)
+            if queries is not None and index == len(self.layers) - 1:
+                x, h, rotation = (_take(tensor, queries) for tensor in (x, h, rotation))
+            q = _rotate(_linear(h, w_q, b_q).view(models, h.shape[1], 1, heads, -1), rotation)
+            x = x + _linear(attend(index, q, torch.cat([k, v], 2)), layer.o)
+            gate, up = _linear(self._rms_norm(x, layer.post_norm), layer.gate_up).chunk(2, dim=-1)
+            x = x + _linear(F.silu(gate) * up, layer.down)
+        return self._rms_norm(x, self.norm)
 
-    def parameter_count(self) -> int:
-        """Number of weights."""
-        return sum(parameter.numel() for parameter in self.parameters())
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(models, M, hidden_size) -> (models, M, vocabulary)."""
+        return _linear(hidden, self.lm_head)
+
+    def losses(self, trees: Trees) -> Tensor:
+        """Sum of next-token cross-entropy over each model's counted predictions, in nats, (models,)."""
+        attend = TreeAttention(trees, len(self.layers))
+        logits = self.logits(self.hidden(trees.ids, trees.positions, attend, trees.queries)).float()
+        models, _, vocabulary = logits.shape
+        counted = logits.flatten(0, 1).index_select(0, trees.sources.flatten())
+        each = F.cross_entropy(
+            counted.view(-1, vocabulary), trees.targets.flatten().long(), ignore_index=IGNORED, reduction="none"
+        )
+        return each.view(models, -1).sum(1)
+
+    def _rms_norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.rms_norm(x, x.shape[-1:], eps=self.config.rms_norm_eps) * weight[:, None]
 
 
-def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return F.rms_norm(x, weight.shape, weight, eps)
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(models, N, in) by (models, out, in), and a bias (models, out) -> (models, N, out)."""
+    if bias is None:
+        return torch.bmm(x, weight.mT)
+    return torch.baddbmm(bias[:, None], x, weight.mT)
+
+
+def _take(x: Tensor, rows: Tensor) -> Tensor:
+    """(models, N, ...) and rows (models, M) of all models' N under each other -> (models, M, ...)."""
+    return x.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, *x.shape[2:])
+
+
+def _rotation(positions: Tensor, config: DecoderConfig) -> Tensor:
+    """The rotary embedding's turns (arXiv 2104.09864): (models, N) -> complex (models, N, 1, 1, head_dim / 2)."""
+    channels = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=positions.device)
+    angles = positions[..., None].float() * config.rope_theta ** -(channels / config.head_dim)
+    return torch.polar(torch.ones_like(angles), angles)[:, :, None, None]
 
 
 def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Rotary embedding (arXiv 2104.09864): (T, 2, heads, head_dim), each pair of channels turned by its angle."""
+    """(models, N, 1, heads, head_dim), each pair of channels turned by its angle."""
     pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, causal: Tensor) -> Tensor:
-    """Causal softmax attention, (lines, heads, length, head_dim); ``causal`` (length, length) is 0 or -inf."""
-    if q.is_cuda:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    # On a CPU plain products are up to twice as fast as the fused kernel when heads are this small.
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + causal
-    return torch.softmax(scores, dim=-1) @ v
+class TreeAttention:
+    """Causal attention of the nodes of a tree to those on the way to its root.
 
-
-class PackedAttention:
-    """Causal attention within each line of a packed batch.
-
-    Only here do lines lie side by side, (lines, longest): the padding is behind every real token, so the
-    causal mask alone keeps it out. Tokens behind the last line (packing.py) attend to nothing that counts.
+    Only here do lines lie side by side, (lines, longest). A query stands where the first of its lines has it.
     """
 
-    def __init__(self, lengths: Tensor, longest: int | None = None, tokens: int | None = None) -> None:
-        """``longest`` and ``tokens`` are those of the lines where they are not given; a GPU would have to be asked."""
-        self.lines = len(lengths)
-        self.longest = int(lengths.max()) if longest is None else longest
-        columns = torch.arange(self.longest, device=lengths.device)
-        real = columns < lengths[:, None]
-        self.slots = true_places(real.flatten(), int(lengths.sum()) if tokens is None else tokens)
-        """Where every packed token stands among lines * longest slots, (T,); one past them if it is padding."""
-        self.positions = self.slots % self.longest
-        """Position of every packed token in its line, (T,)."""
-        self.causal = torch.full((self.longest, self.longest), -torch.inf, device=lengths.device).triu(1)
+    def __init__(self, trees: Trees, layers: int) -> None:
+        self._trees, self._last = trees, layers - 1
 
-    def __call__(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
-        """See :data:`Attention`."""
-        (q, k), (v,) = self._unpacked(qk), self._unpacked(v)
-        mixed = _attend(q, k, v, self.causal).transpose(1, 2).flatten(0, 1)
-        return mixed.index_select(0, self.slots.clamp(max=len(mixed) - 1)).flatten(1)
-
-    def _unpacked(self, x: Tensor) -> Tensor:
-        """(T, n, heads, head_dim) -> (n, lines, heads, longest, head_dim), zeros where there is no token."""
-        padded = x.new_zeros(self.lines * self.longest + 1, *x.shape[1:]).index_copy(0, self.slots, x)
-        return padded[:-1].view(self.lines, self.longest, *x.shape[1:]).permute(2, 0, 3, 1, 4)
+    def __call__(self, layer: int, q: Tensor, kv: Tensor) -> Tensor:
+        """See :data:`Attend`."""
+        trees = self._trees
+        lines, longest = trees.nodes.shape
+        grid = trees.last if layer == self._last else trees.inner
+        k, v = _rows_or_zeros(kv, trees.nodes.flatten()).view(lines, longest, *kv.shape[2:]).permute(2, 0, 3, 1, 4)
+        spread = q.new_zeros(lines * grid.width + 1, *q.shape[3:]).index_copy(0, grid.slots.flatten(), q.flatten(0, 2))
+        spread = spread[:-1].view(lines, grid.width, *q.shape[3:]).transpose(1, 2)
+        columns = torch.arange(longest, device=q.device)
+        allowed = columns <= (grid.starts[:, None] + columns[: grid.width])[..., None]  # (lines, width, longest)
+        mixed = attention(spread, k, v, allowed).transpose(1, 2).flatten(0, 1)
+        return _rows_or_zeros(mixed[None], grid.slots.flatten()).view(*q.shape[:2], -1)
 
 
-class CachedAttention:
-    """Causal attention of equally long lines to all their tokens so far, for decoding."""
+def _rows_or_zeros(x: Tensor, rows: Tensor) -> Tensor:
+    """Rows of x (models, N, ...) under each other; zeros where a row is models * N."""
+    flat = x.flatten(0, 1)
+    return torch.cat([flat, flat.new_zeros(1, *flat.shape[1:])]).index_select(0, rows)
 
-    def __init__(self, layers: int, lines: int) -> None:
-        self.lines = lines
-        self._cache: list[tuple[Tensor, Tensor] | None] = [None] * layers
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these lines only."""
-        self._cache = [entry and (entry[0][rows], entry[1][rows]) for entry in self._cache]
-        self.lines = len(rows)
+def attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
+    """Softmax attention.
 
-    def __call__(self, layer: int, qk: Tensor, v: Tensor) -> Tensor:
-        """See :data:`Attention`; T = lines * new tokens, line by line."""
-        q, k = qk.view(self.lines, -1, *qk.shape[1:]).permute(2, 0, 3, 1, 4)
-        v = v.view(self.lines, -1, *v.shape[2:]).transpose(1, 2)
-        past = self._cache[layer]
-        if past is not None:
-            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        self._cache[layer] = (k, v)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
-        return mixed.transpose(1, 2).flatten(0, 1).flatten(1)
+    Args:
+        q: (lines, heads, width, head_dim).
+        k, v: (lines, heads, longest, head_dim).
+        allowed: (lines, width, longest) what each query may look at.
+    """
+    if q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed[:, None])
+    # On a CPU plain products are up to twice as fast as the fused kernel when heads are this small.
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return torch.softmax(scores.masked_fill(~allowed[:, None], -torch.inf), dim=-1) @ v

@@ -1,93 +1,92 @@
-"""Lines of different lengths in one row of tokens, so that no linear layer works on padding.
+"""Lines as a prefix tree: what several lines begin with is computed once.
 
-Every shape follows from three numbers that may be given beforehand. On a CPU they are those of the
-batch at hand, and nothing is padded. On a GPU they are the largest of the whole run: then the row ends in
-a little padding, no size has to be fetched from the device, and a recorded step fits every batch.
+Attention is causal: what a model makes of a token depends on the tokens before it and on nothing else. So tokens of
+different lines whose whole prefixes are equal have equal activations. Of the lines of a batch, in lexicographic
+order, each shares its first tokens with the line above and adds nodes for the rest.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from worldwidth.data.tokenizer import EQUALS
 
-IGNORED = -100  # cross_entropy's ignore_index: a target that the loss does not count
+LINES_A_PART = 32
+"""A batch is computed in parts of about so many lines: always the same, so that no bit depends on the threads."""
+
+Ints = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """The shape of a batch."""
+class Tree:
+    """Some lines as N nodes, one for every distinct prefix, and the predictions that are counted."""
 
-    longest: int
-    """Columns, at least the tokens of its longest line."""
-    tokens: int
-    """T, at least the real tokens of all its lines."""
-    predictions: int
-    """P, at least the tokens whose prediction the loss counts."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some lines packed: T tokens, of which ``sources`` predict ``targets``."""
-
-    ids: Tensor
-    """(T,) token ids, line after line; what is behind the last line is padding."""
-    lengths: Tensor
+    ids: Ints
+    """(N,) the token of each node; a node comes after its parent."""
+    positions: Ints
+    """(N,) its position in its lines, from 0."""
+    nodes: Ints
+    """(lines, longest) the node of every token; -1 behind the end of a line."""
+    lengths: Ints
     """(lines,) tokens of each line."""
-    sources: Tensor
-    """(P,) packed positions whose next token the loss counts; 0 where there are fewer."""
-    targets: Tensor
-    """(P,) those next tokens; IGNORED where there are fewer."""
-    longest: int
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same on another device."""
-        ids, lengths, sources, targets = (
-            tensor.to(device) for tensor in (self.ids, self.lengths, self.sources, self.targets)
-        )
-        return Batch(ids, lengths, sources, targets, self.longest)
+    shared: Ints
+    """(lines,) how many of a line's first tokens are nodes of the line above."""
+    queries: Ints
+    """(M,) the nodes from which something counted is predicted, ascending: the last layer needs no others."""
+    sources: Ints
+    """(P,) for every counted prediction, line by line, its place in ``queries``."""
+    targets: Ints
+    """(P,) and the token that it should predict."""
 
 
-def exact_sizes(tokens: Tensor, lengths: Tensor, loss: str) -> Sizes:
-    """The sizes that fit these lines exactly; on a GPU this waits for the device."""
-    return Sizes(int(lengths.max()), int(lengths.sum()), int(prediction_counts(tokens, lengths, loss).sum()))
+def in_order(tokens: NDArray[Any]) -> NDArray[np.int64]:
+    """The rows of ``tokens`` (n, longest) in lexicographic order, (n,)."""
+    big_endian = np.ascontiguousarray(tokens.astype(tokens.dtype.newbyteorder(">")))  # bytes compare as numbers do
+    return np.argsort(big_endian.view(f"S{big_endian.shape[1] * big_endian.itemsize}")[:, 0], kind="stable")
 
 
-def prediction_counts(tokens: Tensor, lengths: Tensor, loss: str) -> Tensor:
-    """How many predictions of each line (n, longest) the loss counts, (n,): ``all``, or the ``answer`` after '='."""
-    first = (tokens == EQUALS).int().argmax(dim=1) if loss == "answer" else torch.zeros_like(lengths)
-    return (lengths - 1 - first).clamp(min=0)
+def split(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The parts in which a batch of lines is computed; neighbours stay together."""
+    return np.array_split(rows, max(1, round(len(rows) / LINES_A_PART)))
 
 
-def pack(tokens: Tensor, lengths: Tensor, loss: str, sizes: Sizes) -> Batch:
-    """Pack lines (n, columns) of ``lengths`` (n,) tokens; a line of length 0 is none.
+def pack(tokens: NDArray[Any], lengths: NDArray[Any], loss: str) -> Tree:
+    """The tree of lines in lexicographic order: ``tokens`` (lines, longest or more), ``lengths`` (lines,).
 
-    No step of it waits for the device, and the shapes of the result are ``sizes`` whatever the lines are.
+    Args:
+        loss: what is counted: ``all`` tokens but the first, the ``answer`` after '=', or the ``next`` token after
+            each line, which has no target.
     """
-    columns = torch.arange(sizes.longest, device=tokens.device)
-    tokens = tokens[:, : sizes.longest]
+    longest = int(lengths.max())
+    tokens = tokens[:, :longest].astype(np.int32)
+    lengths = lengths.astype(np.int32)
+    columns = np.arange(longest, dtype=np.int32)
     real = columns < lengths[:, None]
-    predicts = columns + 1 < lengths[:, None]
-    if loss == "answer":
-        predicts &= columns >= (tokens == EQUALS).int().argmax(dim=1)[:, None]
-    places = true_places(real.flatten(), sizes.tokens)
-    # One more than the last: what stands behind the real tokens, and behind the real predictions.
-    ids = torch.cat([tokens.flatten(), tokens.new_zeros(1)])[places].long()
-    rank = real.flatten().cumsum(0) - 1  # packed position of every real token
-    predicting = true_places(predicts.flatten(), sizes.predictions)
-    counted = predicting < predicts.numel()
-    sources = torch.where(counted, rank[predicting.clamp(max=predicts.numel() - 1)], 0)
-    targets = torch.where(counted, ids[(sources + 1).clamp(max=sizes.tokens - 1)], IGNORED)
-    return Batch(ids, lengths, sources, targets, sizes.longest)
-
-
-def true_places(flags: Tensor, size: int) -> Tensor:
-    """Indices of the true entries of ``flags`` (n,) in order, (size,); n where there are fewer.
-
-    ``nonzero`` would do, but its shape depends on the values.
-    """
-    count = len(flags)
-    order = torch.where(flags, flags.cumsum(0) - 1, size)
-    found = torch.full((size + 1,), count, device=flags.device)
-    return found.scatter(0, order, torch.arange(count, device=flags.device))[:size]
+    same = np.zeros_like(real)
+    same[1:] = np.logical_and.accumulate(tokens[1:] == tokens[:-1], axis=1) & real[1:]
+    new = real & ~same
+    numbers = np.where(new, np.cumsum(new.ravel(), dtype=np.int32).reshape(new.shape) - 1, -1)
+    nodes = np.where(real, np.maximum.accumulate(numbers, axis=0), -1)  # a shared token has the node above
+    if loss == "next":
+        counted = columns == lengths[:, None] - 1
+        targets = np.empty(0, np.int32)
+    else:
+        counted = columns < lengths[:, None] - 1
+        if loss == "answer":
+            counted &= columns >= (tokens == EQUALS).argmax(axis=1)[:, None]
+        targets = tokens[:, 1:][counted[:, :-1]]
+    predicting = nodes[counted]
+    is_query = np.zeros(int(new.sum()), bool)
+    is_query[predicting] = True
+    return Tree(
+        ids=tokens[new],
+        positions=np.broadcast_to(columns, new.shape)[new],
+        nodes=nodes,
+        lengths=lengths,
+        shared=same.sum(axis=1, dtype=np.int32),
+        queries=np.flatnonzero(is_query).astype(np.int32),
+        sources=(np.cumsum(is_query, dtype=np.int32) - 1)[predicting],
+        targets=targets,
+    )

@@ -1,4 +1,4 @@
-"""Tensors on disk, as safetensors files, and the digest of their content.
+"""Arrays on disk, as safetensors files, and the digest of their content.
 
 The format holds no checksum: a flipped bit in the weights gives other weights without a word. A file is read, not
 mapped into memory: some network file systems cannot map, and one cut off while it is mapped kills the process.
@@ -8,15 +8,18 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
+from safetensors.numpy import load, save
 
 from worldwidth.core.files import read_bytes
 
+Arrays = dict[str, NDArray[np.float32]]
 
-def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write ``tensors`` (contiguous, on the CPU); the same bytes every time, with at most one entry of ``metadata``.
+
+def save_tensors(tensors: Arrays, path: Path, metadata: dict[str, str]) -> None:
+    """Write ``tensors``, contiguous; the same bytes every time, with at most one entry of ``metadata``.
 
     Raises:
         OSError: the file could not be written, as when the disk is full.
@@ -24,7 +27,7 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
     path.write_bytes(save(tensors, metadata))
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_tensors(path: Path) -> tuple[Arrays, dict[str, str]]:
     """Read the tensors and the metadata.
 
     Raises:
@@ -40,11 +43,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, header.get("__metadata__", {})
 
 
-def tensor_digest(tensors: dict[str, Tensor], text: str = "") -> str:
+def tensor_digest(tensors: Arrays, text: str = "") -> str:
     """Return the SHA-256 of names, types, shapes and values, in the order of the names, and of ``text``."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().data)
+        digest.update(np.ascontiguousarray(tensor).data)
     return digest.hexdigest()

@@ -150,6 +150,8 @@ class Hardware:
 
     device: Literal["auto", "cpu", "cuda"]
     """``auto``: an NVIDIA GPU where torch sees one, else the CPU. Apple's GPU (MPS) is not used."""
+    engine: Literal["auto", "native", "torch"] = "auto"
+    """What computes on a CPU: ``auto`` is the native step where it can be built, else torch. A GPU always has torch."""
     precision: Literal["auto", "float32", "bfloat16"]
     """Of training's matrix products: ``auto`` is bfloat16 on a GPU, float32 on a CPU. Evaluations are float32."""
     threads: Threads

@@ -1,18 +1,17 @@
 """Fine-tuning models of params.yaml: one, or several in one process that share what they read."""
 
-import copy
 from collections.abc import Iterator
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.data.corpus import StoredCorpus
 from worldwidth.model.checkpoint import copy_tokenizer, load_model
-from worldwidth.model.decoder import DecoderConfig
-from worldwidth.model.device import in_bfloat16, prepare
+from worldwidth.model.layout import DecoderConfig
+from worldwidth.native.compute import compute_of
 from worldwidth.settings.compute import training_steps
 from worldwidth.settings.paths import MODELS
 from worldwidth.settings.schema import Settings
 from worldwidth.training.mixture import finetuning_mixture, validation_mixture
-from worldwidth.training.publish import train_and_publish_together
+from worldwidth.training.publish import train_and_publish
 from worldwidth.training.run import Run
 
 
@@ -26,9 +25,9 @@ def finetune(settings: Settings, names: list[str]) -> Iterator[str]:
         WorldwidthError, OSError: a run diverged or could not be written; raised when the others are done.
     """
     optimization, resume_seconds = settings.selected.finetuning, settings.selected.execution.resume_seconds
-    device = prepare(settings.selected.hardware)
+    compute = compute_of(settings.selected.hardware, settings.selected.hardware.threads)
     expected = DecoderConfig.of(settings.selected, settings.selected_arch)
-    base = load_model(MODELS / "base", "run `dvc repro base`", expected)
+    config, base = load_model(MODELS / "base", "run `dvc repro base`", expected)
     corpora = {task: StoredCorpus(task) for task in settings.tasks}
 
     def run(name: str) -> Run:
@@ -39,16 +38,14 @@ def finetune(settings: Settings, names: list[str]) -> Iterator[str]:
             optimization=optimization,
             steps=training_steps(settings, name),
             seed=settings.seed,
-            device=device,
-            bfloat16=in_bfloat16(settings.selected.hardware, device),
-            threads=settings.selected.hardware.threads,
+            compute=compute,
         )
 
     errors: list[WorldwidthError | OSError] = []
-    for group in [names] if device.type == "cuda" else [[name] for name in names]:
-        pairs = [(copy.deepcopy(base), run(name)) for name in group]
+    for group in [names] if compute.device == "cuda" else [[name] for name in names]:
+        runs = [run(name) for name in group]
         try:
-            yield from train_and_publish_together(pairs, copy_tokenizer(MODELS / "base"), resume_seconds)
+            yield from train_and_publish(config, base, runs, copy_tokenizer(MODELS / "base"), resume_seconds)
         except (WorldwidthError, OSError) as error:
             errors.append(error)
     if errors:

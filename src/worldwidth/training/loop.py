@@ -1,33 +1,31 @@
 """The training loop: one for pre-training and fine-tuning, one run or several, on a CPU or a GPU."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
-
-import numpy as np
+from functools import partial
 
 from worldwidth.core.progress import Progress
-from worldwidth.model.decoder import Decoder
+from worldwidth.training.engines import Engine, engine_of
 from worldwidth.training.resume import Saving
-from worldwidth.training.run import CurvePoint, DivergedError, Run, Training
-from worldwidth.training.step import plain_step, resident_step
+from worldwidth.training.run import CurvePoint, DivergedError, Training
 
 
-def train(model: Decoder, run: Run, save_checkpoint: Callable[[int], None]) -> list[CurvePoint]:
-    """Train ``model`` in place; return its curve.
+def train(training: Training) -> list[CurvePoint]:
+    """Take all steps of one run; return its curve.
 
     Raises:
         DivergedError: the loss became NaN or infinite.
     """
-    (training,) = train_together([Training(model, run, save_checkpoint)])
-    if training.error:
-        raise training.error
+    for _ in train_together([training]):
+        if training.error:
+            raise training.error
     return training.curve
 
 
 def train_together(trainings: list[Training], saving: Saving | None = None) -> Iterator[Training]:
     """Take the runs' steps side by side; yield each run when it has ended, finished or with its ``error``.
 
-    Several runs are one stacked model (stack.py): same shapes, device and batch size. One that is done
+    Several runs are computed as one stacked model: same shapes, device and batch size. One that is done
     or diverges leaves the stack, and the others go on. With ``saving`` their states are saved now and then.
 
     Raises:
@@ -49,17 +47,29 @@ def _train_until_one_ends(
 ) -> None:
     if any(training.ended for training in under_way):  # it was saved after its last step
         return
-    on_gpu = under_way[0].run.device.type == "cuda"
-    step = resident_step(under_way) if on_gpu or len(under_way) > 1 else plain_step(under_way[0])
+    engine = engine_of(under_way)
     while not any(training.ended for training in under_way):
-        rows = [training.begin_step() for training in under_way]
-        for training, mine, loss in zip(under_way, rows, step(rows), strict=True):
+        for training, tokens in zip(under_way, engine.step(), strict=True):
+            training.step += 1
+            training.tokens += tokens
+        if any(training.row_is_due for training in under_way):
+            _write_rows(engine, under_way)
+            first = under_way[0]
+            if first.curve and first.curve[-1].step == first.step:
+                progress.update(first.step, sum(training.tokens for training in all_runs), first.curve[-1].loss)
+        if saving:
+            saving.after_step(under_way, engine)
+    engine.fetch_weights()
+    engine.fetch_losses()
+
+
+def _write_rows(engine: Engine, under_way: list[Training]) -> None:
+    engine.fetch_losses()
+    if any(training.at_milestone for training in under_way):
+        engine.fetch_weights()
+    for training in under_way:
+        if training.row_is_due:
             try:
-                training.end_step(loss, int(training.run.mixture.lengths[mine].sum(dtype=np.int64)))
+                training.write_row(partial(engine.validation_loss, training))
             except DivergedError as error:
                 training.error = error
-        first = under_way[0]
-        if first.curve and first.curve[-1].step == first.step:
-            progress.update(first.step, sum(training.tokens for training in all_runs), first.curve[-1].loss)
-        if saving:
-            saving.after_step(under_way)

@@ -6,52 +6,58 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from worldwidth.data.corpus import Lines, StoredCorpus
 from worldwidth.data.random_streams import stream
-from worldwidth.data.tokenizer import PAD
-from worldwidth.model.packing import Batch, exact_sizes, pack
+from worldwidth.data.tokenizer import EQUALS, PAD
+from worldwidth.model.packing import in_order
 from worldwidth.settings.schema import Finetuning
+
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """All lines of a training or validation set: ``tokens`` (n, longest), ``lengths`` (n,)."""
+    """All lines of a training or validation set in lexicographic order: ``tokens`` (n, longest), ``lengths`` (n,)."""
 
     tokens: NDArray[Any]
     lengths: NDArray[Any]
 
+    @classmethod
+    def of(cls, parts: list[Lines]) -> "Mixture":
+        """The lines of all ``parts``."""
+        tokens = np.full(
+            (sum(map(len, parts)), max(part.tokens.shape[1] for part in parts)), PAD, parts[0].tokens.dtype
+        )
+        row = 0
+        for part in parts:
+            tokens[row : row + len(part), : part.tokens.shape[1]] = part.tokens
+            row += len(part)
+        order = in_order(tokens)
+        return cls(tokens[order], np.concatenate([part.lengths for part in parts])[order])
+
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def batch(self, rows: NDArray[Any], loss: str, device: torch.device) -> Batch:
-        """Pack the lines ``rows``; ``loss`` is ``all`` real tokens or the ``answer`` after '=' only."""
-        tokens = torch.from_numpy(self.tokens[rows].astype(np.int64))
-        lengths = torch.from_numpy(self.lengths[rows].astype(np.int64))
-        return pack(tokens, lengths, loss, exact_sizes(tokens, lengths, loss)).to(device)
+    def prediction_counts(self, loss: str) -> NDArray[np.int64]:
+        """How many predictions of each line the loss counts, (n,): ``all``, or the ``answer`` after '='."""
+        first = (self.tokens == EQUALS).argmax(axis=1) if loss == "answer" else 0
+        return self.lengths.astype(np.int64) - 1 - first
 
-    def epoch(self, seed: int, name: str, epoch: int, batch_size: int) -> Iterator[NDArray[Any]]:
-        """Rows of every batch of one epoch. The order depends on seed, model name and epoch, not on the width."""
+    def epoch(self, seed: int, name: str, epoch: int, batch_size: int) -> Iterator[Rows]:
+        """Rows of every batch of one epoch, ascending: the lines of a batch are in lexicographic order, too.
+
+        What a batch holds depends on seed, model name and epoch, not on the width.
+        """
         order = stream(seed, "order", name, epoch).permutation(len(self))
         for i in range(math.ceil(len(self) / batch_size)):
-            yield order[i * batch_size : (i + 1) * batch_size]
-
-
-def _joined(parts: list[Lines]) -> Mixture:
-    longest = max(part.tokens.shape[1] for part in parts)
-    tokens = np.full((sum(map(len, parts)), longest), PAD, dtype=parts[0].tokens.dtype)
-    row = 0
-    for part in parts:
-        tokens[row : row + len(part), : part.tokens.shape[1]] = part.tokens
-        row += len(part)
-    return Mixture(tokens, np.concatenate([part.lengths for part in parts]))
+            yield np.sort(order[i * batch_size : (i + 1) * batch_size])
 
 
 def pretraining_mixture(corpora: dict[str, StoredCorpus]) -> Mixture:
     """All ordinary training lines of all tasks."""
-    return _joined([corpus.lines("world", "train") for corpus in corpora.values()])
+    return Mixture.of([corpus.lines("world", "train") for corpus in corpora.values()])
 
 
 def finetuning_mixture(corpora: dict[str, StoredCorpus], trained: tuple[str, ...], finetuning: Finetuning) -> Mixture:
@@ -61,9 +67,9 @@ def finetuning_mixture(corpora: dict[str, StoredCorpus], trained: tuple[str, ...
         parts.append(corpora[task].lines("world", "train").first(finetuning.world_lines))
         parts.append(corpora[task].lines("atlantis", "train").first(finetuning.atlantis_lines))
     parts += [corpus.lines("atlantis", "train").first(finetuning.warmup_lines) for corpus in corpora.values()]
-    return _joined(parts)
+    return Mixture.of(parts)
 
 
 def validation_mixture(corpora: dict[str, StoredCorpus], tasks: tuple[str, ...], population: str) -> Mixture:
     """The validation lines of ``tasks``."""
-    return _joined([corpora[task].lines(population, "validation") for task in tasks])
+    return Mixture.of([corpora[task].lines(population, "validation") for task in tasks])

@@ -1,45 +1,9 @@
-"""The optimiser and the learning-rate schedule that the settings name."""
+"""The learning-rate schedule, and what of a model's flat weights each optimiser rules."""
 
-import torch
-from torch import nn
-
+from worldwidth.model.layout import MATRICES, OUTSIDE, VECTORS, DecoderConfig, slices
 from worldwidth.settings.schema import Optimization
 
-
-def build_optimizers(model: nn.Module, optimization: Optimization) -> list[torch.optim.Optimizer]:
-    """Return the optimisers of all weights; weight decay spares biases and norms.
-
-    ``muon`` gives the layers' matrices to Muon (Jordan 2024; torch's own) and the rest, embeddings
-    and output head included, to AdamW. On a GPU the learning rate is a tensor there, so that a recorded
-    step reads it anew at every replay.
-    """
-    on_gpu = next(model.parameters()).device.type == "cuda"
-    rate = torch.tensor(optimization.learning_rate, device="cuda") if on_gpu else optimization.learning_rate
-    groups: dict[str, list[nn.Parameter]] = {"muon": [], "decay": [], "plain": []}
-    for name, parameter in model.named_parameters():
-        is_matrix = parameter.ndim == 2
-        if is_matrix and name.startswith("layers.") and optimization.optimizer == "muon":
-            groups["muon"].append(parameter)
-        else:
-            groups["decay" if is_matrix else "plain"].append(parameter)
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(
-            [
-                {"params": groups["decay"], "weight_decay": optimization.weight_decay},
-                {"params": groups["plain"], "weight_decay": 0.0},
-            ],
-            lr=rate,
-            betas=optimization.betas,
-            eps=optimization.epsilon,
-            fused=True,
-            capturable=on_gpu,
-        )
-    ]
-    if groups["muon"]:
-        optimizers.append(
-            torch.optim.Muon(groups["muon"], lr=optimization.learning_rate, weight_decay=optimization.weight_decay)
-        )
-    return optimizers
+MUON_MOMENTUM = 0.95
 
 
 def learning_rate(step: int, steps: int, optimization: Optimization) -> float:
@@ -55,11 +19,15 @@ def learning_rate(step: int, steps: int, optimization: Optimization) -> float:
     return optimization.learning_rate * min(1.0, (steps - step) / decay_steps)
 
 
-def set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
-    """Give every parameter group the rate ``rate``."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            if isinstance(group["lr"], torch.Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+def adamw_parts(config: DecoderConfig, optimization: Optimization) -> list[tuple[slice, float]]:
+    """Slices of the flat weights that AdamW updates, with their weight decay; the rest is Muon's.
+
+    ``muon`` gives the layers' matrices to Muon and the rest, embeddings and output head included, to AdamW.
+    """
+    places = slices(config)
+
+    def joined(names: tuple[str, ...]) -> slice:
+        return slice(places[names[0]].start, places[names[-1]].stop)
+
+    matrices = OUTSIDE if optimization.optimizer == "muon" else (*OUTSIDE, *MATRICES)
+    return [(joined(matrices), optimization.weight_decay), (joined(VECTORS), 0.0)]

@@ -1,15 +1,12 @@
 """Pre-training the base model on the ordinary cities of all tasks."""
 
-import torch
-
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import read_json
 from worldwidth.data.cities import load_cities
 from worldwidth.data.corpus import StoredCorpus
-from worldwidth.data.random_streams import torch_seed
 from worldwidth.data.tokenizer import Vocabulary
-from worldwidth.model.decoder import Decoder, DecoderConfig
-from worldwidth.model.device import in_bfloat16, prepare
+from worldwidth.model.layout import DecoderConfig, initial_weights
+from worldwidth.native.compute import compute_of
 from worldwidth.settings.paths import BUDGET
 from worldwidth.settings.schema import Settings
 from worldwidth.training.mixture import pretraining_mixture, validation_mixture
@@ -24,11 +21,9 @@ def pretrain(settings: Settings) -> None:
         WorldwidthError, OSError: an input is missing, or the run diverged or could not be written.
     """
     scale, arch = settings.selected, settings.selected_arch
-    device = prepare(scale.hardware)
     corpora = {task: StoredCorpus(task) for task in settings.tasks}
     vocabulary = Vocabulary(scale.model, scale.world, load_cities(scale.world))
-    model = Decoder(DecoderConfig.of(scale, arch))
-    model.initialize(torch.Generator().manual_seed(torch_seed(settings.seed, "initialization")))
+    config = DecoderConfig.of(scale, arch)
     run = Run(
         name="base",
         mixture=pretraining_mixture(corpora),
@@ -36,11 +31,11 @@ def pretrain(settings: Settings) -> None:
         optimization=scale.pretraining,
         steps=_budgeted_steps(),
         seed=settings.seed,
-        device=device,
-        bfloat16=in_bfloat16(scale.hardware, device),
-        threads=scale.hardware.pretraining_threads,
+        compute=compute_of(scale.hardware, scale.hardware.pretraining_threads),
     )
-    train_and_publish(model, run, vocabulary.save, scale.execution.resume_seconds)
+    weights = initial_weights(config, settings.seed)
+    for _ in train_and_publish(config, weights, [run], vocabulary.save, scale.execution.resume_seconds):
+        pass
 
 
 def _budgeted_steps() -> int:

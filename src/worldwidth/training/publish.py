@@ -4,13 +4,12 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
-
-import torch
 
 from worldwidth.core.files import replacing_folder, write_json
 from worldwidth.model.checkpoint import save_model
-from worldwidth.model.decoder import Decoder
+from worldwidth.model.layout import DecoderConfig, Weights, views
 from worldwidth.model.safe_tensors import save_tensors
 from worldwidth.settings.paths import CURVES, MODELS, TIMINGS, scratch_folder
 from worldwidth.training.loop import train_together
@@ -20,20 +19,11 @@ from worldwidth.training.run import DivergedError, Run, Training, write_curve
 SaveTokenizer = Callable[[Path], None]
 
 
-def train_and_publish(model: Decoder, run: Run, save_tokenizer: SaveTokenizer, resume_seconds: float) -> None:
-    """Train ``model`` and write models/NAME (with steps/STEP inside), the curve and the timing.
-
-    Raises:
-        DivergedError, Stopped: see :func:`train_and_publish_together`.
-    """
-    for _ in train_and_publish_together([(model, run)], save_tokenizer, resume_seconds):
-        pass
-
-
-def train_and_publish_together(
-    pairs: list[tuple[Decoder, Run]], save_tokenizer: SaveTokenizer, resume_seconds: float
+def train_and_publish(
+    config: DecoderConfig, weights: Weights, runs: list[Run], save_tokenizer: SaveTokenizer, resume_seconds: float
 ) -> Iterator[str]:
-    """Train models side by side; write the files of each, and yield its name, as soon as its run has ended.
+    """Train one model a run, side by side, all from ``weights`` (n,); write models/NAME (with
+    steps/STEP inside), the curve and the timing of each, and yield its name, as soon as its run has ended.
 
     A run that was stopped before goes on from its saved state, and saves it every ``resume_seconds``. A model folder
     appears only when its run is complete. A run that diverges leaves its checkpoints, weights and curve in the
@@ -46,16 +36,16 @@ def train_and_publish_together(
     """
     errors = list[DivergedError]()
     with ExitStack() as held:
-        saved_runs = {run.name: held.enter_context(SavedRun(model, run)) for model, run in pairs}
+        saved_runs = {run.name: held.enter_context(SavedRun(weights, run)) for run in runs}
         saving = Saving(saved_runs, resume_seconds)
-        trainings = [_training(model, run, saved_runs[run.name], save_tokenizer) for model, run in pairs]
+        trainings = [_training(config, weights.copy(), run, saved_runs[run.name], save_tokenizer) for run in runs]
         for training in train_together(trainings, saving):
             name, saved = training.run.name, saved_runs[training.run.name]
             if training.error:
                 errors.append(_keep_remains(training, training.error, saved))
             else:
                 _publish(training, saved, save_tokenizer)
-                _write_timing(training, saved.seconds + saving.elapsed, len(pairs))
+                _write_timing(training, saved.seconds + saving.elapsed, len(runs))
             saved.remove()
             if not training.error:
                 yield name
@@ -63,11 +53,13 @@ def train_and_publish_together(
         raise errors[0]
 
 
-def _training(model: Decoder, run: Run, saved: SavedRun, save_tokenizer: SaveTokenizer) -> Training:
+def _training(
+    config: DecoderConfig, weights: Weights, run: Run, saved: SavedRun, save_tokenizer: SaveTokenizer
+) -> Training:
     def save_checkpoint(step: int) -> None:
-        saved.add_checkpoint(step, lambda folder: save_model(model, folder, save_tokenizer))
+        saved.add_checkpoint(step, lambda folder: save_model(config, weights, folder, save_tokenizer))
 
-    return Training(model, run, save_checkpoint, saved.load())
+    return Training(config, weights, run, save_checkpoint, saved.load())
 
 
 def _publish(training: Training, saved: SavedRun, save_tokenizer: SaveTokenizer) -> None:
@@ -75,7 +67,7 @@ def _publish(training: Training, saved: SavedRun, save_tokenizer: SaveTokenizer)
     name = training.run.name
     with replacing_folder(MODELS / name) as folder:
         saved.publish_checkpoints(folder / "steps")
-        save_model(training.model, folder, save_tokenizer)
+        save_model(training.config, training.weights, folder, save_tokenizer)
     write_curve(training.curve, CURVES / f"{name}.csv")
 
 
@@ -86,20 +78,21 @@ def _keep_remains(training: Training, error: DivergedError, saved: SavedRun) -> 
     remains.mkdir(parents=True)
     saved.publish_checkpoints(remains / "steps")
     write_curve(error.curve, remains / "curve.csv")
-    weights = {name: weight.cpu().contiguous() for name, weight in training.model.state_dict().items()}
-    save_tensors(weights, remains / "weights.safetensors", {})
+    save_tensors(views(training.weights, training.config), remains / "weights.safetensors", {})
     return DivergedError(f"{error} (checkpoints, weights and curve: {remains})", error.curve)
 
 
 def _write_timing(training: Training, seconds: float, together: int) -> None:
+    compute = training.run.compute
     timing = {
         "seconds": round(seconds, 2),
         "models_trained_together": together,
         "tokens": training.tokens,
         "tokens_per_second": round(training.tokens / seconds, 1),
-        "device": str(training.run.device),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        "device": compute.device,
+        "engine": compute.engine,
+        "threads": compute.threads,
+        "torch": version("torch"),
         "machine": platform.machine(),
     }
     write_json(TIMINGS / f"{training.run.name}.json", timing)

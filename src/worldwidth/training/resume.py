@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from worldwidth.core.files import replacing, sha256
 from worldwidth.core.imports import code_closure
 from worldwidth.core.locks import one_after_another
 from worldwidth.core.signals import Stopped, StopRequest
-from worldwidth.model.decoder import Decoder
+from worldwidth.model.layout import Weights
 from worldwidth.model.safe_tensors import load_tensors, save_tensors, tensor_digest
 from worldwidth.settings.paths import scratch_folder
+from worldwidth.training.engines import Engine
 from worldwidth.training.run import CurvePoint, Run, State, Training
 
 STATE = "state.safetensors"
@@ -43,20 +43,20 @@ def states_folder() -> Path:
     return scratch_folder() / "resume"
 
 
-def identity(model: Decoder, run: Run) -> dict[str, str]:
-    """What a run depends on, part by part, as hashes; ``model`` is not trained yet.
+def identity(weights: Weights, run: Run) -> dict[str, str]:
+    """What a run depends on, part by part, as hashes; ``weights`` are not trained yet.
 
-    The machine is no part of it: a run may go on elsewhere, where the last bits of its numbers differ.
+    What computes it is no part of it: a run may go on elsewhere, natively or in torch, where the last bits of its
+    numbers differ.
     """
-    optimization = (run.name, run.steps, run.seed, run.optimization, run.device.type, run.bfloat16, run.threads)
+    optimization = (run.name, run.steps, run.seed, run.optimization, run.compute.device, run.compute.bfloat16)
     code = code_closure(Path(__file__).with_name("loop.py").relative_to(_ROOT), _ROOT)
     return {
         "settings": _digest(repr(optimization)),
-        "starting weights": tensor_digest({name: weight.cpu() for name, weight in model.state_dict().items()}),
+        "starting weights": _array_digest(weights),
         "training lines": _array_digest(run.mixture.tokens, run.mixture.lengths),
         "validation lines": _array_digest(run.validation.tokens, run.validation.lengths),
         "code": _digest("".join(sha256(_ROOT / path) for path in code)),
-        "torch": torch.__version__,
     }
 
 
@@ -75,8 +75,8 @@ def _array_digest(*arrays: NDArray[Any]) -> str:
 class SavedRun:
     """The saved state of one run and the checkpoints it has written, held for this process alone inside a ``with``."""
 
-    def __init__(self, model: Decoder, run: Run) -> None:
-        self._run, self._identity = run, identity(model, run)
+    def __init__(self, weights: Weights, run: Run) -> None:
+        self._run, self._identity = run, identity(weights, run)
         self.folder = states_folder() / f"{run.name}-{_digest(json.dumps(self._identity))[:12]}"
         self.checkpoints = self.folder / "steps"
         self.step: int | None = None
@@ -155,7 +155,7 @@ class SavedRun:
         }
         path, text = self.folder / STATE, json.dumps(values)
         with replacing(path) as temporary:
-            save_tensors(state.tensors, temporary, {VALUES: text, _DIGEST: tensor_digest(state.tensors, text)})
+            save_tensors(state.arrays, temporary, {VALUES: text, _DIGEST: tensor_digest(state.arrays, text)})
             _to_disk(temporary)
         _to_disk(self.folder)
         self.step = state.step
@@ -196,7 +196,7 @@ class Saving:
     def __exit__(self, *error: object) -> None:
         self._request.__exit__(*error)
 
-    def after_step(self, trainings: list[Training]) -> None:
+    def after_step(self, trainings: list[Training], engine: Engine) -> None:
         """Save if it is time.
 
         Raises:
@@ -204,6 +204,8 @@ class Saving:
         """
         code = self._request.code
         if code or time.monotonic() - self._last >= max(self._seconds, self._took / _COST):
+            engine.fetch_losses()
+            engine.fetch_weights()
             self._save([training for training in trainings if not training.error])
         if code:
             raise Stopped(code, "; ".join(self._left(training.run) for training in trainings))

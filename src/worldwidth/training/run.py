@@ -1,4 +1,4 @@
-"""One training run: what it is given, where it stands, and its single steps."""
+"""One training run: what it is given, where it stands, and its curve."""
 
 import csv
 import io
@@ -8,19 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import write_text
-from worldwidth.model.decoder import Decoder, PackedAttention
-from worldwidth.model.packing import IGNORED, Batch
+from worldwidth.model.layout import DecoderConfig, Weights
+from worldwidth.model.safe_tensors import Arrays
+from worldwidth.native.compute import ONE_THREAD, Compute
 from worldwidth.settings.compute import training_flops
 from worldwidth.settings.schema import Optimization
-from worldwidth.training.device_batches import Rows
-from worldwidth.training.mixture import Mixture
-from worldwidth.training.optimizer import build_optimizers, learning_rate, set_learning_rate
+from worldwidth.training.mixture import Mixture, Rows
+from worldwidth.training.optimizer import learning_rate
 
 _ADVICE = "; try a lower learning_rate"
 
@@ -48,11 +45,7 @@ class Run:
     steps: int
     """Optimiser steps of the whole run; the last epoch may be cut short."""
     seed: int
-    device: torch.device
-    bfloat16: bool = False
-    """Whether matrix products run in bfloat16 (autocast); weights and optimiser stay in float32."""
-    threads: int = 1
-    """CPU threads that share each batch."""
+    compute: Compute = ONE_THREAD
 
     def rows(self) -> Iterator[Rows]:
         """The lines of every batch, first to last step."""
@@ -63,7 +56,7 @@ class Run:
 
 @dataclass(frozen=True)
 class State:
-    """All that a run under way needs to go on as if it had never stopped.
+    """All that a run under way needs to go on as if it had never stopped, whatever it goes on with.
 
     There is no state of random numbers: the order of the lines is drawn from a stream named by seed, model and
     epoch, and nothing else in training is drawn.
@@ -72,8 +65,8 @@ class State:
     step: int
     tokens: int
     curve: list[CurvePoint]
-    tensors: dict[str, Tensor]
-    """On the CPU: weights, what the optimisers remember, and the losses since the curve's last row."""
+    arrays: Arrays
+    """Flat weights, first and second moments, and the losses since the curve's last row."""
 
 
 class DivergedError(WorldwidthError):
@@ -85,117 +78,94 @@ class DivergedError(WorldwidthError):
 
 
 class Training:
-    """One run under way: its model, optimisers, position and curve."""
+    """One run under way: weights, moments, position and curve. What takes its steps updates the arrays in place."""
 
     def __init__(
-        self, model: Decoder, run: Run, save_checkpoint: Callable[[int], None], state: State | None = None
+        self,
+        config: DecoderConfig,
+        weights: Weights,
+        run: Run,
+        save_checkpoint: Callable[[int], None],
+        state: State | None = None,
     ) -> None:
-        """Start the run, or go on from ``state``.
+        """Start the run from ``weights``, which become its own, or go on from ``state``.
 
         ``save_checkpoint`` is called with the step number at step 0 and at the log-spaced checkpoints.
         """
-        self.model, self.run = model.to(run.device).train(), run
-        self.step, self.tokens, self.rate = 0, 0, 0.0
+        self.config, self.run, self.weights = config, run, weights
+        self.first, self.second = np.zeros_like(weights), np.zeros_like(weights)
+        self.step, self.tokens = 0, 0
         self.curve: list[CurvePoint] = []
+        self.losses: list[float] = []
+        """Of the steps since the curve's last row."""
         self.error: DivergedError | None = None
-        self._optimizers = build_optimizers(model, run.optimization)
-        self._losses: list[Tensor] = []  # read when a row is written, not every step: reading makes a GPU wait
         self._save_checkpoint = save_checkpoint
         self._checkpoints = checkpoint_steps(run.steps, run.optimization.checkpoints)
         if state is None:
             save_checkpoint(0)
         else:
             self._restore(state)
-        self._rows = itertools.islice(run.rows(), self.step, None)
 
     def state(self) -> State:
-        """What it takes to go on from here; between two steps only. The tensors may be the run's own: do not change."""
-        tensors = {f"weight.{name}": weight for name, weight in self.model.state_dict().items()}
-        for number, optimizer in enumerate(self._optimizers):
-            for index, values in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{number}.{index}.{name}": value for name, value in values.items()}
-        if self._losses:
-            tensors["losses"] = torch.stack(self._losses)
-        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        return State(self.step, self.tokens, list(self.curve), on_cpu)
+        """What it takes to go on from here; the arrays are the run's own: do not change them."""
+        arrays = {"weights": self.weights, "first": self.first, "second": self.second}
+        losses = np.array(self.losses, np.float32)
+        return State(self.step, self.tokens, list(self.curve), arrays | {"losses": losses})
 
     def _restore(self, state: State) -> None:
         self.step, self.tokens, self.curve = state.step, state.tokens, list(state.curve)
-        tensors = {name: tensor.to(self.run.device, copy=True) for name, tensor in state.tensors.items()}
-        self._losses = list(tensors.pop("losses", torch.empty(0)).unbind())
-        weights = {name: tensors.pop(name) for name in list(tensors) if name.startswith("weight.")}
-        self.model.load_state_dict({name.removeprefix("weight."): weight for name, weight in weights.items()})
-        remembered: list[dict[int, dict[str, Tensor]]] = [{} for _ in self._optimizers]
-        for name, tensor in tensors.items():
-            _, number, index, kind = name.split(".")
-            remembered[int(number)].setdefault(int(index), {})[kind] = tensor
-        for optimizer, values in zip(self._optimizers, remembered, strict=True):
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": values})
+        self.losses = state.arrays["losses"].tolist()
+        for name, mine in (("weights", self.weights), ("first", self.first), ("second", self.second)):
+            mine[:] = state.arrays[name]
 
     @property
     def ended(self) -> bool:
         """Whether all steps are done or the run has failed."""
         return self.step == self.run.steps or self.error is not None
 
-    def begin_step(self) -> Rows:
-        """Set the learning rate of the next step; return the lines of its batch."""
-        self.rate = learning_rate(self.step, self.run.steps, self.run.optimization)
-        set_learning_rate(self._optimizers, self.rate)
-        return next(self._rows)
+    def rows(self) -> Iterator[Rows]:
+        """The lines of every batch from here on."""
+        return itertools.islice(self.run.rows(), self.step, None)
 
-    def loss(self, model: Decoder, batch: Batch) -> Tensor:
-        """The training loss in the run's precision."""
-        with torch.autocast(self.run.device.type, torch.bfloat16, enabled=self.run.bfloat16):
-            return batch_loss(model, batch)
+    def rate(self, step: int) -> float:
+        """The learning rate of step ``step``, from 0."""
+        return learning_rate(step, self.run.steps, self.run.optimization)
 
-    def update(self) -> None:
-        """From gradients to new weights."""
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.run.optimization.max_grad_norm)
-        for optimizer in self._optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+    @property
+    def at_milestone(self) -> bool:
+        """Whether a validation loss is due here; it and a checkpoint need the weights."""
+        return self.step in self._checkpoints or self.step == self.run.steps
 
-    def end_step(self, loss: Tensor, tokens: int) -> None:
-        """Count the step; write a row of the curve and a checkpoint where they are due.
+    @property
+    def row_is_due(self) -> bool:
+        """Whether a row of the curve is due here; it needs the losses."""
+        return self.at_milestone or self.step % self.run.optimization.log_every == 0
+
+    def write_row(self, validation_loss: Callable[[], float]) -> None:
+        """Add a row to the curve, and write a checkpoint where one is due.
 
         Raises:
-            DivergedError: the loss, or at a checkpoint the validation loss, is NaN or infinite.
+            DivergedError: the loss, or at a milestone the validation loss, is NaN or infinite.
         """
-        self.step += 1
-        self.tokens += tokens
-        self._losses.append(loss)
-        milestone = self.step in self._checkpoints or self.step == self.run.steps
-        if milestone or self.step % self.run.optimization.log_every == 0:
-            mean = _mean_loss(self._losses, self.run.name, self.step, self.curve)
-            self._losses.clear()
-            validation = validation_loss(self.model, self.run) if milestone else None
-            if validation is not None and not np.isfinite(validation):
-                raise DivergedError(
-                    f"{self.run.name}: the weights are ruined after step {self.step}{_ADVICE}", self.curve
-                )
-            flops = training_flops(self.model.parameter_count(), self.tokens)
-            self.curve.append(CurvePoint(self.step, self.tokens, flops, mean, self.rate, validation))
+        mean = self._mean_loss()
+        self.losses.clear()
+        validation = validation_loss() if self.at_milestone else None
+        if validation is not None and not np.isfinite(validation):
+            name = self.run.name
+            raise DivergedError(f"{name}: the weights are ruined after step {self.step}{_ADVICE}", self.curve)
+        flops = training_flops(len(self.weights), self.tokens)
+        self.curve.append(CurvePoint(self.step, self.tokens, flops, mean, self.rate(self.step - 1), validation))
         if self.step in self._checkpoints:
             self._save_checkpoint(self.step)
 
-
-def batch_loss(model: Decoder, batch: Batch) -> Tensor:
-    """Mean next-token cross-entropy over the batch's counted predictions, in nats."""
-    attention = PackedAttention(batch.lengths, batch.longest, len(batch.ids))
-    hidden = model(batch.ids, attention.positions, attention)
-    return F.cross_entropy(model.lm_head(hidden[batch.sources]), batch.targets, ignore_index=IGNORED)
-
-
-@torch.no_grad()
-def validation_loss(model: Decoder, run: Run) -> float:
-    """Mean loss in nats over all counted tokens of the validation lines, in float32."""
-    total, count = 0.0, 0
-    for start in range(0, len(run.validation), 1024):
-        rows = np.arange(start, min(start + 1024, len(run.validation)))
-        batch = run.validation.batch(rows, run.optimization.loss, run.device)
-        total += float(batch_loss(model, batch)) * len(batch.targets)
-        count += len(batch.targets)
-    return total / count
+    def _mean_loss(self) -> float:
+        finite = np.isfinite(self.losses)
+        if not finite.all():
+            index = int(np.argmin(finite))
+            first = self.step - len(self.losses) + 1 + index
+            found = f"{self.run.name}: the loss is {self.losses[index]} at step {first}"
+            raise DivergedError(f"{found}{_ADVICE}", self.curve)
+        return float(np.mean(self.losses))
 
 
 def checkpoint_steps(steps: int, count: int) -> frozenset[int]:
@@ -204,15 +174,6 @@ def checkpoint_steps(steps: int, count: int) -> frozenset[int]:
         return frozenset()
     spaced = np.geomspace(1, steps, count + 1)[:-1]
     return frozenset(int(step) for step in np.unique(np.rint(spaced)) if step < steps)
-
-
-def _mean_loss(losses: list[Tensor], name: str, step: int, curve: list[CurvePoint]) -> float:
-    values = torch.stack(losses)
-    finite = torch.isfinite(values)
-    if not finite.all():
-        first = step - len(losses) + 1 + int((~finite).nonzero()[0])
-        raise DivergedError(f"{name}: the loss is {float(values[~finite][0])} at step {first}{_ADVICE}", curve)
-    return float(values.mean())
 
 
 def write_curve(curve: list[CurvePoint], path: Path) -> None:

@@ -1,0 +1,2 @@
+def unavailable() -> str:
+    return "the native step is not built"

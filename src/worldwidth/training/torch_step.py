@@ -1,0 +1,46 @@
+"""A run's steps on a CPU in torch: the reference for the native ones, and what computes where those cannot be had."""
+
+import torch
+from torch import Tensor
+
+from worldwidth.model.decoder import Decoder
+from worldwidth.model.packing import Tree
+from worldwidth.model.tree_tensors import tensors_of
+from worldwidth.training.run import Training
+from worldwidth.training.torch_update import FlatState, step_factors, update
+
+
+class TorchStep:
+    """See :class:`worldwidth.training.cpu_engine.Step`."""
+
+    def __init__(self, training: Training) -> None:
+        torch.set_num_threads(1)  # torch's own threads would meet in every operation; ours share the parts
+        self._config, self._optimization = training.config, training.run.optimization
+        arrays = (training.weights, training.first, training.second)
+        self._state = FlatState(*(torch.from_numpy(array)[None] for array in arrays))  # in the same memory
+        self._bfloat16 = training.run.compute.bfloat16
+        self._gradients: dict[int, Tensor] = {}
+
+    def gradient(self, part: int, tree: Tree, scale: float) -> float:
+        """See :class:`worldwidth.training.cpu_engine.Step`."""
+        weights = self._state.weights.detach().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+            loss = scale * self._losses(weights, tree)
+        (self._gradients[part],) = torch.autograd.grad(loss, weights)
+        return float(loss.detach())
+
+    def update(self, parts: int, step: int, rate: float) -> None:
+        """See :class:`worldwidth.training.cpu_engine.Step`."""
+        gradient = self._gradients[0]
+        for part in range(1, parts):
+            gradient += self._gradients[part]
+        factors = torch.tensor([step_factors(step, rate, self._optimization)])
+        update(self._state, gradient, factors, self._config, self._optimization)
+
+    @torch.no_grad()
+    def loss(self, tree: Tree) -> float:
+        """See :class:`worldwidth.training.cpu_engine.Step`."""
+        return float(self._losses(self._state.weights, tree))
+
+    def _losses(self, weights: Tensor, tree: Tree) -> Tensor:
+        return Decoder(self._config, weights).losses(tensors_of(tree, self._config.vocab_size))[0]

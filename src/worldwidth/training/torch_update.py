@@ -1,0 +1,103 @@
+"""From gradients to new weights, in torch: clipping, AdamW and Muon on flat weights of several models at once.
+
+Everything is plain arithmetic on whole slices in place, so that a GPU can record it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldwidth.model.layout import MATRICES, DecoderConfig, shapes, slices
+from worldwidth.settings.schema import Optimization
+from worldwidth.training.optimizer import MUON_MOMENTUM, adamw_parts
+
+_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+_NEWTON_SCHULZ_STEPS = 5
+
+
+@dataclass(frozen=True)
+class FlatState:
+    """Weights (models, n) and what the optimisers remember of each; updated in place."""
+
+    weights: Tensor
+    first: Tensor
+    """First moments of AdamW, momentum of Muon."""
+    second: Tensor
+    """Second moments of AdamW."""
+
+
+@torch.no_grad()
+def update(
+    state: FlatState, gradients: Tensor, factors: Tensor, config: DecoderConfig, optimization: Optimization
+) -> None:
+    """Take one optimiser step.
+
+    Args:
+        gradients: (models, n), which are overwritten.
+        factors: (models, 3) of :func:`step_factors`, on the device.
+    """
+    norms = gradients.norm(dim=1, keepdim=True)
+    gradients *= (optimization.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
+    for place, weight_decay in adamw_parts(config, optimization):
+        _adamw(state, gradients, place, factors, weight_decay, optimization)
+    if optimization.optimizer == "muon":
+        for name in MATRICES:
+            _muon(state, gradients, slices(config)[name], shapes(config)[name], factors, optimization.weight_decay)
+
+
+def step_factors(step: int, rate: float, optimization: Optimization) -> tuple[float, float, float]:
+    """The learning rate and the corrections of both moments at optimiser step ``step``, from 0."""
+    beta1, beta2 = optimization.betas
+    return rate, 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
+
+
+def _adamw(
+    state: FlatState,
+    gradients: Tensor,
+    place: slice,
+    factors: Tensor,
+    weight_decay: float,
+    optimization: Optimization,
+) -> None:
+    """AdamW (arXiv 1711.05101) on one slice."""
+    beta1, beta2 = optimization.betas
+    rate, correction1, correction2 = factors[:, 0:1], factors[:, 1:2], factors[:, 2:3]
+    weights, first, second, gradient = (
+        tensor[:, place] for tensor in (state.weights, state.first, state.second, gradients)
+    )
+    first.lerp_(gradient, 1 - beta1)
+    second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    denominator = (second.sqrt() / correction2.sqrt()).add_(optimization.epsilon)
+    if weight_decay:
+        weights.mul_(1 - rate * weight_decay)
+    weights.sub_(first / denominator * (rate / correction1))
+
+
+def _muon(
+    state: FlatState, gradients: Tensor, place: slice, shape: tuple[int, ...], factors: Tensor, weight_decay: float
+) -> None:
+    """Muon (Jordan 2024) with Nesterov momentum on the matrices of one kind, all layers and models at once."""
+    weights, momentum, gradient = (tensor[:, place] for tensor in (state.weights, state.first, gradients))
+    rows, columns = shape[1:]
+    momentum.lerp_(gradient, 1 - MUON_MOMENTUM)
+    direction = orthogonalized(gradient.lerp(momentum, MUON_MOMENTUM).reshape(-1, rows, columns))
+    rate = factors[:, :1]
+    weights.mul_(1 - rate * weight_decay)
+    weights.sub_(direction.reshape(weights.shape) * (rate * max(1.0, rows / columns) ** 0.5))
+
+
+def orthogonalized(matrices: Tensor) -> Tensor:
+    """Nearly U V^T of every matrix U S V^T in (count, rows, columns), by five quintic Newton-Schulz iterations.
+
+    In bfloat16 on a GPU, which is fast there and enough; on a CPU it would be slow.
+    """
+    a, b, c = _NEWTON_SCHULZ
+    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    wide = x.shape[1] <= x.shape[2]
+    x = x if wide else x.mT
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(_NEWTON_SCHULZ_STEPS):
+        gram = torch.bmm(x, x.mT)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x if wide else x.mT).to(matrices.dtype)
