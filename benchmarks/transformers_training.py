@@ -68,11 +68,11 @@ def _collator(tokenizer: Any) -> Callable[[list[str]], dict[str, Tensor]]:
     return collate
 
 
-def trainer_steps(folder: Path, texts: list[str], optimization: Optimization) -> Steps:
+def trainer_steps(folder: Path, texts: list[str], optimization: Optimization, on_gpu: bool = False) -> Steps:
     """Train the model in ``folder`` once through ``texts``, in their order, with transformers' Trainer.
 
     Two workers load; no evaluation, saving or reporting. The optimiser is the Trainer's default: AdamW, since torch 2.8
-    the fused one.
+    the fused one. On a GPU in float16, as the published study ran.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder)
     clock = _Clock()
@@ -91,13 +91,14 @@ def trainer_steps(folder: Path, texts: list[str], optimization: Optimization) ->
             lr_scheduler_type="linear",
             train_sampling_strategy="sequential",
             dataloader_num_workers=2,
-            dataloader_pin_memory=False,
+            dataloader_pin_memory=on_gpu,
+            fp16=on_gpu,
             remove_unused_columns=False,
             logging_strategy="no",
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
-            use_cpu=True,
+            use_cpu=not on_gpu,
         )
         trainer = _Recorder(
             model=Qwen2ForCausalLM.from_pretrained(folder),

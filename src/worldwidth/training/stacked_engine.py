@@ -25,7 +25,8 @@ _EAGER_STEPS = 3  # before a step is recorded: libraries choose their kernels
 class StackedEngine:
     """See :class:`worldwidth.training.engines.Engine`."""
 
-    def __init__(self, trainings: list[Training]) -> None:
+    def __init__(self, trainings: list[Training], recorded: bool = True) -> None:
+        """``recorded`` has a GPU replay the step; without it every operation is launched by itself."""
         compute = trainings[0].run.compute
         self._trainings, self._config = trainings, trainings[0].config
         self._optimization, self._bfloat16 = trainings[0].run.optimization, compute.bfloat16
@@ -36,7 +37,7 @@ class StackedEngine:
         self._trees = torch.zeros(len(trainings), width_of(self._sizes), dtype=torch.int32, device=self._device)
         self._factors = torch.ones(len(trainings), 4, device=self._device)
         self._losses: list[Tensor] = []
-        self._take = _Recorded(self._whole_step) if compute.device == "cuda" else self._whole_step
+        self._take = _Recorded(self._whole_step) if recorded and compute.device == "cuda" else self._whole_step
         self._inputs = self._copied()
 
     def step(self) -> list[int]:

