@@ -86,6 +86,7 @@ env: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -I src/worldwidth/commands/environment.py $(VENV)
 	$(BIN)/python -m worldwidth.commands.offline_plots
+	$(BIN)/python -m worldwidth.native.build
 	touch $@
 
 ## delete what is neither in git nor in DVC's cache (the environment, timings and DVC's cache stay)

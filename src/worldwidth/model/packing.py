@@ -30,7 +30,7 @@ class Tree:
     nodes: Ints
     """(lines, longest) the node of every token; -1 behind the end of a line."""
     lengths: Ints
-    """(lines,) tokens of each line."""
+    """(lines,) tokens of each line that are read: what would follow the last of a line to train on is not counted."""
     shared: Ints
     """(lines,) how many of a line's first tokens are nodes of the line above."""
     queries: Ints
@@ -59,13 +59,14 @@ def pack(tokens: NDArray[Any], lengths: NDArray[Any], loss: str) -> Tree:
         loss: what is counted: ``all`` tokens but the first, the ``answer`` after '=', or the ``next`` token after
             each line, which has no target.
     """
+    lengths = lengths.astype(np.int32) - (loss != "next")
     longest = int(lengths.max())
+    following = tokens[:, 1 : longest + 1].astype(np.int32)
     tokens = tokens[:, :longest].astype(np.int32)
-    lengths = lengths.astype(np.int32)
     columns = np.arange(longest, dtype=np.int32)
     real = columns < lengths[:, None]
     same = np.zeros_like(real)
-    same[1:] = np.logical_and.accumulate(tokens[1:] == tokens[:-1], axis=1) & real[1:]
+    same[1:] = np.logical_and.accumulate(tokens[1:] == tokens[:-1], axis=1) & real[1:] & real[:-1]
     new = real & ~same
     numbers = np.where(new, np.cumsum(new.ravel(), dtype=np.int32).reshape(new.shape) - 1, -1)
     nodes = np.where(real, np.maximum.accumulate(numbers, axis=0), -1)  # a shared token has the node above
@@ -73,10 +74,10 @@ def pack(tokens: NDArray[Any], lengths: NDArray[Any], loss: str) -> Tree:
         counted = columns == lengths[:, None] - 1
         targets = np.empty(0, np.int32)
     else:
-        counted = columns < lengths[:, None] - 1
+        counted = real.copy()
         if loss == "answer":
             counted &= columns >= (tokens == EQUALS).argmax(axis=1)[:, None]
-        targets = tokens[:, 1:][counted[:, :-1]]
+        targets = following[counted]
     predicting = nodes[counted]
     is_query = np.zeros(int(new.sum()), bool)
     is_query[predicting] = True

@@ -1,0 +1,84 @@
+"""AdamW, Muon and clipping in C++, on the flat arrays of a model.
+
+The weights are cut into pieces, always the same, which threads may share: no bit depends on how many there are.
+"""
+
+import ctypes
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from worldwidth.model.layout import MATRICES, VECTORS, DecoderConfig, Weights, shapes, slices
+from worldwidth.native.library import address, library
+from worldwidth.settings.schema import Optimization
+
+Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""``map``, or that of a pool of threads."""
+
+_PIECE, _MUON_PIECE = 1 << 18, 1 << 13
+"""Weights of a piece; Muon has more to do for each, and takes whole matrices."""
+
+
+def update(
+    config: DecoderConfig,
+    weights: Weights,
+    first: Weights,
+    second: Weights,
+    gradients: list[Weights],
+    optimization: Optimization,
+    step: int,
+    rate: float,
+    spread: Spread = map,
+) -> float:
+    """Take step ``step`` (from 1) of the optimiser with the sum of ``gradients``; return its norm before clipping.
+
+    Args:
+        first: AdamW's first moment and Muon's momentum, (n,) as the others.
+        second: AdamW's second moment; not used for the matrices that Muon has.
+        gradients: of the parts of a batch, added up in their order; the first is overwritten.
+    """
+    native, total = library(), gradients[0]
+    parts = (ctypes.c_void_p * len(gradients))(*map(address, gradients))
+
+    def add(piece: slice) -> float:
+        return float(native.add_parts(parts, len(gradients), piece.start, piece.stop))
+
+    norm = math.sqrt(sum(spread(add, _pieces(slice(0, len(weights)), _PIECE)), 0.0))
+    clip = min(1.0, optimization.max_grad_norm / (norm + 1e-6))  # as torch.nn.utils.clip_grad_norm_
+    at_weights, at_first, at_second, at_total = map(address, (weights, first, second, total))
+
+    def adamw(piece: slice, weight_decay: float) -> None:
+        at = 4 * piece.start
+        native.adamw(
+            *(at_weights + at, at_first + at, at_second + at, at_total + at, piece.stop - piece.start, clip),
+            *(step, rate, *optimization.betas, optimization.epsilon, weight_decay),
+        )
+
+    def muon(piece: slice, rows: int, columns: int) -> None:
+        memory = np.empty(native.muon_floats(rows, columns) + 16, np.float32)
+        aligned = -(-memory.ctypes.data // 64) * 64
+        at, count = 4 * piece.start, (piece.stop - piece.start) // (rows * columns)
+        native.muon(
+            *(at_weights + at, at_first + at, at_total + at, count, rows, columns),
+            *(clip, rate, optimization.weight_decay, aligned),
+        )
+
+    work: list[Callable[[], None]] = []
+    for name, place in slices(config).items():
+        *_, rows, columns = (1, *shapes(config)[name])
+        if name in MATRICES and optimization.optimizer == "muon":
+            size = max(1, _MUON_PIECE // (rows * columns)) * rows * columns
+            work += [partial(muon, piece, rows, columns) for piece in _pieces(place, size)]
+        else:
+            decay = 0.0 if name in VECTORS else optimization.weight_decay
+            work += [partial(adamw, piece, decay) for piece in _pieces(place, _PIECE)]
+    for _ in spread(lambda call: call(), work):
+        pass
+    return norm
+
+
+def _pieces(place: slice, size: int) -> list[slice]:
+    return [slice(start, min(start + size, place.stop)) for start in range(place.start, place.stop, size)]
