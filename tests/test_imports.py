@@ -80,6 +80,29 @@ def test_importing_a_module_runs_the_packages_above_it(tmp_path: Path) -> None:
         assert f"src/worldwidth/{name}" not in found
 
 
+def test_the_cpp_files_of_a_package_belong_to_whoever_imports_from_it(tmp_path: Path) -> None:
+    files = {
+        "stages/fast.py": "from worldwidth.model import decoder\n",
+        "stages/slow.py": "from worldwidth.data import cities\nimport worldwidth.core.shown\n",
+        "src/worldwidth/__init__.py": "",
+        "src/worldwidth/core/shown.py": "",
+        "src/worldwidth/core/shown.cpp": "",
+        "src/worldwidth/data/cities.py": "",
+        "src/worldwidth/model/decoder.py": "from worldwidth.native.library import step\n",
+        "src/worldwidth/native/__init__.py": "",
+        "src/worldwidth/native/library.py": "x = 1\n",
+        "src/worldwidth/native/unused.py": "x = 1\n",
+        "src/worldwidth/native/step.cpp": "",
+        "src/worldwidth/native/step.hpp": "",
+        "src/worldwidth/native/step.o": "",
+    }
+    made_up(tmp_path, files)
+    native = [f"src/worldwidth/native/{name}" for name in ("library.py", "step.cpp", "step.hpp")]
+    model = "src/worldwidth/model/decoder.py"
+    assert code_closure(Path("stages/fast.py"), tmp_path) == sorted([model, *native, "stages/fast.py"])
+    assert not [file for file in code_closure(Path("stages/slow.py"), tmp_path) if file.endswith((".cpp", ".hpp"))]
+
+
 def test_the_closure_of_tasks_leaves_the_tasks_themselves_out(tmp_path: Path) -> None:
     files = {
         "src/worldwidth/__init__.py": "",

@@ -1,7 +1,7 @@
 """Which source files a stage's result depends on: the closure of its imports, computed from the code.
 
-DVC does not follow imports, so dvc.yaml lists them. Left out is the plumbing below: code that moves
-values and messages but cannot change a number in a result.
+DVC does not follow imports, so dvc.yaml lists them. The C++ files of a package belong to whoever imports a module of
+it. Left out is the plumbing below: code that moves values and messages but cannot change a number in a result.
 """
 
 import ast
@@ -19,9 +19,13 @@ from params.yaml reach a stage as DVC params, so that reading and checking them 
 
 NOT_PLUMBING = frozenset({"settings.compute"})
 
+_CPP = (".cpp", ".hpp")
+
 
 def code_closure(script: Path, root: Path = Path()) -> list[str]:
-    """Return ``script`` and every project file it imports, directly or not, sorted, relative to ``root``.
+    """Return ``script``, every project file it imports, directly or not, and the C++ beside those, sorted.
+
+    Paths are relative to ``root``.
 
     Task modules are imported by name at run time and so do not appear: :func:`task_closure` lists them.
     """
@@ -32,6 +36,7 @@ def code_closure(script: Path, root: Path = Path()) -> list[str]:
         if path not in found:
             found.add(path)
             waiting += [_file_of(name, root) for name in imported_modules(path, root) if not is_plumbing(name, root)]
+    found |= {file for folder in {path.parent for path in found} for file in folder.iterdir() if file.suffix in _CPP}
     return sorted(path.relative_to(root).as_posix() for path in found)
 
 
