@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.native.library import unavailable
+from worldwidth.native.step import unavailable
 from worldwidth.settings.schema import Hardware
 
 _GPU_FILES = ("nvidia0", "nvidiactl", "dxg", "kfd")  # of Linux, of WSL and of AMD's driver

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from worldwidth.model.packing import Tree, pack, split
+from worldwidth.native.optimizer import Spread
 from worldwidth.training.run import Training
 
 _VALIDATION_LINES = 256  # at once
@@ -25,8 +26,11 @@ class Step(Protocol):
         """
         ...
 
-    def update(self, parts: int, step: int, rate: float) -> None:
-        """Add the gradients of the first ``parts`` parts in their order; clip, and take optimiser step ``step``."""
+    def update(self, parts: int, step: int, rate: float, spread: Spread) -> None:
+        """Add the gradients of the first ``parts`` parts in their order; clip, and take optimiser step ``step``.
+
+        ``spread`` is ``map``, or shares its calls among threads.
+        """
         ...
 
     def loss(self, tree: Tree) -> float:
@@ -43,7 +47,7 @@ class CpuEngine:
         self._rows, self._next = training.rows(), training.step
         self._counts = run.mixture.prediction_counts(run.optimization.loss)
         self._losses: list[float] = []
-        self._threads = ThreadPoolExecutor(run.compute.threads) if run.compute.threads > 1 else None
+        self._spread: Spread = ThreadPoolExecutor(run.compute.threads).map if run.compute.threads > 1 else map
 
     def step(self) -> list[int]:
         """Take the next step."""
@@ -55,9 +59,8 @@ class CpuEngine:
             return self._arithmetic.gradient(number, pack(mixture.tokens[part], mixture.lengths[part], loss), scale)
 
         parts = split(rows)
-        mapped = self._threads.map if self._threads else map
-        self._losses.append(sum(mapped(part_loss, range(len(parts)))))
-        self._arithmetic.update(len(parts), self._next, self._training.rate(self._next))
+        self._losses.append(sum(self._spread(part_loss, range(len(parts)))))
+        self._arithmetic.update(len(parts), self._next, self._training.rate(self._next), self._spread)
         self._next += 1
         return [int(mixture.lengths[rows].sum(dtype=np.int64))]
 

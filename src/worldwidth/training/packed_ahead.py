@@ -95,8 +95,8 @@ def _sizes_of(run: Run) -> tuple[int, ...]:
         shared = _shared(mixture.tokens, np.concatenate(some))
         shared[starts[:-1]] = 0
         rows = np.concatenate(some)
-        nodes = lengths[rows] - shared
-        queries = np.minimum(counts[rows], np.maximum(nodes - 1, 0))  # <eos> predicts nothing
+        nodes = np.maximum(lengths[rows] - 1 - shared, 0)  # nothing is predicted from the last token of a line
+        queries = np.minimum(counts[rows], nodes)
         found = [np.add.reduceat(values, starts[:-1]).max() for values in (nodes, queries, counts[rows])]
         most = np.maximum(most, found)
     return (int(lengths.max()), *map(int, most), int(counts.max()))

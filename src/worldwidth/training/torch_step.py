@@ -6,6 +6,7 @@ from torch import Tensor
 from worldwidth.model.decoder import Decoder
 from worldwidth.model.packing import Tree
 from worldwidth.model.tree_tensors import tensors_of
+from worldwidth.native.optimizer import Spread
 from worldwidth.training.run import Training
 from worldwidth.training.torch_update import FlatState, step_factors, update
 
@@ -29,7 +30,7 @@ class TorchStep:
         (self._gradients[part],) = torch.autograd.grad(loss, weights)
         return float(loss.detach())
 
-    def update(self, parts: int, step: int, rate: float) -> None:
+    def update(self, parts: int, step: int, rate: float, spread: Spread) -> None:
         """See :class:`worldwidth.training.cpu_engine.Step`."""
         gradient = self._gradients[0]
         for part in range(1, parts):
