@@ -28,7 +28,8 @@ from worldwidth.settings.strict_yaml import read_yaml
 from worldwidth.tasks import load_task
 
 _SEPARATE, _TOGETHER, _STAGE = "generate, a process a set", "generate, one process", "this project, stages/evaluate.py"
-_WARM_GENERATE, _WARM = "generate, loaded", "this project, loaded"
+_WARM_GENERATE, _WARM_TORCH = "generate, loaded", "this project in torch, loaded"
+_WARM = "this project natively, loaded"
 _ANSWERS = "answers.json"
 _TOLERANCE = 0.002  # share of answers that may differ: near-ties of float32 sums in another order
 _SCALE, _ARCH, _TEST_LINES = "laptop", "wide", 1_000
@@ -41,10 +42,17 @@ def run(options: Options) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         bench = _Bench(Path(temporary), every=6 if options.quick else 1)
         seconds = take_turns(
-            {_SEPARATE: bench.separate, _TOGETHER: bench.together, _STAGE: bench.stage, _WARM: bench.warm}, rounds
+            {
+                _SEPARATE: bench.separate,
+                _TOGETHER: bench.together,
+                _STAGE: bench.stage,
+                _WARM_TORCH: bench.warm_in_torch,
+                _WARM: bench.warm,
+            },
+            rounds,
         )
         different, lines = bench.compare()
-    warm = {_WARM_GENERATE: bench.loaded_seconds, _WARM: seconds.pop(_WARM)}
+    warm = {_WARM_GENERATE: bench.loaded_seconds, **{name: seconds.pop(name) for name in (_WARM_TORCH, _WARM)}}
     processes = Comparison(seconds, reference=_SEPARATE, less_is_better=True)
     loaded = Comparison(warm, reference=_WARM_GENERATE, less_is_better=True)
     print_table(
@@ -74,7 +82,9 @@ class _Bench:
         ours.save_trained_model(self._study, arch, lines, optimization, _TRAINING_STEPS, folder / MODELS / "base")
         self.sets = [_written(questions, folder) for questions in _test_sets(self._study, self._corpora)]
         self.alone = self.sets[::every]
-        self._evaluate = ours.evaluator(folder / MODELS / "base", self._corpora, self._study)
+        model = folder / MODELS / "base"
+        self._evaluate = ours.evaluator(model, self._corpora, self._study, ours.NATIVE)
+        self._evaluate_in_torch = ours.evaluator(model, self._corpora, self._study, ours.TORCH)
         self.loaded_seconds: list[float] = []
         """Of every round: what generate took in one process once the model was loaded."""
         self._answers: dict[str, list[str]] = {}
@@ -99,6 +109,12 @@ class _Bench:
         """The project's evaluation in this process."""
         started = time.perf_counter()
         self._evaluate()
+        return time.perf_counter() - started
+
+    def warm_in_torch(self) -> float:
+        """The same in torch."""
+        started = time.perf_counter()
+        self._evaluate_in_torch()
         return time.perf_counter() - started
 
     def compare(self) -> tuple[int, int]:

@@ -155,7 +155,7 @@ def _rate(tokens: float, flops: float) -> dict[str, float]:
 
 
 def evaluation(bench: Bench, arch: str) -> dict[str, Any]:
-    """Seconds for all test sets of one model: transformers' generate, then this project; and how many answers differ."""
+    """Seconds for all test sets of one model, by generate and by this project, and how many answers differ."""
     scale = bench.study.scale
     training = bench.training(arch, 10 * _TIMED_STEPS, bench.compute(bench.device, bench.device == "cuda"))
     train(training)

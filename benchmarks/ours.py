@@ -8,37 +8,46 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from steps import Steps
 from study import Study
 from worldwidth.data.corpus import Lines, StoredCorpus
-from worldwidth.data.random_streams import stream, torch_seed
+from worldwidth.data.random_streams import stream
 from worldwidth.evaluation.evaluate import evaluate
 from worldwidth.model.checkpoint import load_model, save_model
-from worldwidth.model.decoder import Decoder, DecoderConfig
 from worldwidth.model.generate import greedy_answers
+from worldwidth.model.layout import DecoderConfig, Weights, initial_weights
+from worldwidth.model.packing import Tree, in_order, pack, split
+from worldwidth.native.compute import Compute
+from worldwidth.native.decoders import decoder_of
 from worldwidth.settings.schema import Arch, Optimization
+from worldwidth.training.cpu_engine import CpuEngine
 from worldwidth.training.loop import train
-from worldwidth.training.mixture import Mixture, pretraining_mixture
-from worldwidth.training.run import CurvePoint, Run, Training
-from worldwidth.training.step import plain_step
+from worldwidth.training.mixture import Mixture, Rows, pretraining_mixture
+from worldwidth.training.native_step import NativeStep
+from worldwidth.training.run import Run, Training
+from worldwidth.training.torch_step import TorchStep
+
+NATIVE, TORCH = Compute("cpu", "native", 1), Compute("cpu", "torch", 1)
 
 
-def new_model(study: Study, arch: Arch) -> Decoder:
+def new_model(study: Study, arch: Arch) -> tuple[DecoderConfig, Weights]:
     """A model as pre-training begins with it."""
-    model = Decoder(DecoderConfig.of(study.scale, arch))
-    model.initialize(torch.Generator().manual_seed(torch_seed(study.seed, "initialization")))
-    return model
+    config = DecoderConfig.of(study.scale, arch)
+    return config, initial_weights(config, study.seed)
+
+
+def save_weights(study: Study, config: DecoderConfig, weights: Weights, folder: Path) -> None:
+    """Write a model and its tokenizer in transformers' format."""
+    save_model(config, weights, folder, study.vocabulary.save)
 
 
 def save_new_model(study: Study, arch: Arch, folder: Path) -> None:
-    """Write such a model and its tokenizer in transformers' format."""
-    save_model(new_model(study, arch), folder, study.vocabulary.save)
+    """Write a model as pre-training begins with it."""
+    save_weights(study, *new_model(study, arch), folder)
 
 
 def save_trained_model(
@@ -46,9 +55,10 @@ def save_trained_model(
 ) -> None:
     """Pre-train for ``steps`` steps and write the model: enough for answers of the right form."""
     count = steps * optimization.batch_size
-    model = new_model(study, arch)
-    _train(model, _run(Mixture(lines.tokens[:count], lines.lengths[:count]), optimization, study.seed))
-    save_model(model, folder, study.vocabulary.save)
+    mixture = Mixture.of([Lines(lines.tokens[:count], lines.lengths[:count])])
+    training = _training(*new_model(study, arch), _run(mixture, optimization, study.seed, NATIVE))
+    _train(training)
+    save_weights(study, training.config, training.weights, folder)
 
 
 def shuffled_lines(corpora: dict[str, StoredCorpus], seed: int) -> Lines:
@@ -60,39 +70,58 @@ def shuffled_lines(corpora: dict[str, StoredCorpus], seed: int) -> Lines:
 
 @dataclass(frozen=True)
 class _InOrder(Mixture):
-    """Gives its lines in the order in which they stand, and notes when each batch is asked for."""
+    """Gives its lines batch by batch in the order in which they stood, and notes when each batch is asked for."""
 
     asked: list[float] = field(default_factory=list)
+    places: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+    """Where each line lies in lexicographic order."""
 
-    def epoch(self, seed: int, name: str, epoch: int, batch_size: int) -> Iterator[NDArray[Any]]:
+    @classmethod
+    def of_lines(cls, lines: Lines) -> "_InOrder":
+        mixture, order = Mixture.of([lines]), in_order(lines.tokens)
+        return cls(mixture.tokens, mixture.lengths, places=np.argsort(order))
+
+    def epoch(self, seed: int, name: str, epoch: int, batch_size: int) -> Iterator[Rows]:
         """Rows of every batch. The loop comes back for the next batch when a step is done."""
         for start in range(0, len(self), batch_size):
             self.asked.append(time.perf_counter())
-            yield np.arange(start, min(start + batch_size, len(self)))
+            yield np.sort(self.places[start : start + batch_size])
 
 
-def train_steps(folder: Path, lines: Lines, optimization: Optimization, threads: int) -> Steps:
+def train_steps(folder: Path, lines: Lines, optimization: Optimization, compute: Compute) -> Steps:
     """Train the model in ``folder`` once through ``lines``, in their order."""
-    mixture = _InOrder(lines.tokens, lines.lengths)
-    model = load_model(folder, "this cannot be")
-    curve = _train(model, _run(mixture, replace(optimization, log_every=1), seed=0, threads=threads))
-    return Steps([*mixture.asked, time.perf_counter()], [point.loss for point in curve])
+    mixture = _InOrder.of_lines(lines)
+    run = _run(mixture, replace(optimization, log_every=1), 0, compute)
+    training = _training(*load_model(folder, "this cannot be"), run)
+    _train(training)
+    return Steps([*mixture.asked, time.perf_counter()], [point.loss for point in training.curve])
 
 
-def pretraining_step(study: Study, arch: Arch, corpora: dict[str, StoredCorpus], threads: int) -> Callable[[], None]:
-    """A call that takes the next step of a pre-training run, as `dvc repro base` does."""
-    run = _run(pretraining_mixture(corpora), replace(study.scale.pretraining, log_every=10**9), study.seed, threads)
-    training = Training(new_model(study, arch), replace(run, steps=10**6), lambda step: None)
-    take = plain_step(training)
-
-    def step() -> None:
-        rows = training.begin_step()
-        training.end_step(take([rows])[0], tokens=0)
-
-    return step
+def pretraining_step(study: Study, arch: Arch, corpora: dict[str, StoredCorpus], compute: Compute) -> CpuEngine:
+    """What takes the steps of a pre-training run, as `dvc repro base` does."""
+    training = pretraining(study, arch, corpora, compute)
+    arithmetic = NativeStep(training) if compute.engine == "native" else TorchStep(training)
+    return CpuEngine(training, arithmetic)
 
 
-def _run(mixture: Mixture, optimization: Optimization, seed: int, threads: int = 1) -> Run:
+def pretraining(study: Study, arch: Arch, corpora: dict[str, StoredCorpus], compute: Compute) -> Training:
+    """A pre-training run at its start."""
+    run = _run(pretraining_mixture(corpora), study.scale.pretraining, study.seed, compute)
+    return _training(*new_model(study, arch), replace(run, steps=10**6))
+
+
+def pretraining_of(study: Study, arch: Arch, lines: Lines, optimization: Optimization) -> Training:
+    """A run on ``lines`` at its start."""
+    return _training(*new_model(study, arch), _run(Mixture.of([lines]), optimization, study.seed, NATIVE))
+
+
+def packed(training: Training, rows: Rows) -> list[Tree]:
+    """A batch of a run, in its parts."""
+    mixture, loss = training.run.mixture, training.run.optimization.loss
+    return [pack(mixture.tokens[part], mixture.lengths[part], loss) for part in split(rows)]
+
+
+def _run(mixture: Mixture, optimization: Optimization, seed: int, compute: Compute) -> Run:
     """One pass through ``mixture`` on the CPU; its validation costs next to nothing."""
     return Run(
         name="base",
@@ -101,25 +130,29 @@ def _run(mixture: Mixture, optimization: Optimization, seed: int, threads: int =
         optimization=replace(optimization, checkpoints=0),
         steps=math.ceil(len(mixture) / optimization.batch_size),
         seed=seed,
-        device=torch.device("cpu"),
-        threads=threads,
+        compute=compute,
     )
 
 
-def _train(model: Decoder, run: Run) -> list[CurvePoint]:
+def _training(config: DecoderConfig, weights: Weights, run: Run) -> Training:
+    return Training(config, weights, run, lambda step: None)
+
+
+def _train(training: Training) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
-        return train(model, run, lambda step: None)
+        train(training)
 
 
-def evaluator(folder: Path, corpora: dict[str, StoredCorpus], study: Study) -> Callable[[], object]:
+def evaluator(folder: Path, corpora: dict[str, StoredCorpus], study: Study, compute: Compute) -> Callable[[], object]:
     """Load the model in ``folder`` and return a call that runs all its evaluations."""
-    return partial(evaluate, load_model(folder, "this cannot be"), corpora, study.scale)
+    decode = decoder_of(*load_model(folder, "this cannot be"), compute)
+    return partial(evaluate, decode, corpora, study.scale)
 
 
 def answers(folder: Path, lines: Lines, max_new_tokens: int, study: Study) -> list[str]:
     """The model's answers to ``lines`` as text."""
-    model = load_model(folder, "this cannot be")
-    given = greedy_answers(model, lines, max_new_tokens, study.scale.evaluation.batch_size)
+    decode = decoder_of(*load_model(folder, "this cannot be"), NATIVE)
+    given = greedy_answers(decode, lines, max_new_tokens, study.scale.evaluation.batch_size)
     return [study.vocabulary.decode(ids) for ids in given.tolist()]
 
 

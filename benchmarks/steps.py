@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldwidth.data.corpus import Lines
+from worldwidth.model.packing import Tree
 from worldwidth.settings.schema import Arch, Model
 
 
@@ -46,3 +47,21 @@ def model_flops(model: Model, arch: Arch, vocabulary: int, lines: Lines) -> int:
     tokens, predictions = int(lengths.sum()), int((lengths - 1).sum())
     matrices = layers * (4 * d * d + 3 * d * arch.intermediate_size)
     return 6 * matrices * tokens + 6 * d * vocabulary * predictions + 12 * layers * d * int((lengths**2).sum())
+
+
+def tree_flops(model: Model, arch: Arch, vocabulary: int, trees: list[Tree]) -> int:
+    """FLOPs of training on trees: the same sum as :func:`model_flops` over what is computed at all.
+
+    Every layer but the last works on all nodes; the last works out keys and values for all, and the rest, as the output
+    head does, for the nodes that something is predicted from. Attention counts each node's own pairs.
+    """
+    d, inner, layers = arch.hidden_size, arch.intermediate_size, model.num_hidden_layers
+    total = 0
+    for tree in trees:
+        nodes, queries = len(tree.ids), len(tree.queries)
+        inner_layers = (layers - 1) * (4 * d * d + 3 * d * inner) * nodes
+        last_layer = 2 * d * d * nodes + (2 * d * d + 3 * d * inner) * queries
+        pairs = tree.positions.astype(np.int64) + 1
+        attended = (layers - 1) * int(pairs.sum()) + int(pairs[tree.queries].sum())
+        total += 6 * (inner_layers + last_layer + d * vocabulary * queries) + 12 * d * attended
+    return total

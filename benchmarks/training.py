@@ -1,7 +1,9 @@
-"""Training, real (non-pad) tokens a second and share of the machine's peak: transformers twice, then this project.
+"""Training, real (non-pad) tokens a second: transformers twice, then this project in torch and natively.
 
-All three begin with the same weights, see the same lines in the same order and use the paper's AdamW, so
-that the losses must agree step by step.
+``of peak`` counts what the published way computes, padding left out; ``of the limit`` what is left to compute when
+lines share their beginnings and the last layer is pruned. Both are shares of the machine's best product of matrices.
+All begin with the same weights, see the same lines in the same order and use the paper's AdamW, so that the losses
+must agree step by step.
 """
 
 import tempfile
@@ -18,13 +20,14 @@ import torch
 import machine
 import ours
 import transformers_training
-from steps import Steps, model_flops, part, real_tokens
+from steps import Steps, model_flops, part, real_tokens, tree_flops
 from study import Study, load_study
 from timing import HEADINGS, Comparison, Options, number, print_table, take_turns
 from worldwidth.data.corpus import Lines
 from worldwidth.settings.schema import Optimization
 
-TRAINER, PLAIN, OURS = "transformers Trainer", "Qwen2ForCausalLM, plain loop", "this project"
+TRAINER, PLAIN = "transformers Trainer", "Qwen2ForCausalLM, plain loop"
+IN_TORCH, NATIVE = "this project, torch", "this project, native"
 _LINES_A_TASK = 4_000
 
 
@@ -96,19 +99,24 @@ def _measure(
         variants: dict[str, Callable[[], Steps]] = {
             TRAINER: partial(transformers_training.trainer_steps, folder, texts, optimization),
             PLAIN: partial(transformers_training.plain_steps, folder, lines, optimization),
-            OURS: partial(ours.train_steps, folder, lines, optimization, threads),
+            IN_TORCH: partial(ours.train_steps, folder, lines, optimization, replace(ours.TORCH, threads=threads)),
+            NATIVE: partial(ours.train_steps, folder, lines, optimization, replace(ours.NATIVE, threads=threads)),
         }
         values = take_turns({name: partial(rate, name, train) for name, train in variants.items()}, rounds)
     comparison = Comparison(values, reference=TRAINER)
     flops = model_flops(study.scale.model, arch, len(study.vocabulary), timed) / real_tokens(timed)
     gflops = {name: median(rates) * flops / 1e9 for name, rates in values.items()}
-    differences = {name: _largest_difference(losses[name], losses[OURS]) for name in (TRAINER, PLAIN)}
+    differences = {name: _largest_difference(losses[name], losses[NATIVE]) for name in (TRAINER, PLAIN, IN_TORCH)}
+    training = ours.pretraining_of(study, arch, timed, optimization)
+    trees = ours.packed(training, next(training.rows()))
+    needed = tree_flops(study.scale.model, arch, len(study.vocabulary), trees)
+    shared = needed / sum(int(tree.lengths.sum()) + len(tree.lengths) for tree in trees) / flops
     counted = f"threads: {threads}; {case.steps - case.dropped} steps of {size} lines a turn; rounds: {rounds}"
     print_table(
         f"{case.scale} {case.arch}: real tokens a second, {counted}",
-        ["variant", *HEADINGS, "GFLOP/s", "of peak"],
+        ["variant", *HEADINGS, "GFLOP/s", "of peak", "of the limit"],
         [
-            [*row, number(rate), f"{rate / peak:.0%}"]
+            [*row, number(rate), f"{rate / peak:.0%}", f"{rate * shared / peak:.0%}" if "project" in row[0] else "-"]
             for row, rate in zip(comparison.rows(), gflops.values(), strict=True)
         ],
     )
@@ -119,6 +127,7 @@ def _measure(
         "variants": comparison.statistics(),
         "gflops": gflops,
         "flops_a_token": flops,
+        "share_of_flops_needed": shared,
         "loss_difference": differences,
         "losses": losses,
     }

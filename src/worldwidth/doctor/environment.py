@@ -139,9 +139,10 @@ def check_programs() -> Iterator[Finding]:
 
 
 def check_hardware() -> Iterator[Finding]:
-    """Does torch start, and is there what params.yaml asks for?"""
+    """Do torch and the native step start, and is there what params.yaml asks for?"""
     import torch
 
+    from worldwidth.native.step import unavailable
     from worldwidth.settings.load import load
     from worldwidth.settings.paths import PARAMS
 
@@ -153,7 +154,13 @@ def check_hardware() -> Iterator[Finding]:
     threads = max(asked.threads, asked.pretraining_threads)
     if asked.device == "cuda" and not gpus:
         yield Finding("hardware", "problem", f"{key}.device is cuda, and torch sees no GPU here", edit)
-    elif asked.device != "cuda" and threads > here:
+    elif (reason := unavailable()) and asked.engine == "native":
+        yield Finding("hardware", "problem", f"{key}.engine is native, and {reason}", edit)
+    elif reason:
+        yield Finding("native step", "warning", f"{reason}; on a CPU torch computes, which takes 3 to 7 times as long")
+    else:
+        yield Finding("native step", "ok", "built for this machine")
+    if asked.device != "cuda" and threads > here:
         yield Finding("hardware", "warning", f"{key} asks for {threads} threads; CPU cores here: {here}", edit)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from worldwidth.data.tokenizer import EQUALS
 
-LINES_A_PART = 32
+LINES_A_PART = 64
 """A batch is computed in parts of about so many lines: always the same, so that no bit depends on the threads."""
 
 Ints = NDArray[np.int32]
