@@ -80,13 +80,13 @@ bench: $(READY)
 experiments: $(READY)
 	dvc exp show --no-pager --only-changed --drop 'Created|parameters|ftwb2.transfer|.*(_|/|cells|measurable|constant|step|tokens|flops|difference).*'
 
-## make the virtual environment: 2.1 GB, minutes, from a Python package index
+## make the virtual environment: 2.5 GB, minutes, from a Python package index
 env: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -I src/worldwidth/commands/environment.py $(VENV)
 	$(BIN)/python -m worldwidth.commands.offline_plots
-	$(BIN)/python -m worldwidth.native.build
+	$(BIN)/python -m worldwidth.native
 	touch $@
 
 ## delete what is neither in git nor in DVC's cache (the environment, timings and DVC's cache stay)

@@ -26,7 +26,7 @@ def test_what_is_missing_is_named_with_the_command(tmp_path: Path, monkeypatch: 
     assert problem_here(folder) == ""
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1.2e9))
-        assert problem_here(folder) == "1.2 GB are free here, and the environment needs 2.5 GB; free some"
+        assert problem_here(folder) == "1.2 GB are free here, and the environment needs 3.0 GB; free some"
         assert problem_here(str(tmp_path)) == ""  # it is there, and only looked after
     with monkeypatch.context() as patched:
         patched.setattr(importlib.util, "find_spec", lambda name: None if name == "ensurepip" else name)
@@ -47,7 +47,7 @@ def test_it_says_what_it_does_before_it_does_it_and_what_failed(
 
     def run(command: tuple[str, ...], check: bool) -> SimpleNamespace:
         ran.append(command)
-        assert "2.1 GB" in capsys.readouterr().out or len(ran) > 1
+        assert "2.5 GB" in capsys.readouterr().out or len(ran) > 1
         return SimpleNamespace(returncode=int("pip" in command))
 
     monkeypatch.setattr(environment, "subprocess", SimpleNamespace(run=run))
@@ -55,9 +55,7 @@ def test_it_says_what_it_does_before_it_does_it_and_what_failed(
         make_environment(str(tmp_path / ".venv"))
     assert [command[command.index("-m") + 1] for command in ran] == ["venv", "pip"]
     said = capsys.readouterr().err
-    assert said.startswith(
-        "worldwidth: pip could not install the packages: it needs a package index and 2.5 GB of disk;"
-    )
+    assert said.startswith("worldwidth: pip could not install the packages: it needs a package index and 3 GB of disk;")
     assert said.endswith("Then run `make env` again\n")
 
 

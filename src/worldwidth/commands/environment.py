@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 PYTHON = (3, 11)
-BYTES = 2.5e9  # the environment, and what pip unpacks on the way
+BYTES = 3e9  # the environment, and what pip unpacks on the way
 _OTHER = "name another Python, as in `make PYTHON=python3.12 env`"
 
 
@@ -25,14 +25,14 @@ def make_environment(folder: str) -> None:
         _fail(problem)
     version = ".".join(map(str, sys.version_info[:3]))
     print(
-        f"making the environment in {folder} with Python {version}: 2.1 GB or more, from the index that pip is set to;"
+        f"making the environment in {folder} with Python {version}: 2.5 GB or more, from the index that pip is set to;"
     )
     print("one to two minutes and the time of the download. Nothing is downloaded after that.", flush=True)
     _run("it could not be made", sys.executable, "-m", "venv", folder)
     # wherever a user's pip settings or PYTHONPATH would put packages, or find them; a user's index is kept
     into = ("--no-user", "--target=", "--root=/", "--prefix=" + os.path.abspath(folder))
     install = ("pip", "install", *into, "--quiet", "--constraint", "constraints.txt", "--editable", ".[dev]")
-    reason = "pip could not install the packages: it needs a package index and 2.5 GB of disk"
+    reason = "pip could not install the packages: it needs a package index and 3 GB of disk"
     _run(reason, os.path.join(folder, "bin", "python"), "-I", "-m", *install)
 
 

@@ -1,4 +1,4 @@
-"""Build the native code for this machine: `python -m worldwidth.native.build`, which `make env` runs.
+"""The native code built for this machine, when it is first needed or by `make env`.
 
 The compiler is zig's clang, from a Python package: the same on every machine, so that the bits are. What it makes lies
 in the environment under a name that holds sources, flags, compiler and instruction set: an edited source is another
@@ -27,12 +27,12 @@ INSTRUCTIONS = {
 
 FLAGS = (
     *("-std=c++20", "-O3", "-ffp-contract=off", "-fno-math-errno", "-mprefer-vector-width=512"),
-    *("-shared", "-fPIC", "-fvisibility=hidden", "-nostdlib", "-fno-exceptions", "-fno-rtti"),
+    *("-shared", "-fPIC", "-fvisibility=hidden", "-nostdlib", "-fno-exceptions", "-fno-rtti", "-s"),
     *("-Wall", "-Wextra", "-Werror", "-Wno-psabi"),
 )
 """No library beside the C library's memcpy and memset; no product is fused with a sum unless the code says so."""
 
-_SOURCES = Path(__file__).parent
+SOURCES = Path(__file__).parent
 
 
 def instruction_set() -> str:
@@ -57,7 +57,7 @@ def library_path(instructions: str) -> Path:
         WorldwidthError: the compiler's package is not installed.
     """
     name = hashlib.sha256(repr((FLAGS, _compiler_version())).encode())
-    for source in sorted([*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.hpp")]):
+    for source in sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.hpp")]):
         name.update(source.name.encode() + b"\0" + read_bytes(source))
     return Path(sys.prefix) / "lib" / "worldwidth" / f"{name.hexdigest()[:16]}-{instructions}.so"
 
@@ -93,7 +93,7 @@ def _compile(instructions: str, path: Path) -> None:
     assert package is not None
     assert package.submodule_search_locations
     compiler = os.path.join(package.submodule_search_locations[0], "zig")
-    sources = sorted(str(source) for source in _SOURCES.glob("*.cpp"))
+    sources = sorted(str(source) for source in SOURCES.glob("*.cpp"))
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = os.path.join(folder, path.name)
         command = [compiler, "c++", *FLAGS, f"-mcpu={instructions}", *sources, "-o", made]
@@ -103,15 +103,3 @@ def _compile(instructions: str, path: Path) -> None:
             first = next((line for line in result.stderr.splitlines() if "error" in line), f"code {result.returncode}")
             raise WorldwidthError(f"the native code could not be built: {first}")
         os.replace(made, path)
-
-
-def main() -> None:
-    """Build the library; say in one line why not, for everything runs without it."""
-    try:
-        build(instruction_set())
-    except WorldwidthError as error:
-        print(f"{error}; training and decoding run on torch", flush=True)
-
-
-if __name__ == "__main__":
-    main()
