@@ -3,6 +3,7 @@
 pytest tests/test_integrity.py
 """
 
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from worldwidth.core.files import OR_DOCTOR
 from worldwidth.dvcio import integrity
 from worldwidth.dvcio.hashes import Hashes
 from worldwidth.dvcio.integrity import check_inputs
+from worldwidth.dvcio.lockfile import read_lock
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.slurm.worker import _fetch_inputs
 
@@ -168,6 +170,20 @@ def test_what_dvc_lock_does_not_know_is_not_compared(project: Path) -> None:
     check_inputs("summarize")
     Path("dvc.lock").unlink()
     check_inputs("base")
+
+
+def test_of_dvc_lock_only_the_stages_asked_for_are_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless it is laid out otherwise than DVC does it."""
+    whole, known = read_lock(), {"cities", "corpus@compass", "base", "ftwb1@1"}
+    assert set(whole) == known
+    assert read_lock(["base", "cities"]) == {name: whole[name] for name in ("base", "cities")}
+    assert read_lock([]) == {}
+    assert set(read_lock(["base", "none of these"])) == known
+    monkeypatch.setattr(integrity, "open_repo", None)
+    Path("dvc.lock").write_text(json.dumps(read_yaml_file(Path("dvc.lock"))))
+    assert read_lock(["base"]) == whole
+    for stage in STAGES:
+        check_inputs(stage)
 
 
 def test_a_lock_file_that_is_just_being_written_is_waited_for(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

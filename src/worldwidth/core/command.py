@@ -17,8 +17,6 @@ from worldwidth.core.text import printable
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 
 class exit_codes:  # noqa: N801 - reads as a verb: `with exit_codes():`
     """Turn errors meant for people into one line on stderr and an exit code."""

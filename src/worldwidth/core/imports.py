@@ -5,6 +5,7 @@ it. Left out is the plumbing below: code that moves values and messages but cann
 """
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def _task_file(task: str) -> str:
 def imported_modules(path: Path, root: Path) -> frozenset[str]:
     """Names of the project's modules that one file imports, at its top or inside a function."""
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(read_text(path))):
+    for node in _statements(ast.parse(read_text(path))):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -79,6 +80,14 @@ def imported_modules(path: Path, root: Path) -> frozenset[str]:
     return frozenset(
         name for name in modules | parents if name.split(".")[0] == PACKAGE and _file_of(name, root).is_file()
     )
+
+
+def _statements(parent: ast.AST) -> Iterator[ast.AST]:
+    """All statements below ``parent``; expressions, which hold no imports, are most of a file and are passed over."""
+    for node in ast.iter_child_nodes(parent):
+        if isinstance(node, ast.stmt | ast.excepthandler | ast.match_case):
+            yield node
+            yield from _statements(node)
 
 
 def _file_of(module: str, root: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import OR_DOCTOR
 from worldwidth.dvcio.hashes import Content, Hashes
-from worldwidth.dvcio.lockfile import LOCK, inputs_of, read_lock
+from worldwidth.dvcio.lockfile import LOCK, inputs_of, recorded_hashes
 from worldwidth.dvcio.repo import open_repo
 
 _HASHES = Hashes()
@@ -45,9 +45,7 @@ def check_inputs(stage: str, except_outs_of: Collection[str] = ()) -> None:
 
 def _contents(inputs: dict[str, str]) -> dict[str, Content]:
     """How the inputs, each with its maker, compare with dvc.lock; without those that it does not know."""
-    lock = read_lock()
-    recorded = {path: lock[maker].outs.get(path) for path, maker in inputs.items() if maker in lock}
-    return {path: _HASHES.compare(Path(path), digest) for path, digest in recorded.items() if digest}
+    return {path: _HASHES.compare(Path(path), digest) for path, digest in recorded_hashes(inputs).items()}
 
 
 def refuse_damaged(stage: Any) -> None:

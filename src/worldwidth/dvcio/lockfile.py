@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,13 @@ from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import write_text
 from worldwidth.pipeline.render import DVC_YAML
 from worldwidth.settings.paths import PARAMS
-from worldwidth.settings.strict_yaml import parse_yaml, read_yaml
+from worldwidth.settings.strict_yaml import parse_yaml, yaml_text
 
 LOCK = Path("dvc.lock")
 CODE = ("src", "stages", "templates")  # folders whose files are dependencies as code
 
 _HASH = re.compile(r"[0-9a-z]+(\.dir)?")
+_ENTRY = r"^  {}:\n(?:    .*\n)*"  # of a stage, whose name goes in
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,30 @@ class Record:
     """Path -> hash."""
 
 
-def read_lock() -> dict[str, Record]:
+def read_lock(stages: Collection[str] | None = None) -> dict[str, Record]:
     """This tree's dvc.lock by stage; nothing where there is none.
+
+    Args:
+        stages: those that are asked for, to save the time of reading the others; None for all.
 
     Raises:
         WorldwidthError: it is not as DVC writes it.
     """
-    return records(read_yaml(LOCK), f"{LOCK}:") if LOCK.is_file() else {}
+    if not LOCK.is_file() or (stages is not None and not stages):
+        return {}
+    text = yaml_text(LOCK)
+    return _parsed(text if stages is None else _excerpt(text, stages))
+
+
+def _excerpt(text: str, stages: Collection[str]) -> str:
+    """The entries of some stages, laid out as DVC does; all of ``text`` where one of them cannot be told so."""
+    found = [re.search(_ENTRY.format(re.escape(stage)), text, re.MULTILINE) for stage in stages]
+    return "stages:\n" + "".join(entry[0] for entry in found if entry) if all(found) else text
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str) -> dict[str, Record]:
+    return records(parse_yaml(text, str(LOCK)), f"{LOCK}:")
 
 
 def parse_lock(text: str, name: str) -> dict[str, Record]:
@@ -53,7 +73,7 @@ def drop_stages(names: list[str]) -> None:
     """Take the entries of stages that there are no more out of this tree's dvc.lock, which DVC never does."""
     text = LOCK.read_text(encoding="utf-8")
     for name in names:
-        text = re.sub(rf"^  {re.escape(name)}:\n(?:    .*\n)*", "", text, flags=re.MULTILINE)
+        text = re.sub(_ENTRY.format(re.escape(name)), "", text, flags=re.MULTILINE)
     write_text(LOCK, text)
 
 
@@ -92,10 +112,26 @@ def inputs_of(stage: str) -> dict[str, str]:
     return {path: maker[path] for path in stages[stage].get("deps", []) if path in maker}
 
 
+def recorded_hashes(inputs: Mapping[str, str]) -> dict[str, str]:
+    """Path -> the hash that dvc.lock gives it, for outs, each with its stage; what it does not know is left out.
+
+    Raises:
+        WorldwidthError: dvc.lock is not as DVC writes it.
+    """
+    lock = read_lock(sorted(set(inputs.values())))
+    found = {path: lock[maker].outs.get(path) for path, maker in inputs.items() if maker in lock}
+    return {path: digest for path, digest in found.items() if digest}
+
+
 def stages_of_yaml() -> dict[str, Any]:
     """The stages of dvc.yaml under the names that DVC gives them, ``${item}`` and ``${key}`` filled in."""
+    return _stages_in(yaml_text(DVC_YAML))
+
+
+@lru_cache(maxsize=1)
+def _stages_in(text: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, stage in read_yaml(DVC_YAML)["stages"].items():
+    for name, stage in parse_yaml(text, str(DVC_YAML))["stages"].items():
         if "foreach" not in stage:
             found[name] = stage
             continue

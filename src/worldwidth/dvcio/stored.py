@@ -8,7 +8,7 @@ from pathlib import Path
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.config import cache_settings
 from worldwidth.dvcio.hashes import LISTING, read_listing
-from worldwidth.dvcio.lockfile import inputs_of, md5, read_lock
+from worldwidth.dvcio.lockfile import inputs_of, md5, recorded_hashes
 from worldwidth.pipeline.stages import lies_in_git
 
 _SHOWN = 3
@@ -21,11 +21,8 @@ def check_inputs_stored(stage: str) -> None:
     Raises:
         WorldwidthError: the cache lacks some.
     """
-    lock, inputs = read_lock(), inputs_of(stage)
-    recorded = {path: lock[maker].outs.get(path) for path, maker in inputs.items() if maker in lock}
-    check_stored(
-        (inputs[path], path, digest) for path, digest in recorded.items() if digest and not lies_in_git(inputs[path])
-    )
+    inputs = {path: maker for path, maker in inputs_of(stage).items() if not lies_in_git(maker)}
+    check_stored((inputs[path], path, digest) for path, digest in recorded_hashes(inputs).items())
 
 
 def check_stored(outs: Iterable[tuple[str, str, str]]) -> None:
@@ -34,7 +31,8 @@ def check_stored(outs: Iterable[tuple[str, str, str]]) -> None:
     Raises:
         WorldwidthError: the cache lacks some.
     """
-    lost = [(stage, path) for stage, path, digest in outs if not is_stored(digest)]
+    store = _store()
+    lost = [(stage, path) for stage, path, digest in outs if not _has(store, digest)]
     if not lost:
         return
     paths, stages = [path for _, path in lost], dict.fromkeys(stage for stage, _ in lost)
@@ -49,7 +47,11 @@ def check_stored(outs: Iterable[tuple[str, str, str]]) -> None:
 
 def is_stored(digest: str) -> bool:
     """Whether DVC's cache has an out, which may be a folder."""
-    return _has(cache_settings()[0] / "files" / "md5", digest)
+    return _has(_store(), digest)
+
+
+def _store() -> Path:
+    return cache_settings()[0] / "files" / "md5"
 
 
 def _has(store: Path, digest: str) -> bool:

@@ -49,17 +49,25 @@ def read_yaml(path: Path, largest: int = LARGEST) -> Any:
     Raises:
         WorldwidthError: the file is missing, is not UTF-8, or :func:`parse_yaml` refuses it.
     """
+    return parse_yaml(yaml_text(path, largest), str(path), largest)
+
+
+def yaml_text(path: Path, largest: int = LARGEST) -> str:
+    """The text of a YAML file; of one that is too large so much that :func:`parse_yaml` refuses it.
+
+    Raises:
+        WorldwidthError: the file is missing, or is not UTF-8.
+    """
     try:
         check_regular(path)
         with path.open(encoding="utf-8") as file:
-            text = file.read(largest + 1)
+            return file.read(largest + 1)
     except FileNotFoundError:
         above = next((folder for folder in Path.cwd().parents if (folder / path).is_file()), None)
         command = f": `cd {shlex.quote(str(above))}`" if above else ""
         raise WorldwidthError(f"{path}: not found; run this in the project's folder{command}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise WorldwidthError(f"{path}: not readable as UTF-8 text ({error})") from None
-    return parse_yaml(text, str(path), largest)
 
 
 def parse_yaml(text: str, name: str, largest: int = LARGEST) -> Any:
