@@ -9,7 +9,7 @@ import torch
 
 from plain_decoder import a_config, mean_loss, some_lines, some_weights, tensors
 from worldwidth.model.layout import DecoderConfig, parameter_count, views
-from worldwidth.model.trees import Tree, pack
+from worldwidth.model.packing import Tree, pack
 from worldwidth.native import build as building
 from worldwidth.native.library import library
 from worldwidth.native.step import Workspace, gradient, loss, unavailable

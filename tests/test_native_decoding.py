@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from plain_decoder import a_config, answer, some_lines, some_weights, tensors
 from worldwidth.data.tokenizer import EOS, EQUALS, PAD
 from worldwidth.model.layout import DecoderConfig, Weights, views
-from worldwidth.model.trees import pack
+from worldwidth.model.packing import pack
 from worldwidth.native.step import Workspace, decode, unavailable
 
 pytestmark = pytest.mark.skipif(bool(unavailable()), reason=unavailable())

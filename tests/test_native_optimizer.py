@@ -11,7 +11,7 @@ from torch.nn import Parameter
 
 from plain_decoder import a_config, mean_loss, some_lines, some_weights
 from worldwidth.model.layout import MATRICES, VECTORS, Weights, parameter_count, views
-from worldwidth.model.trees import pack
+from worldwidth.model.packing import pack
 from worldwidth.native import optimizer as native_optimizer
 from worldwidth.native.optimizer import Spread, update
 from worldwidth.native.step import Workspace, gradient, unavailable
