@@ -19,7 +19,7 @@ HOLDS = {
     "tasks": "a file a task: its queries, answers and text",
     "settings": "params.yaml as one checked object, and what follows from it",
     "data": "cities, queries, corpora, token ids, named random streams",
-    "model": "the decoder, alone and stacked; decoding; checkpoints",
+    "model": "flat weights, prefix trees, the decoder in torch, decoding; checkpoints",
     "native": "a training step, the optimisers and decoding in C++, and what builds it",
     "training": "the step, the loop, what goes into a batch, resuming, publishing",
     "evaluation": "answers, scores, matrices, the study's tables",
