@@ -1,13 +1,23 @@
 """The decoder in plain torch, a line at a time and without any sharing: what native code is compared with."""
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worldwidth.core.errors import WorldwidthError
 from worldwidth.data.tokenizer import EOS, EQUALS, PAD
 from worldwidth.model.layout import DecoderConfig, Weights, initial_weights, views
+from worldwidth.native.build import instruction_set
+
+try:
+    NATIVE = instruction_set()
+except WorldwidthError as error:
+    NATIVE = str(error)
+needs_native = pytest.mark.skipif(" " in NATIVE, reason=NATIVE)
+"""Skips on a processor for which there is no native code; that it can't be built is a failure."""
 
 
 def tensors(weights: Weights, config: DecoderConfig, dtype: torch.dtype) -> dict[str, Tensor]:

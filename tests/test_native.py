@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from plain_decoder import a_config, mean_loss, some_lines, some_weights, tensors
+from plain_decoder import NATIVE, a_config, mean_loss, needs_native, some_lines, some_weights, tensors
 from worldwidth.model.layout import DecoderConfig, parameter_count, views
 from worldwidth.model.packing import Tree, pack
-from worldwidth.native import build as building
 from worldwidth.native.library import library
-from worldwidth.native.step import Workspace, gradient, loss, unavailable
+from worldwidth.native.step import Workspace, gradient, loss
 from worldwidth.settings.load import load
 from worldwidth.settings.paths import PARAMS
 
-pytestmark = pytest.mark.skipif(bool(unavailable()), reason=unavailable())
+pytestmark = needs_native
 
 SHAPES = {
     f"{name}-{arch}": DecoderConfig.of(scale, sizes)
@@ -93,7 +92,7 @@ def test_bits_depend_neither_on_threads_nor_on_what_ran_before() -> None:
     assert once == gradients(config, 1) == gradients(config, 2) == gradients(config, 4)
 
 
-@pytest.mark.skipif(bool(unavailable()) or building.instruction_set() != "x86_64_v4", reason="it has no AVX-512")
+@pytest.mark.skipif(NATIVE != "x86_64_v4", reason="this processor has no AVX-512")
 def test_bits_do_not_depend_on_the_width_of_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     configs = [a_config(hidden, 3 * hidden, heads) for hidden, heads in product((8, 48, 64), (1, 2))]
     wide = [gradients(config, 1) for config in configs]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from plain_decoder import a_config
+from plain_decoder import a_config, needs_native
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.native import build as building
 from worldwidth.native.__main__ import main
@@ -33,7 +33,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     library.cache_clear()
 
 
-@pytest.mark.skipif(bool(unavailable()), reason=unavailable())
+@needs_native
 def test_it_is_built_once_where_it_is_missing_with_the_same_bytes(
     request: pytest.FixtureRequest,
 ) -> None:

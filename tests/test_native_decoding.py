@@ -5,13 +5,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from plain_decoder import a_config, answer, some_lines, some_weights, tensors
+from plain_decoder import a_config, answer, needs_native, some_lines, some_weights, tensors
 from worldwidth.data.tokenizer import EOS, EQUALS, PAD
 from worldwidth.model.layout import DecoderConfig, Weights, views
 from worldwidth.model.packing import pack
-from worldwidth.native.step import Workspace, decode, unavailable
+from worldwidth.native.step import Workspace, decode
 
-pytestmark = pytest.mark.skipif(bool(unavailable()), reason=unavailable())
+pytestmark = needs_native
 
 WIDTH = 6
 

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch.nn import Parameter
 
-from plain_decoder import a_config, mean_loss, some_lines, some_weights
+from plain_decoder import a_config, mean_loss, needs_native, some_lines, some_weights
 from worldwidth.model.layout import MATRICES, VECTORS, Weights, parameter_count, views
 from worldwidth.model.packing import pack
 from worldwidth.native import optimizer as native_optimizer
 from worldwidth.native.optimizer import Spread, update
-from worldwidth.native.step import Workspace, gradient, unavailable
+from worldwidth.native.step import Workspace, gradient
 from worldwidth.settings.load import load
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Optimization
 
-pytestmark = pytest.mark.skipif(bool(unavailable()), reason=unavailable())
+pytestmark = needs_native
 
 Name = Literal["adamw", "muon"]
 NAMES: tuple[Name, ...] = ("adamw", "muon")

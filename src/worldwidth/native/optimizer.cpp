@@ -2,6 +2,15 @@
 #include "gemm.hpp"
 #include "model.hpp"
 
+static double sum_of_squares(const float* x, long n) {
+    d16 squares{};
+    for (long i = 0; i < n; i += LANES) {
+        const d16 wide = __builtin_convertvector(load_part(x + i, n - i), d16);
+        squares += wide * wide;
+    }
+    return sum(squares);
+}
+
 // Add the gradients of all parts onto the first, in their order, from element `begin` to `end`; return the sum of the
 // squares.
 EXPORTED double add_parts(float* const* parts, long count, long begin, long end) {
@@ -10,12 +19,7 @@ EXPORTED double add_parts(float* const* parts, long count, long begin, long end)
         const float* more = parts[part];
         for (long i = begin; i < end; i++) total[i] += more[i];
     }
-    d16 squares{};
-    for (long i = begin; i < end; i += LANES) {
-        const d16 x = __builtin_convertvector(load_part(total + i, end - i), d16);
-        squares += x * x;
-    }
-    return sum(squares);
+    return sum_of_squares(total + begin, end - begin);
 }
 
 // AdamW (arXiv 1711.05101) on n weights, as torch.optim.AdamW; `clip` multiplies the gradient.
@@ -39,60 +43,100 @@ EXPORTED void adamw(float* __restrict weights, float* __restrict first, float* _
     }
 }
 
-static long smaller_side(long rows, long columns) { return rows < columns ? rows : columns; }
+// What `orthogonalize` works in, for matrices of x (side, length), side <= length.
+struct NewtonSchulz {
+    float *x, *next;                      // (side, length)
+    float *gram, *step, *steps, *spare;   // (side, side)
+
+    NewtonSchulz(long side, long length, Memory& memory) {
+        x = memory.floats(side * length);
+        next = memory.floats(side * length);
+        gram = memory.floats(side * side);
+        step = memory.floats(side * side);
+        steps = memory.floats(side * side);
+        spare = memory.floats(side * side);
+    }
+};
+
+static void swap(float*& a, float*& b) {
+    float* const other = a;
+    a = b;
+    b = other;
+}
+
+// Five steps x = (a + b g + c g^2) x with g = x x^T, which take w.x near its orthogonal factor:
+// https://kellerjordan.github.io/posts/muon/
+//
+// The steps are polynomials of the first g, so that g and their product are kept instead of x, the long matrix: half
+// the work. What that loses of small singular values grows twelvefold a step, so that x is made anew after two.
+static void orthogonalize(NewtonSchulz& w, long side, long length) {
+    const int stretches[] = {2, 3};
+    for (const int rounds : stretches) {
+        linear(w.x, w.x, w.gram, side, side, length);
+        for (int round = 0; round < rounds; round++) {
+            linear_dx(w.gram, w.gram, w.step, side, side, side);
+            for (long i = 0; i < side * side; i++) w.step[i] = 2.0315f * w.step[i] - 4.775f * w.gram[i];
+            for (long i = 0; i < side; i++) w.step[i * side + i] += 3.4445f;
+            if (round == 0) {
+                memcpy(w.steps, w.step, side * side * sizeof(float));
+            } else {
+                linear_dx(w.step, w.steps, w.spare, side, side, side);
+                swap(w.steps, w.spare);
+            }
+            if (round < rounds - 1) {
+                linear_dx(w.step, w.gram, w.spare, side, side, side);
+                linear_dx(w.spare, w.step, w.gram, side, side, side);
+            }
+        }
+        linear_dx(w.steps, w.x, w.next, side, side, length);
+        swap(w.x, w.next);
+    }
+}
 
 // to (columns, rows) = from (rows, columns)^T
-static void transposed(const float* from, float* to, long rows, long columns) {
+static void transpose(const float* from, float* to, long rows, long columns) {
     for (long i = 0; i < rows; i++)
         for (long j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
 }
 
+static long smaller_side(long rows, long columns) { return rows < columns ? rows : columns; }
+
 EXPORTED long muon_floats(long rows, long columns) {
     const long side = smaller_side(rows, columns);
-    return 3 * rounded_up(rows * columns, LANES) + 2 * rounded_up(side * side, LANES);
+    Memory memory(nullptr);
+    memory.floats(rows * columns);
+    NewtonSchulz(side, rows * columns / side, memory);
+    return memory.used();
 }
 
 // Muon on `count` matrices (rows, columns), as torch.optim.Muon with Nesterov momentum, in float32; `clip` multiplies
-// the gradient. Five Newton-Schulz steps take the update near its orthogonal factor:
-// https://kellerjordan.github.io/posts/muon/
+// the gradient.
 EXPORTED void muon(float* weights, float* momentum, const float* gradient, long count, long rows, long columns,
-                     float clip, double rate, double weight_decay, float* array) {
-    const long n = rows * columns, side = smaller_side(rows, columns), length = n / side;
-    Memory memory(array);
-    float *update = memory.floats(n), *x = memory.floats(n), *next = memory.floats(n);
-    float *gram = memory.floats(side * side), *polynomial = memory.floats(side * side);
+                   float clip, double rate, double weight_decay, float* array) {
+    const long n = rows * columns, side = smaller_side(rows, columns);
     const double ratio = (double)rows / (double)columns;
     const float size = (float)(rate * __builtin_sqrt(ratio > 1.0 ? ratio : 1.0));
     const float keep = (float)(1.0 - rate * weight_decay), beta = 0.95f, fresh = (float)(1.0 - 0.95);
+    Memory memory(array);
+    float* update = memory.floats(n);
+    NewtonSchulz work(side, n / side, memory);
     for (long k = 0; k < count; k++, weights += n, momentum += n, gradient += n) {
         for (long i = 0; i < n; i++) {
             const float g = gradient[i] * clip;
             momentum[i] += (g - momentum[i]) * fresh;
             update[i] = g + (momentum[i] - g) * beta;
         }
-        d16 squares{};
-        for (long i = 0; i < n; i += LANES) {
-            const d16 u = __builtin_convertvector(load_part(update + i, n - i), d16);
-            squares += u * u;
-        }
-        const float norm = (float)__builtin_sqrt(sum(squares)), shrink = norm > 1e-7f ? norm : 1e-7f;
-        for (long i = 0; i < n; i++) update[i] /= shrink;
+        const float norm = (float)__builtin_sqrt(sum_of_squares(update, n)), smallest = 1e-7f;
+        for (long i = 0; i < n; i++) update[i] /= norm > smallest ? norm : smallest;
         if (rows > columns)
-            transposed(update, x, rows, columns);
+            transpose(update, work.x, rows, columns);
         else
-            memcpy(x, update, n * sizeof(float));
-        for (int round = 0; round < 5; round++) {  // x = a x + (b x x^T + c (x x^T)^2) x
-            linear(x, x, gram, side, side, length);
-            linear(gram, gram, polynomial, side, side, side);
-            for (long i = 0; i < side * side; i++) polynomial[i] = -4.775f * gram[i] + 2.0315f * polynomial[i];
-            linear_dx(polynomial, x, next, side, side, length);
-            for (long i = 0; i < n; i++) x[i] = 3.4445f * x[i] + next[i];
-        }
-        const float* orthogonal = x;
-        if (rows > columns) {
-            transposed(x, update, columns, rows);
-            orthogonal = update;
-        }
-        for (long i = 0; i < n; i++) weights[i] = weights[i] * keep - size * orthogonal[i];
+            memcpy(work.x, update, n * sizeof(float));
+        orthogonalize(work, side, n / side);
+        if (rows > columns)
+            transpose(work.x, update, columns, rows);
+        else
+            memcpy(update, work.x, n * sizeof(float));
+        for (long i = 0; i < n; i++) weights[i] = weights[i] * keep - size * update[i];
     }
 }
