@@ -25,7 +25,7 @@ from worldwidth.dvcio import private
 from worldwidth.dvcio.cache import cache_folder, use_cache
 from worldwidth.dvcio.forecast import CACHED, LATER, RUN, UP_TO_DATE, forecast_with_outs
 from worldwidth.dvcio.private import BELOW, FIRST, RELIED_ON, is_known
-from worldwidth.dvcio.repo import edit_yaml, needs_of, open_repo
+from worldwidth.dvcio.repo import edit_yaml, needs_of, open_repo, stages_named
 from worldwidth.dvcio.restore import restore_cached, restore_stage
 from worldwidth.dvcio.rwlock import forget_the_dead
 
@@ -169,6 +169,14 @@ def test_the_stages_and_their_graph(project: Path) -> None:
         assert needs_of(found) == {"cities": set(), "corpus": {"cities"}, "summarize": {"corpus"}}
 
 
+def test_stages_by_name(project: Path) -> None:
+    with open_repo() as found:
+        assert [stage.addressing for stage in stages_named(found, ["summarize", "cities"])] == ["summarize", "cities"]
+        assert stages_named(found, ["cities"]) == stages_named(found, ["cities"]), "read once"
+    with pytest.raises(WorldwidthError, match="Stage 'citis' not found inside"), open_repo() as found:
+        stages_named(found, ["citis"])
+
+
 def test_a_forecast(project: Path) -> None:
     assert set(states().values()) == {f"{UP_TO_DATE}: "}
     Path("list.txt").write_text("Paris\n")
@@ -201,9 +209,9 @@ def test_all_comes_back_from_the_run_cache(project: Path) -> None:
 def test_one_stage_comes_back(project: Path) -> None:
     Path("cities.csv").unlink()
     with open_repo() as found, found.lock:
-        assert restore_stage(found, "cities") == CACHED
+        assert restore_stage(found, *stages_named(found, ["cities"])) == CACHED
         found._reset()
-        assert restore_stage(found, "cities") == UP_TO_DATE
+        assert restore_stage(found, *stages_named(found, ["cities"])) == UP_TO_DATE
     assert Path("cities.csv").read_text() == "Berlin\n"
 
 

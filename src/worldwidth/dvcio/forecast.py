@@ -46,15 +46,14 @@ def forecast() -> list[Forecast]:
         return forecast_with_outs(repo)[0]
 
 
-def forecast_stage(repo: Any, name: str) -> tuple[Forecast, Known | None]:
+def forecast_stage(repo: Any, stage: Any) -> tuple[str, Known | None]:
     """What DVC would do with one stage now, given the files as they are, and its outputs if it need not run.
 
     ``repo`` must be locked.
     """
-    (stage,) = repo.stage.collect(name)
     _refuse_irregular(stage)
-    state, reason, known = _settled(repo, stage, {}, _own_changes(stage, {}))
-    return Forecast(name, state, reason), known
+    state, _, known = _settled(repo, stage, {}, _own_changes(stage, {}))
+    return state, known
 
 
 def forecast_with_outs(repo: Any) -> tuple[list[Forecast], dict[str, Known]]:

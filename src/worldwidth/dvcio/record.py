@@ -10,7 +10,7 @@ from typing import Any
 
 from worldwidth.dvcio.config import has_hardlink_lock
 from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE
-from worldwidth.dvcio.repo import open_repo
+from worldwidth.dvcio.repo import open_repo, stages_named
 from worldwidth.dvcio.restore import restore_stage
 from worldwidth.dvcio.rwlock import forget_the_dead
 from worldwidth.dvcio.stored import check_stored, is_stored
@@ -62,7 +62,7 @@ class Record:
     def __init__(self, repo: Any, names: list[str]) -> None:
         self._repo = repo
         with repo.lock:
-            stages = [stage for name in names for stage in repo.stage.collect(name)]
+            stages = stages_named(repo, names)
         self._tracked = Tracked(stage.addressing for stage in stages)
         maker = {out.fs_path: stage.addressing for stage in stages for out in stage.outs}
         reads = {stage.addressing: [dep.fs_path for dep in stage.deps] for stage in stages}
@@ -71,6 +71,7 @@ class Record:
         self.outputs = list(maker)
         self.steps: list[Step] = []
         """The stages, in their order."""
+        self._stages = {stage.addressing: stage for stage in stages}
         for stage in stages:
             name, row = stage.addressing, row_of(stage.addressing)
             words = shlex.split(stage.cmd)  # env PYTHONPATH=src python stages/NAME.py ARGUMENT ...
@@ -88,8 +89,7 @@ class Record:
             WorldwidthError: DVC's cache is damaged.
         """
         with self._repo.lock:
-            self._repo._reset()  # other jobs have written to dvc.lock
-            state = restore_stage(self._repo, name)
+            state = restore_stage(self._repo, self._stages[name])  # of whose entry in dvc.lock nobody else writes
         if state == CACHED:
             self.add(name)
         return state in (UP_TO_DATE, CACHED)
@@ -113,7 +113,7 @@ class Record:
             names = self.pending.copy()
             self.pending.clear()
             self.refuse_edited(names)
-            _take_in(self._repo, [stage for name in names for stage in self._repo.stage.collect(name)])
+            _take_in(self._repo, stages_named(self._repo, names))
         self._last = time.monotonic()
 
     def refuse_edited(self, names: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 import shlex
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,20 @@ def _remove_plain_locks(folder: Path) -> None:
         with suppress(FileNotFoundError):
             if (folder / name).stat().st_nlink == 1 and not is_held(folder / name):
                 (folder / name).unlink()
+
+
+def stages_named(repo: Any, names: Iterable[str]) -> list[Any]:
+    """DVC's stages of these names, or groups of them; dvc.yaml and dvc.lock are read once until ``repo`` is reset.
+
+    Raises:
+        DvcException: there is none of a name.
+    """
+    stages = repo.index.stages
+    found: list[Any] = []
+    for name in names:
+        own = [stage for stage in stages if name in (stage.addressing, stage.addressing.split("@")[0])]
+        found += own or repo.stage.collect(name)
+    return found
 
 
 def needs_of(repo: Any) -> dict[str, set[str]]:

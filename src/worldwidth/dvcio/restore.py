@@ -58,21 +58,21 @@ def restore(repo: Any, known: Mapping[str, Known]) -> list[str]:
     return [stage.addressing for stage in restored]
 
 
-def restore_stage(repo: Any, name: str) -> str:
+def restore_stage(repo: Any, stage: Any) -> str:
     """Restore one stage if the run cache has it, without a word in dvc.lock; return what DVC would have done with it.
 
     Args:
         repo: locked.
+        stage: DVC's; it may get other hashes than dvc.lock has.
 
     Raises:
         WorldwidthError: DVC's cache is damaged.
     """
-    forecast, known = forecast_stage(repo, name)
-    if forecast.state == CACHED:
+    state, known = forecast_stage(repo, stage)
+    if state == CACHED:
         assert known
-        (stage,) = repo.stage.collect(name)
         _check_out(repo, stage, known.entry)
-    return forecast.state
+    return state
 
 
 def _check_out(repo: Any, stage: Any, entry: dict[str, Any] | None) -> None:
