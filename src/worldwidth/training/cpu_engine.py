@@ -56,7 +56,7 @@ class CpuEngine:
 
         parts = split(rows)
         mapped = self._threads.map if self._threads else map
-        self._losses.append(sum(mapped(part_loss, range(len(parts)))))
+        self._losses.append(float(np.float32(sum(mapped(part_loss, range(len(parts)))))))  # as a state keeps it
         self._arithmetic.update(len(parts), self._next, self._training.rate(self._next))
         self._next += 1
         return [int(mixture.lengths[rows].sum(dtype=np.int64))]
