@@ -1,4 +1,4 @@
-"""A pre-training step, laptop wide: one thread, torch's own two, two that share the batch; and its profile."""
+"""A pre-training step in torch, laptop wide: one thread, torch's own two, two that share the batch; and its profile."""
 
 import tempfile
 import time
@@ -39,7 +39,7 @@ def run(options: Options) -> dict[str, Any]:
     return {"threads": found.statistics(), "profile": profiled}
 
 
-def _timed(step: Callable[[], None], threads: int) -> Callable[[], float]:
+def _timed(step: Callable[[], object], threads: int) -> Callable[[], float]:
     def measure() -> float:
         torch.set_num_threads(threads)
         started = time.perf_counter()
@@ -50,7 +50,7 @@ def _timed(step: Callable[[], None], threads: int) -> Callable[[], float]:
     return measure
 
 
-def _profiled(step: Callable[[], None]) -> list[tuple[str, float, float]]:
+def _profiled(step: Callable[[], object]) -> list[tuple[str, float, float]]:
     """(operation, its own ms a step, calls a step), the most expensive first."""
     torch.set_num_threads(1)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
