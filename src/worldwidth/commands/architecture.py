@@ -20,6 +20,7 @@ HOLDS = {
     "settings": "params.yaml as one checked object, and what follows from it",
     "data": "cities, queries, corpora, token ids, named random streams",
     "model": "the decoder, alone and stacked; decoding; checkpoints",
+    "native": "what computes, as the settings choose it; the step in C++",
     "training": "the step, the loop, what goes into a batch, resuming, publishing",
     "evaluation": "answers, scores, matrices, the study's tables",
     "pipeline": "THE table of stages, dvc.yaml from it, groups of stages as jobs",
