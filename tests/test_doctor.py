@@ -348,7 +348,7 @@ def test_what_is_in_use_is_no_leftover(repository: Repository) -> None:
 def test_saved_states(repository: Repository, small: Mixture, make_model: Callable[..., Model]) -> None:
     assert faults("saved states") == []
     model, run = make_model("narrow"), run_of(small)
-    with SavedRun(model[1], run) as saved:
+    with SavedRun(*model, run) as saved:
         saved.save(training_of(model, run), seconds=1.0)
         assert [finding.found for finding in findings("saved states")] == ["a process is training from it now"]
     assert findings("saved states")[0].found.startswith(f"the next run goes on from it: step 0 of {run.steps}")

@@ -214,7 +214,7 @@ def test_saving_takes_little_time(
 
     training = training_of(make_model("narrow"), run)
     engine = engine_of([training])
-    saving = worldwidth.training.resume.Saving({"base": Slow(training.weights, run)}, seconds)
+    saving = worldwidth.training.resume.Saving({"base": Slow(training.config, training.weights, run)}, seconds)
     for _ in range(100):
         now += step
         saving.after_step([training], engine)

@@ -61,7 +61,7 @@ def test_a_state_with_one_wrong_bit_is_refused(stopped: Killing, capsys: pytest.
         damaged = bytearray(whole)
         damaged[place] ^= 1 << int(rng.integers(8))
         state.write_bytes(bytes(damaged))
-        with SavedRun(model[1], run) as saved:
+        with SavedRun(*model, run) as saved:
             assert saved.load() is None, place
         said = capsys.readouterr().err
         assert said.startswith(f"worldwidth: {state}: not used, for "), said
@@ -111,6 +111,7 @@ def other_runs(run: Run, model: Model, make_model: MakeModel) -> dict[str, tuple
         "settings  ": (model, replace(run, steps=run.steps + 1)),
         "settings   ": (model, replace(run, compute=replace(run.compute, bfloat16=True))),
         "settings    ": (model, replace(run, compute=replace(run.compute, device="cuda"))),
+        "settings     ": ((replace(model[0], num_attention_heads=1), model[1]), run),
         "starting weights": (make_model("narrow", seed=2), run),
         "training lines": (model, replace(run, mixture=lines)),
         "validation lines": (model, replace(run, validation=held_out)),
@@ -123,7 +124,7 @@ def test_a_state_of_another_run_is_left_alone_and_refused_where_it_does_not_belo
     model, run, _ = stopped
     (folder,) = states_folder().iterdir()
     for part, (other_model, other_run) in other_runs(run, model, make_model).items():
-        with SavedRun(other_model[1], other_run) as saved:
+        with SavedRun(*other_model, other_run) as saved:
             assert saved.load() is None
             assert saved.folder != folder
             shutil.rmtree(saved.folder)
@@ -137,8 +138,8 @@ def test_other_code_is_another_run(
     stopped: Killing, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, run, _ = stopped
-    before = identity(model[1], run)
-    assert identity(model[1], replace(run, compute=Compute("cpu", "native", 2))) == before, "any engine may go on"
+    before = identity(*model, run)
+    assert identity(*model, replace(run, compute=Compute("cpu", "native", 2))) == before, "any engine may go on"
     whole = sha256
     changed = {"path": ""}
 
@@ -148,10 +149,10 @@ def test_other_code_is_another_run(
     monkeypatch.setattr(worldwidth.training.resume, "sha256", other)
     for name in ("loop.py", "decoder.py", "torch_update.py", "cpu_engine.py", "packing.py", "mixture.py"):
         changed["path"] = name
-        differing = {part for part, value in identity(model[1], run).items() if value != before[part]}
+        differing = {part for part, value in identity(*model, run).items() if value != before[part]}
         assert differing == {"code"}, name
     changed["path"] = "page.py"
-    assert identity(model[1], run) == before
+    assert identity(*model, run) == before
 
 
 # saving that fails
@@ -200,7 +201,7 @@ def test_a_disk_that_is_full_does_not_end_a_run(
     run, model = run_of(small, epochs=2), make_model("narrow")
     curve = trained_by(model, run).curve
     monkeypatch.setattr(worldwidth.training.resume, "_COST", np.inf)
-    with SavedRun(model[1], run) as probe:
+    with SavedRun(*model, run) as probe:
         folder = probe.folder
 
     def fill(engine: CpuEngine) -> None:
