@@ -35,7 +35,7 @@ def real_tokens(lines: Lines) -> int:
 
 
 def model_flops(model: Model, arch: Arch, vocabulary: int, lines: Lines) -> int:
-    """FLOPs that training on ``lines`` once cannot do without; padding does not count.
+    """FLOPs of training on ``lines`` once where lines share nothing; padding does not count.
 
     6 x (weights of the layers' matrices) x tokens + 6 x (weights of the output head) x predictions
     + 12 x layers x hidden_size x sum of squared line lengths. The last is attention's own: queries times keys and

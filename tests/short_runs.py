@@ -4,14 +4,15 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import torch
+import numpy as np
 
+from worldwidth.model.layout import DecoderConfig, Weights
 from worldwidth.settings.schema import Optimization
+from worldwidth.training.loop import train
 from worldwidth.training.mixture import Mixture
-from worldwidth.training.run import Run
+from worldwidth.training.run import Run, Training
 
-CPU = torch.device("cpu")
-PAD, EQUALS = 0, 22  # ids of tokens
+Model = tuple[DecoderConfig, Weights]
 
 SETTINGS = Optimization(
     optimizer="adamw",
@@ -38,9 +39,27 @@ def run_of(mixture: Mixture, validation: Mixture | None = None, epochs: int = 1,
         optimization=optimization,
         steps=epochs * math.ceil(len(mixture) / optimization.batch_size),
         seed=42,
-        device=CPU,
     )
+
+
+def some(mixture: Mixture, seed: int, count: int) -> Mixture:
+    """``count`` of its lines."""
+    rows = np.sort(np.random.default_rng(seed).permutation(len(mixture))[:count])
+    return Mixture(mixture.tokens[rows], mixture.lengths[rows])
 
 
 def no_checkpoint(step: int) -> None:
     """Nothing is saved."""
+
+
+def training_of(model: Model, run: Run) -> Training:
+    """The run at its start, with a copy of the weights."""
+    config, weights = model
+    return Training(config, weights.copy(), run, no_checkpoint)
+
+
+def trained_by(model: Model, run: Run) -> Training:
+    """The run after all its steps."""
+    training = training_of(model, run)
+    train(training)
+    return training

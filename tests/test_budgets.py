@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 
 from repository import PROJECT
-from short_runs import no_checkpoint, run_of
+from short_runs import Model, run_of, trained_by
 from worldwidth.core.files import read_json
 from worldwidth.engine.costs import line_sizes, width_plans
-from worldwidth.model.decoder import Decoder
 from worldwidth.settings.compute import parameter_count, training_epochs, training_steps, vocabulary_size
 from worldwidth.settings.load import load
 from worldwidth.settings.rules import broken_rule
 from worldwidth.settings.schema import Budget, Settings
-from worldwidth.training.loop import train
 from worldwidth.training.mixture import Mixture
 
 ARCHS = ("narrow", "base", "wide", "wider")
@@ -72,11 +70,11 @@ def test_epochs_need_not_be_whole() -> None:
     assert training_epochs(under("epochs", "narrow"), "base") == 12
 
 
-def test_a_run_may_end_inside_an_epoch(small: Mixture, make_decoder: Callable[..., Decoder]) -> None:
+def test_a_run_may_end_inside_an_epoch(small: Mixture, make_model: Callable[..., Model]) -> None:
     whole = run_of(small, epochs=1)
     more = replace(whole, steps=whole.steps + 1)
     assert len(list(more.rows())) == whole.steps + 1
-    curve = train(make_decoder("narrow"), more, no_checkpoint)
+    curve = trained_by(make_model("narrow"), more).curve
     assert curve[-1].step == whole.steps + 1
     seen = int(small.lengths.sum())
     assert seen < curve[-1].tokens < 2 * seen
@@ -87,8 +85,9 @@ def test_the_stage_writes_the_steps_and_nothing_else(
     budget: Budget, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Arms that come to the same number of steps must leave the same file: pre-training depends on it."""
+    main = runpy.run_path(str(PROJECT / "stages" / "budget.py"))["main"]
     monkeypatch.chdir(tmp_path)
-    runpy.run_path(str(PROJECT / "stages" / "budget.py"))["main"](under(budget, "narrow"))
+    main(under(budget, "narrow"))
     assert read_json(Path("data/budget.json"), "") == {"pretraining_steps": steps}
 
 

@@ -1,25 +1,31 @@
-"""Greedy decoding against a naive one: no cache, one line at a time, the whole forward pass for every token.
+"""Greedy decoding against a naive one: transformers' model, one line at a time, the whole forward pass every token.
 
 pytest tests/test_decoding.py
 """
 
-import copy
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from plain_path import twin_of
+from short_runs import Model
 from worldwidth.data.corpus import POPULATIONS, Lines, StoredCorpus
 from worldwidth.data.tokenizer import Vocabulary
-from worldwidth.model.decoder import Decoder, PackedAttention
+from worldwidth.model.decoding import torch_decoder
 from worldwidth.model.generate import greedy_answers, true_answers
+from worldwidth.model.layout import views
+from worldwidth.model.packing import Ints, Tree
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 PAD, EOS, EQUALS = 0, 3, 22
 TOKENS = ("cities", "characters")
-MakeDecoder = Callable[..., Decoder]
+MakeModel = Callable[..., Model]
+Ids = NDArray[np.int64]
 Corpora = dict[str, StoredCorpus]
 
 
@@ -32,28 +38,32 @@ def mixed_lines(corpora: Corpora, count: int) -> Lines:
     return Lines(table[order], np.concatenate([part.lengths for part in parts])[order])
 
 
-def naive_answer(model: Decoder, line: list[int], new: int) -> list[int]:
-    """The continuation of one line, each token from a forward pass over all tokens before it."""
-    ids = line[: line.index(EQUALS) + 1]
-    answer: list[int] = []
-    with torch.no_grad():
+def answers(model: Model, lines: Lines, new: int, batch_size: int) -> Ids:
+    return greedy_answers(torch_decoder(*model, "cpu", 1), lines, new, batch_size)
+
+
+@torch.no_grad()
+def naive_answers(model: Model, lines: Lines, new: int) -> list[list[int]]:
+    """The continuation of every line, each token from a forward pass over all tokens before it."""
+    twin: Any = twin_of(*model)
+    found: list[list[int]] = []
+    for line in lines.tokens.tolist():
+        ids, answer = line[: line.index(EQUALS) + 1], list[int]()
         while len(answer) < new and EOS not in answer:
-            attention = PackedAttention(torch.tensor([len(ids)]))
-            hidden = model(torch.tensor(ids), attention.positions, attention)
-            answer.append(int(model.lm_head(hidden[-1]).argmax()))
-            ids.append(answer[-1])
-    return answer + [PAD] * (new - len(answer))
+            answer.append(int(twin(input_ids=torch.tensor([ids + answer])).logits[0, -1].argmax()))
+        found.append(answer + [PAD] * (new - len(answer)))
+    return found
 
 
 @pytest.mark.parametrize("tokens", TOKENS)
 def test_a_trained_model_answers_as_the_naive_decoder(
-    tokens: str, trained: dict[str, Decoder], smoke_corpora: dict[str, Corpora]
+    tokens: str, trained: dict[str, Model], smoke_corpora: dict[str, Corpora]
 ) -> None:
     lines = mixed_lines(smoke_corpora[tokens], 8)
-    found = greedy_answers(trained[tokens], lines, 20, 32)
+    found = answers(trained[tokens], lines, 20, 32)
     assert found.shape == (7 * 2 * 8, 20)
     assert found.dtype == np.int64
-    assert found.tolist() == [naive_answer(trained[tokens], line, 20) for line in lines.tokens.tolist()]
+    assert found.tolist() == naive_answers(trained[tokens], lines, 20)
     assert len({tuple(row) for row in found.tolist()}) > 20
     assert len(set((found == EOS).argmax(axis=1).tolist())) >= 4, "the lines must end at different steps"
 
@@ -61,81 +71,79 @@ def test_a_trained_model_answers_as_the_naive_decoder(
 @pytest.mark.parametrize("tokens", TOKENS)
 @pytest.mark.parametrize("new", [1, 2, 7])
 def test_lines_that_never_end_are_cut(
-    new: int, tokens: str, make_decoder: MakeDecoder, smoke_corpora: dict[str, Corpora]
+    new: int, tokens: str, make_model: MakeModel, smoke_corpora: dict[str, Corpora]
 ) -> None:
     """An untrained model leaves many lines without an end."""
-    model, lines = make_decoder("wide", tokens), mixed_lines(smoke_corpora[tokens], 3)
-    found = greedy_answers(model, lines, new, 32)
-    assert found.tolist() == [naive_answer(model, line, new) for line in lines.tokens.tolist()]
+    model, lines = make_model("wide", tokens), mixed_lines(smoke_corpora[tokens], 3)
+    found = answers(model, lines, new, 32)
+    assert found.tolist() == naive_answers(model, lines, new)
     assert (found != EOS).all(axis=1).mean() > 0.3
 
 
-def test_some_lines_end_and_others_never_do(
-    make_decoder: MakeDecoder, trained: dict[str, Decoder], smoke_corpora: dict[str, Corpora]
-) -> None:
-    model, lines = copy.deepcopy(trained["cities"]), mixed_lines(smoke_corpora["cities"], 8)
-    with torch.no_grad():
-        model.lm_head.weight[EOS] *= 0.28
-    found = greedy_answers(model, lines, 9, 1000)
-    assert found.tolist() == [naive_answer(model, line, 9) for line in lines.tokens.tolist()]
-    ended = (found == EOS).any(axis=1).mean()
-    assert 0.1 < ended < 0.9
+def changed(model: Model, **factors: float) -> Model:
+    """A copy, and in it ``factors`` times the weights of these names."""
+    config, weights = model[0], model[1].copy()
+    for name, factor in factors.items():
+        views(weights, config)[name][:] *= factor
+    return config, weights
 
 
-def test_a_line_may_end_at_once(make_decoder: MakeDecoder, smoke_corpora: dict[str, Corpora]) -> None:
-    model, lines = make_decoder("narrow"), smoke_corpora["cities"]["distance"].lines("world", "test").first(6)
-    for row in (0, 3):
-        prompt = lines.tokens[row].tolist()
-        prompt = prompt[: prompt.index(EQUALS) + 1]
-        attention = PackedAttention(torch.tensor([len(prompt)]))
-        with torch.no_grad():
-            model.lm_head.weight[EOS] = 1e3 * model(torch.tensor(prompt), attention.positions, attention)[-1]
-        found = greedy_answers(model, lines, 5, 64)
-        assert found[row].tolist() == [EOS, PAD, PAD, PAD, PAD]
-        assert found.tolist() == [naive_answer(model, line, 5) for line in lines.tokens.tolist()]
+def test_some_lines_end_and_others_never_do(trained: dict[str, Model], smoke_corpora: dict[str, Corpora]) -> None:
+    model, lines = changed(trained["cities"]), mixed_lines(smoke_corpora["cities"], 8)
+    views(model[1], model[0])["lm_head"][EOS] *= 0.2
+    found = answers(model, lines, 9, 1000)
+    assert found.tolist() == naive_answers(model, lines, 9)
+    assert 0.1 < (found == EOS).any(axis=1).mean() < 0.9
 
 
-def test_all_lines_end_at_once(make_decoder: MakeDecoder, smoke_corpora: dict[str, Corpora]) -> None:
-    model, lines = make_decoder("narrow"), mixed_lines(smoke_corpora["cities"], 2)
-    with torch.no_grad():  # the same hidden state everywhere
-        model.lm_head.weight.zero_()
-        model.embed.weight.zero_()
-        model.embed.weight[:, 0] = 1.0
-        for layer in model.blocks:
-            layer.o.weight.zero_()
-            layer.down.weight.zero_()
-        model.lm_head.weight[EOS, 0] = 1.0
-    assert greedy_answers(model, lines, 4, 8).tolist() == [[EOS, PAD, PAD, PAD]] * len(lines)
+def test_all_lines_end_at_once(make_model: MakeModel, smoke_corpora: dict[str, Corpora]) -> None:
+    model, lines = (
+        changed(make_model("narrow"), lm_head=0, embed=0, o=0, down=0),
+        mixed_lines(smoke_corpora["cities"], 2),
+    )
+    named = views(model[1], model[0])
+    named["embed"][:, 0] = named["lm_head"][EOS, 0] = 1.0  # the same hidden state everywhere
+    assert answers(model, lines, 4, 8).tolist() == [[EOS, PAD, PAD, PAD]] * len(lines)
 
 
 @pytest.mark.parametrize("tokens", TOKENS)
 @pytest.mark.parametrize("batch_size", [1, 3, 32, 40])
 def test_the_batch_size_does_not_change_answers(
-    batch_size: int, tokens: str, trained: dict[str, Decoder], smoke_corpora: dict[str, Corpora]
+    batch_size: int, tokens: str, trained: dict[str, Model], smoke_corpora: dict[str, Corpora]
 ) -> None:
     lines = mixed_lines(smoke_corpora[tokens], 6)
-    everything = greedy_answers(trained[tokens], lines, 12, 100_000)
-    assert (greedy_answers(trained[tokens], lines, 12, batch_size) == everything).all()
+    everything = answers(trained[tokens], lines, 12, 100_000)
+    assert (answers(trained[tokens], lines, 12, batch_size) == everything).all()
 
 
 def test_neither_the_truth_nor_the_order_of_lines_changes_answers(
-    trained: dict[str, Decoder], smoke_corpora: dict[str, Corpora]
+    trained: dict[str, Model], smoke_corpora: dict[str, Corpora]
 ) -> None:
     lines = mixed_lines(smoke_corpora["cities"], 4)
-    wanted = greedy_answers(trained["cities"], lines, 12, 32)
+    wanted = answers(trained["cities"], lines, 12, 32)
     after = np.cumsum(lines.tokens == EQUALS, axis=1) - (lines.tokens == EQUALS) > 0
     hidden = Lines(np.where(after, 90, lines.tokens), lines.lengths)
-    assert (greedy_answers(trained["cities"], hidden, 12, 32) == wanted).all(), "what follows '=' is not looked at"
+    assert (answers(trained["cities"], hidden, 12, 32) == wanted).all(), "what follows '=' is not looked at"
     turned = Lines(lines.tokens[::-1], lines.lengths[::-1])
-    assert (greedy_answers(trained["cities"], turned, 12, 32)[::-1] == wanted).all()
+    assert (answers(trained["cities"], turned, 12, 32)[::-1] == wanted).all()
 
 
-def test_decoding_leaves_the_weights_alone(make_decoder: MakeDecoder, smoke_corpora: dict[str, Corpora]) -> None:
-    model = make_decoder("narrow")
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    greedy_answers(model, mixed_lines(smoke_corpora["cities"], 1), 5, 8)
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    assert all(parameter.requires_grad for parameter in model.parameters())
+def test_equal_prompts_are_decoded_once(make_model: MakeModel, smoke_corpora: dict[str, Corpora]) -> None:
+    """And in batches of different prompts; the weights stay as they are."""
+    config, weights = make_model("narrow")
+    lines = mixed_lines(smoke_corpora["cities"], 1)
+    twice = Lines(np.concatenate([lines.tokens] * 2), np.concatenate([lines.lengths] * 2))
+    decode, prompts, before = torch_decoder(config, weights, "cpu", 1), list[int](), weights.copy()
+
+    def counting(tree: Tree, width: int) -> Ints:
+        prompts.append(len(tree.lengths))
+        return decode(tree, width)
+
+    found = greedy_answers(counting, twice, 5, 4)
+    assert prompts == [4, 4, 4, 2]
+    np.testing.assert_array_equal(found[:14], found[14:])
+    np.testing.assert_array_equal(found[:14], answers((config, weights), lines, 5, 100))
+    np.testing.assert_array_equal(weights, before)
 
 
 @pytest.mark.parametrize("tokens", TOKENS)

@@ -19,7 +19,7 @@ import pytest
 
 from repository import PROJECT, Repository, products
 from small_study import copy_of, finished_study
-from worldwidth.data.random_streams import stream, torch_seed
+from worldwidth.data.random_streams import stream
 
 STAGES = (
     ("cities",), ("corpus", "distance"), ("corpus", "compass"), ("corpus", "inside"), ("budget",), ("pretrain",),
@@ -63,7 +63,7 @@ def test_every_stream_has_a_first_name_of_its_own() -> None:
     calls = [
         (path, node)
         for path, node in nodes()
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("stream", "torch_seed")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "stream"
     ]
     named = [(path, node.args[1]) for path, node in calls if path.name != "random_streams.py"]
     names = [name.value for _, name in named if isinstance(name, ast.Constant)]
@@ -92,5 +92,4 @@ def test_streams_are_independent() -> None:
     drawn = {(seed, name): stream(seed, *name).random(2000) for seed in (0, 1, 42) for name in names}
     for one, other in combinations(drawn.values(), 2):
         assert abs(np.corrcoef(one, other)[0, 1]) < 0.1
-    assert len({torch_seed(seed, *name) for seed in (0, 1, 42) for name in names}) == len(drawn)
     assert stream(1, "a").integers(2**63) == stream(1, "a").integers(2**63)

@@ -19,14 +19,12 @@ import pytest
 from examined import examined_copy, fault, faults, findings, fix, new_project, shell
 from other_machines import fake_tcsh
 from repository import Repository
-from short_runs import no_checkpoint, run_of
+from short_runs import Model, run_of, training_of
 from worldwidth.core.machine import cores
 from worldwidth.doctor import environment, examination
 from worldwidth.doctor.finding import Finding
-from worldwidth.model.decoder import Decoder
 from worldwidth.training.mixture import Mixture
 from worldwidth.training.resume import SavedRun, states_folder
-from worldwidth.training.run import Training
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.filterwarnings("ignore")]  # DVC's own dependencies warn
 
@@ -347,11 +345,11 @@ def test_what_is_in_use_is_no_leftover(repository: Repository) -> None:
     assert fault("experiments").state == "warning"
 
 
-def test_saved_states(repository: Repository, small: Mixture, make_decoder: Callable[..., Decoder]) -> None:
+def test_saved_states(repository: Repository, small: Mixture, make_model: Callable[..., Model]) -> None:
     assert faults("saved states") == []
-    model, run = make_decoder("narrow"), run_of(small)
-    with SavedRun(model, run) as saved:
-        saved.save(Training(model, run, no_checkpoint, None), seconds=1.0)
+    model, run = make_model("narrow"), run_of(small)
+    with SavedRun(*model, run) as saved:
+        saved.save(training_of(model, run), seconds=1.0)
         assert [finding.found for finding in findings("saved states")] == ["a process is training from it now"]
     assert findings("saved states")[0].found.startswith(f"the next run goes on from it: step 0 of {run.steps}")
     (state,) = states_folder().glob("*/state.safetensors")

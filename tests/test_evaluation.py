@@ -1,4 +1,4 @@
-"""Judging answers, the statistics of an evaluation, all 15 evaluations of a model, and the device they run on.
+"""Judging answers, the statistics of an evaluation, all 15 evaluations of a model, and what computes them.
 
 pytest tests/test_evaluation.py
 """
@@ -7,22 +7,24 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from short_runs import Model
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import read_json
 from worldwidth.data.corpus import POPULATIONS, Lines, StoredCorpus
 from worldwidth.data.random_streams import stream
 from worldwidth.data.tokenizer import Vocabulary, characters
 from worldwidth.evaluation.evaluate import LineScores, evaluate, save_evaluation, score_answers, summarize
-from worldwidth.model.decoder import Decoder
-from worldwidth.model.device import prepare
-from worldwidth.model.generate import greedy_answers
+from worldwidth.model.decoding import torch_decoder
+from worldwidth.model.generate import Decode, greedy_answers
+from worldwidth.native import compute
+from worldwidth.native.compute import Compute, compute_of
 from worldwidth.settings.schema import Hardware, Scale, Settings
 from worldwidth.tasks import load_task
 
@@ -36,7 +38,6 @@ LABELS = {
     "crossing": ("FALSE", "TRUE"),
 }
 FAILURE = {"distance": 4024.92, "trianglearea": 3_240_000, "angle": 180, "perimeter": 20_000}  # at paper scale
-MakeDecoder = Callable[..., Decoder]
 Corpora = dict[str, StoredCorpus]
 Answer = str | list[int]
 
@@ -181,16 +182,16 @@ def corpora(smoke_corpora: dict[str, Corpora]) -> Corpora:
 
 
 @pytest.fixture(scope="module")
-def models(trained: dict[str, Decoder], make_decoder: MakeDecoder) -> list[Decoder]:
-    return [trained["cities"], make_decoder("narrow")]
+def models(trained: dict[str, Model], make_model: Callable[..., Model]) -> list[Decode]:
+    return [torch_decoder(*model, "cpu", 1) for model in (trained["cities"], make_model("narrow"))]
 
 
 @pytest.fixture(scope="module")
-def reports(models: list[Decoder], corpora: Corpora, scale: Scale) -> list[Report]:
+def reports(models: list[Decode], corpora: Corpora, scale: Scale) -> list[Report]:
     return [evaluate(model, corpora, scale) for model in models]
 
 
-def naive_scores(model: Decoder, task: str, lines: Lines, vocabulary: Vocabulary) -> LineScores:
+def naive_scores(model: Decode, task: str, lines: Lines, vocabulary: Vocabulary) -> LineScores:
     """Judged as text, in plain Python, units of 1 degree."""
     new = load_task(task).max_new_tokens
     score: list[float] = []
@@ -229,7 +230,7 @@ def test_there_are_fifteen_evaluations(reports: list[Report], corpora: Corpora) 
 
 
 def test_every_evaluation_is_that_of_plain_python(
-    reports: list[Report], models: list[Decoder], corpora: Corpora, smoke_vocabularies: dict[str, Vocabulary]
+    reports: list[Report], models: list[Decode], corpora: Corpora, smoke_vocabularies: dict[str, Vocabulary]
 ) -> None:
     for model, (report, scores) in zip(models, reports, strict=True):
         for task, corpus in corpora.items():
@@ -277,7 +278,7 @@ def test_the_best_constant_answer_stands_beside(
 
 @pytest.mark.parametrize("count", [1, 3, 100, 280])
 def test_the_mixture_is_the_same_lines_for_every_model(
-    count: int, reports: list[Report], models: list[Decoder], corpora: Corpora, scale: Scale,
+    count: int, reports: list[Report], models: list[Decode], corpora: Corpora, scale: Scale,
     smoke_vocabularies: dict[str, Vocabulary],
 ) -> None:  # fmt: skip
     """Fixed lines of the pooled ordinary test sets; their order is a stream of the world's seed."""
@@ -301,7 +302,7 @@ def test_the_mixture_is_the_same_lines_for_every_model(
 
 
 def test_evaluating_again_gives_the_same(
-    reports: list[Report], models: list[Decoder], corpora: Corpora, scale: Scale
+    reports: list[Report], models: list[Decode], corpora: Corpora, scale: Scale
 ) -> None:
     again, scores = evaluate(models[0], corpora, replace(scale, evaluation=replace(scale.evaluation, batch_size=512)))
     assert again == reports[0][0]
@@ -326,29 +327,61 @@ def test_an_evaluation_on_disk(reports: list[Report], tmp_path: Path, monkeypatc
     assert found == ["results/evaluations/ftwb2-12.json", "results/scores/ftwb2-12.npz"]
 
 
-# the device
+# what computes
 
 
-def hardware(device: Literal["auto", "cpu", "cuda"], threads: int = 1) -> Hardware:
-    return Hardware(device=device, precision="auto", threads=threads, pretraining_threads=1)
+def hardware(**changes: Any) -> Hardware:
+    return replace(Hardware(device="auto", precision="auto", threads=1, pretraining_threads=1), **changes)
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_gpu_is_taken_unless_the_cpu_is_asked_for(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether this machine has a GPU; it has no native step."""
+    there = bool(request.param)
+    monkeypatch.setattr(compute, "_may_have_gpu", lambda: there)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    assert prepare(hardware("auto")) == torch.device("cuda" if there else "cpu")
-    assert prepare(hardware("cpu")) == torch.device("cpu")
-    if there:
-        assert prepare(hardware("cuda")) == torch.device("cuda")
+    monkeypatch.setattr(compute, "unavailable", lambda: "there is no compiler")
+    compute._say_once.cache_clear()
+    return there
+
+
+@pytest.mark.parametrize("gpu", [True, False], indirect=True)
+def test_a_gpu_is_taken_unless_the_cpu_is_asked_for(gpu: bool) -> None:
+    on_gpu, on_cpu = Compute("cuda", "torch", 3, bfloat16=True), Compute("cpu", "torch", 3)
+    assert compute_of(hardware(), 3) == (on_gpu if gpu else on_cpu)
+    assert compute_of(hardware(device="cpu"), 3) == on_cpu
+    assert compute_of(hardware(precision="float32"), 3).bfloat16 is False
+    assert compute_of(hardware(device="cpu", precision="bfloat16"), 3) == replace(on_cpu, bfloat16=True)
+    if gpu:
+        assert compute_of(hardware(device="cuda"), 3) == on_gpu
     else:
         with pytest.raises(WorldwidthError, match=r"^hardware\.device: found 'cuda'.*allowed: cpu, auto$"):
-            prepare(hardware("cuda"))
+            compute_of(hardware(device="cuda"), 3)
 
 
-def test_the_number_of_threads_is_set() -> None:
-    try:
-        prepare(hardware("cpu", threads=2))
-        assert torch.get_num_threads() == 2
-    finally:
-        prepare(hardware("cpu"))
-    assert torch.get_num_threads() == 1
+@pytest.mark.parametrize("gpu", [False], indirect=True)
+def test_where_the_native_step_cannot_be_had_torch_computes_and_one_line_says_so(
+    gpu: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [compute_of(hardware(), threads).engine for threads in (1, 2)] == ["torch", "torch"]
+    assert capsys.readouterr().err == "worldwidth: there is no compiler; torch computes, which is slower\n"
+    assert compute_of(hardware(engine="torch"), 1).engine == "torch"
+    with pytest.raises(WorldwidthError, match=r"^hardware\.engine: found 'native', but there is no compiler; allowed:"):
+        compute_of(hardware(engine="native"), 1)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("gpu", [True, False], indirect=True)
+def test_the_native_step_is_taken_where_it_can_compute(gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "unavailable", lambda: "")
+    assert compute_of(hardware(device="cpu"), 2) == Compute("cpu", "native", 2)
+    assert compute_of(hardware(device="cpu", engine="torch"), 2) == Compute("cpu", "torch", 2)
+    assert compute_of(hardware(device="cpu", precision="bfloat16"), 2).engine == "torch"
+    with pytest.raises(WorldwidthError, match=r"found 'native', but it computes in float32 only; allowed: auto, torch"):
+        compute_of(hardware(device="cpu", engine="native", precision="bfloat16"), 2)
+    if gpu:
+        assert compute_of(hardware(), 2).engine == "torch"
+        with pytest.raises(WorldwidthError, match=r"found 'native', which computes on a CPU; allowed: auto, torch"):
+            compute_of(hardware(engine="native"), 2)
+    else:
+        assert compute_of(hardware(engine="native"), 2).engine == "native"

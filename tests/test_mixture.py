@@ -1,26 +1,23 @@
-"""Mixtures and batches, each against a plain loop over lines and tokens.
+"""Mixtures and the order of their lines. Batches as trees: test_packing.py.
 
 pytest tests/test_mixture.py
 """
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from short_runs import CPU, EQUALS, PAD
 from worldwidth.data.corpus import StoredCorpus
-from worldwidth.data.tokenizer import Vocabulary
+from worldwidth.data.tokenizer import PAD
+from worldwidth.model.packing import pack
 from worldwidth.settings.compute import training_lines, training_steps
 from worldwidth.settings.schema import Settings
 from worldwidth.training.mixture import Mixture, finetuning_mixture, pretraining_mixture, validation_mixture
 from worldwidth.training.run import Run
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 ARCHS = ("narrow", "base", "wide", "wider")
 Corpora = dict[str, StoredCorpus]
@@ -44,6 +41,7 @@ def test_pretraining_takes_every_ordinary_line(smoke_corpora: dict[str, Corpora]
             lines = corpus.lines("world", "train")
             wanted.update(texts(lines.tokens, lines.lengths))
         assert Counter(texts(mixture.tokens, mixture.lengths)) == wanted
+        assert texts(mixture.tokens, mixture.lengths) == sorted(wanted.elements()), "in lexicographic order"
         assert len(mixture) == 7 * 400
         assert (mixture.tokens != PAD).sum() == mixture.lengths.sum(), "behind a line there is only <pad>"
 
@@ -70,7 +68,7 @@ def test_a_mixture_may_be_zero_shot_and_without_ordinary_lines(corpora: Corpora,
     finetuning = replace(smoke["cities"].selected.finetuning, world_lines=0, atlantis_lines=150, warmup_lines=0)
     mixture = finetuning_mixture(corpora, ("angle",), finetuning)
     lines = corpora["angle"].lines("atlantis", "train")
-    assert texts(mixture.tokens, mixture.lengths) == texts(lines.tokens, lines.lengths)[:150]
+    assert texts(mixture.tokens, mixture.lengths) == sorted(texts(lines.tokens, lines.lengths)[:150])
 
 
 @pytest.mark.parametrize("population", ["world", "atlantis"])
@@ -100,7 +98,6 @@ def test_lines_and_steps_are_those_the_plan_counts(arch: str, corpora: Corpora, 
             optimization=scale.pretraining if base else scale.finetuning,
             steps=training_steps(settings, name),
             seed=settings.seed,
-            device=CPU,
         )
         assert len(mixture) == training_lines(settings, name)
         per_epoch = len(list(mixture.epoch(1, name, 0, run.optimization.batch_size)))
@@ -108,43 +105,6 @@ def test_lines_and_steps_are_those_the_plan_counts(arch: str, corpora: Corpora, 
 
 
 # batches
-
-
-def naive_batch(mixture: Mixture, rows: NDArray[Any], loss: str) -> tuple[list[int], list[int], list[int], list[int]]:
-    """ids, lengths, sources, targets, a line and a token at a time."""
-    ids: list[int] = []
-    lengths: list[int] = []
-    sources: list[int] = []
-    targets: list[int] = []
-    for row in rows:
-        line = [int(token) for token in mixture.tokens[row] if token != PAD]
-        first = line.index(EQUALS) if loss == "answer" else 0
-        for position in range(first, len(line) - 1):
-            sources.append(len(ids) + position)
-            targets.append(line[position + 1])
-        ids += line
-        lengths.append(len(line))
-    return ids, lengths, sources, targets
-
-
-@pytest.mark.parametrize("loss", ["all", "answer"])
-@pytest.mark.parametrize("tokens", ["cities", "characters"])
-def test_a_batch_is_what_a_loop_over_lines_packs(
-    tokens: str, loss: str, smoke_corpora: dict[str, Corpora], smoke_vocabularies: dict[str, Vocabulary]
-) -> None:
-    mixture = pretraining_mixture(smoke_corpora[tokens])
-    generator = np.random.default_rng(1)
-    for size in (1, 2, 100):
-        rows = generator.permutation(len(mixture))[:size]
-        batch = mixture.batch(rows, loss, CPU)
-        found = tuple(tensor.tolist() for tensor in (batch.ids, batch.lengths, batch.sources, batch.targets))
-        assert found == naive_batch(mixture, rows, loss)
-        assert {tensor.dtype for tensor in (batch.ids, batch.lengths, batch.sources, batch.targets)} == {torch.int64}
-    if loss == "answer":
-        one = mixture.batch(rows[:1], loss, CPU)
-        said = smoke_vocabularies[tokens].decode(one.ids.tolist()).split("=")[1]
-        assert smoke_vocabularies[tokens].decode(one.targets.tolist()) == said
-        assert one.targets[-1] == 3
 
 
 @pytest.mark.parametrize("batch_size", [1, 40, 64, 210, 1000])
@@ -156,12 +116,24 @@ def test_an_epoch_takes_every_line_once(batch_size: int, small: Mixture) -> None
 
 
 def test_the_order_hangs_on_seed_name_and_epoch(small: Mixture) -> None:
-    def order(seed: int, name: str, epoch: int, batch_size: int = 40) -> list[int]:
-        return cast(list[int], np.concatenate(list(small.epoch(seed, name, epoch, batch_size))).tolist())
+    """And on nothing else: a batch of twice the size holds the lines of two."""
 
-    assert order(42, "base", 0) == order(42, "base", 0) == order(42, "base", 0, batch_size=64)
+    def batches(seed: int, name: str, epoch: int, batch_size: int = 40) -> list[list[int]]:
+        return [rows.tolist() for rows in small.epoch(seed, name, epoch, batch_size)]
+
+    assert batches(42, "base", 0) == batches(42, "base", 0)
+    halves = batches(42, "base", 0, batch_size=20)
+    pairs = [[*halves[i], *halves[i + 1]] for i in range(0, len(halves) - 1, 2)]
+    assert [sorted(pair) for pair in pairs] == batches(42, "base", 0)[:-1]
     others = [(42, "base", 1), (43, "base", 0), (42, "ftwb1-1", 0), (42, "base", 11), (42, "base1", 1)]
-    orders = [order(42, "base", 0)] + [order(*other) for other in others]
-    assert len({tuple(found) for found in orders}) == len(orders)
+    orders = [batches(42, "base", 0)] + [batches(*other) for other in others]
+    assert len({str(found) for found in orders}) == len(orders)
     for found in orders:
-        assert np.mean(np.array(found) == np.arange(210)) < 0.1, "lines of a task are spread"
+        assert all(rows == sorted(rows) for rows in found)
+        assert np.mean(np.diff(found[0]) == 1) < 0.5, "neighbours are spread over batches"
+
+
+def test_prediction_counts_are_those_of_the_trees(small: Mixture) -> None:
+    for loss in ("all", "answer"):
+        exact = [len(pack(small.tokens[[i]], small.lengths[[i]], loss).targets) for i in range(len(small))]
+        assert small.prediction_counts(loss).tolist() == exact

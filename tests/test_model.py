@@ -13,30 +13,27 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from transformers import AutoModelForCausalLM
+from numpy.typing import NDArray
 
-import worldwidth.model.decoder
+from plain_path import flat_gradient, plain_loss, side_by_side, twin_of
+from short_runs import Model
 from worldwidth.data.corpus import StoredCorpus
-from worldwidth.data.tokenizer import Vocabulary
-from worldwidth.model.checkpoint import save_model
-from worldwidth.model.decoder import CachedAttention, Decoder, PackedAttention
-from worldwidth.model.packing import Batch
+from worldwidth.model.decoder import Decoder, TreeAttention, attention
+from worldwidth.model.layout import MATRICES, OUTSIDE, VECTORS, Weights, initial_weights, slices, views
+from worldwidth.model.packing import pack
+from worldwidth.model.tree_tensors import tensors_of
 from worldwidth.settings.compute import parameter_count, vocabulary_size
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
 from worldwidth.training.mixture import Mixture, pretraining_mixture
-from worldwidth.training.run import batch_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
-CPU = torch.device("cpu")
 ARCHS = ("narrow", "base", "wide", "wider")
 PUBLISHED = ("paper", "narrow")
 VARIANTS = [("smoke", arch) for arch in ARCHS] + [PUBLISHED]
-MakeDecoder = Callable[..., Decoder]
-Corpora = dict[str, dict[str, StoredCorpus]]
+MakeModel = Callable[..., Model]
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids="-".join)
@@ -51,267 +48,128 @@ def tokens(variant: tuple[str, str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def model(variant: tuple[str, str], tokens: str, make_decoder: MakeDecoder) -> Decoder:
+def model(variant: tuple[str, str], tokens: str, make_model: MakeModel) -> Model:
     """Every width of the smoke scale and the published narrow one, with weights as lively as trained ones.
 
     Biases and norms are moved away from 0 and 1, where mistakes would not show.
     """
     scale = load(PARAMS).scales["paper"] if variant == PUBLISHED else None
-    model = make_decoder(variant[1], tokens, scale)
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return model
+    config, weights = make_model(variant[1], tokens, scale)
+    rng = np.random.default_rng(3)
+    for name in VECTORS:
+        view = views(weights, config)[name]
+        view += 0.3 * rng.standard_normal(view.shape, np.float32)
+    return config, weights
 
 
 @pytest.fixture(scope="module")
-def twin(
-    model: Decoder, tokens: str, smoke_vocabularies: dict[str, Vocabulary], tmp_path_factory: pytest.TempPathFactory
-) -> Any:
-    """The same weights in transformers' own model, through the files."""
-    folder = tmp_path_factory.mktemp("model")
-    save_model(model, folder, smoke_vocabularies[tokens].save)
-    return AutoModelForCausalLM.from_pretrained(folder).eval()
+def twin(model: Model) -> Any:
+    return twin_of(*model)
 
 
-def mixed_rows(mixture: Mixture) -> np.ndarray[Any, Any]:
-    """Thirty rows with lines of every length, in no order."""
-    rows = np.concatenate([np.flatnonzero(mixture.lengths == length)[:4] for length in np.unique(mixture.lengths)])
-    return np.random.default_rng(0).permutation(rows)[:30]
+@pytest.fixture(scope="module")
+def mixture(tokens: str, smoke_corpora: dict[str, dict[str, StoredCorpus]]) -> Mixture:
+    """Lines of every length, many of which begin alike, one twice."""
+    whole = pretraining_mixture(smoke_corpora[tokens])
+    rows = np.concatenate([np.flatnonzero(whole.lengths == length)[:4] for length in np.unique(whole.lengths)])
+    rows = np.sort([*rows[:30], rows[7]])
+    assert len(set(whole.lengths[rows].tolist())) >= 4
+    return Mixture(whole.tokens[rows], whole.lengths[rows])
 
 
-def padded(mixture: Mixture, rows: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
-    """Right-padded ids and attention mask, as transformers takes them: (lines, longest) each."""
-    lengths = mixture.lengths[rows].astype(int)
-    ids = torch.from_numpy(mixture.tokens[rows, : lengths.max()].astype(np.int64))
-    return ids, (torch.arange(ids.shape[1]) < torch.from_numpy(lengths)[:, None]).long()
+def everything(mixture: Mixture) -> NDArray[np.int64]:
+    return np.arange(len(mixture))
 
 
-def packed_logits(model: Decoder, batch: Batch) -> Tensor:
-    attention = PackedAttention(batch.lengths)
-    logits: Tensor = model.lm_head(model(batch.ids, attention.positions, attention))
-    return logits
-
-
-def close(found: Tensor, wanted: Tensor) -> bool:
-    """Equal to 1e-5 of the size of the numbers."""
-    return bool((found - wanted).abs().max() <= 1e-5 * max(1.0, float(wanted.abs().max())))
-
-
-def test_logits_are_those_of_transformers(model: Decoder, twin: Any, tokens: str, smoke_corpora: Corpora) -> None:
-    mixture = pretraining_mixture(smoke_corpora[tokens])
-    rows = mixed_rows(mixture)
-    ids, mask = padded(mixture, rows)
-    assert len(set(mask.sum(dim=1).tolist())) >= 4, "the lines must differ in length"
+def test_logits_are_those_of_transformers(model: Model, twin: Any, mixture: Mixture) -> None:
+    """Of every token of every line; and those that the last layer computes for queries only are the same."""
+    ids, mask = side_by_side(mixture, everything(mixture))
+    tree = pack(mixture.tokens, mixture.lengths, "answer")
+    assert len(tree.ids) < 0.9 * mask.sum(), "the lines share something"
+    trees, decoder = tensors_of(tree, model[0].vocab_size), Decoder(model[0], torch.from_numpy(model[1])[None])
     with torch.no_grad():
         wanted = twin(input_ids=ids, attention_mask=mask).logits[mask.bool()]
-        found = packed_logits(model, mixture.batch(rows, "all", CPU))
+        whole = replace(trees, last=trees.inner)
+        found = decoder.logits(decoder.hidden(trees.ids, trees.positions, TreeAttention(whole, len(decoder.layers))))[0]
+        of_tree = TreeAttention(trees, len(decoder.layers))
+        pruned = decoder.logits(decoder.hidden(trees.ids, trees.positions, of_tree, trees.queries))[0]
+    nodes = torch.from_numpy(tree.nodes.astype(np.int64))
     assert found.dtype == wanted.dtype == torch.float32
     assert float(wanted.std()) > 0.1
-    assert close(found, wanted)
-
-
-def gradients_under_our_names(twin: Any, heads: int) -> dict[str, Tensor]:
-    """transformers' gradients, fused as the decoder's weights are, rotary pairs side by side."""
-    grads = {name: parameter.grad for name, parameter in twin.named_parameters()}
-
-    def paired(x: Tensor) -> Tensor:
-        size = len(x) // heads
-        order = [h * size + i + half for h in range(heads) for i in range(size // 2) for half in (0, size // 2)]
-        return x[order]
-
-    fused = {
-        "embed.weight": grads["model.embed_tokens.weight"],
-        "norm": grads["model.norm.weight"],
-        "lm_head.weight": grads["lm_head.weight"],
-    }
-    for i in range(twin.config.num_hidden_layers):
-        there, here = f"model.layers.{i}.", f"layers.{i}."
-        for kind in ("weight", "bias"):
-            q, k, v = (grads[f"{there}self_attn.{part}_proj.{kind}"] for part in "qkv")
-            fused[f"{here}qkv.{kind}"] = torch.cat([paired(q), paired(k), v])
-        fused[f"{here}gate_up.weight"] = torch.cat([grads[f"{there}mlp.{p}_proj.weight"] for p in ("gate", "up")])
-        fused[f"{here}down.weight"] = grads[f"{there}mlp.down_proj.weight"]
-        fused[f"{here}o.weight"] = grads[f"{there}self_attn.o_proj.weight"]
-        fused[f"{here}input_norm"] = grads[f"{there}input_layernorm.weight"]
-        fused[f"{here}post_norm"] = grads[f"{there}post_attention_layernorm.weight"]
-    return fused
+    size = max(1.0, float(wanted.abs().max()))
+    assert (found[nodes[nodes >= 0]] - wanted).abs().max() <= 1e-5 * size
+    assert len(pruned) < len(found)
+    assert (pruned - found[trees.queries[0]]).abs().max() <= 1e-5 * size
 
 
 @pytest.mark.parametrize("loss", ["all", "answer"])
-def test_loss_and_gradients_are_those_of_transformers(
-    loss: str, model: Decoder, twin: Any, tokens: str, smoke_corpora: Corpora, smoke_vocabularies: dict[str, Vocabulary]
-) -> None:
-    mixture = pretraining_mixture(smoke_corpora[tokens])
-    rows = mixed_rows(mixture)
-    ids, mask = padded(mixture, rows)
-    labels = ids.masked_fill(mask == 0, -100)
-    if loss == "answer":
-        equals = smoke_vocabularies[tokens].encode("=")[0]
-        for line in labels:
-            line[: line.tolist().index(equals) + 1] = -100
-    model.zero_grad()
-    twin.zero_grad()
-    wanted = twin(input_ids=ids, attention_mask=mask, labels=labels).loss
-    wanted.backward()
-    found = batch_loss(model, mixture.batch(rows, loss, CPU))
-    found.backward()  # type: ignore[no-untyped-call]
-    assert found.item() == pytest.approx(wanted.item(), abs=1e-5)
-    gradients = gradients_under_our_names(twin, model.config.num_attention_heads)
-    assert set(gradients) == {name for name, _ in model.named_parameters()}
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None
-        size = float(gradients[name].abs().max())
-        assert size > 1e-4, name
-        assert float((parameter.grad - gradients[name]).abs().max()) <= 1e-4 * size, name
+def test_loss_and_gradient_are_those_of_transformers(loss: str, model: Model, twin: Any, mixture: Mixture) -> None:
+    config, weights = model
+    exact = twin_of(config, weights).double()
+    wanted = plain_loss(exact, mixture, everything(mixture), loss)
+    wanted.backward()  # type: ignore[no-untyped-call]
+    flat = torch.from_numpy(weights)[None].requires_grad_()
+    tree = pack(mixture.tokens, mixture.lengths, loss)
+    found = Decoder(config, flat).losses(tensors_of(tree, config.vocab_size))[0] / len(tree.targets)
+    (gradient,) = torch.autograd.grad(found, flat)
+    assert found.item() == pytest.approx(wanted.item(), abs=1e-6)
+    reference = flat_gradient(exact, config)
+    for name, place in slices(config).items():
+        difference = np.linalg.norm(gradient[0, place].numpy() - reference[place])
+        assert difference <= 1e-6 * np.linalg.norm(reference[place]), name
 
 
 def test_parameter_counts_agree(
-    variant: tuple[str, str], model: Decoder, twin: Any, tokens: str, smoke: dict[str, Settings]
+    variant: tuple[str, str], model: Model, twin: Any, tokens: str, smoke: dict[str, Settings]
 ) -> None:
     scale = load(PARAMS).scales["paper"] if variant == PUBLISHED else smoke[tokens].selected
     counted = parameter_count(scale.model, scale.archs[variant[1]], vocabulary_size(scale))
-    assert model.parameter_count() == counted == twin.num_parameters()
+    assert len(model[1]) == counted == twin.num_parameters()
     if variant == PUBLISHED:
         assert counted == 407_744
 
 
-def test_lines_of_a_batch_do_not_see_each_other(model: Decoder, tokens: str, smoke_corpora: Corpora) -> None:
-    mixture = pretraining_mixture(smoke_corpora[tokens])
-    batch = mixture.batch(mixed_rows(mixture), "all", CPU)
-    attention = PackedAttention(batch.lengths)
-    ends = batch.lengths.cumsum(0)
-    with torch.no_grad():
-        before = model(batch.ids, attention.positions, attention)
-        for line in (0, 7, len(ends) - 1):
-            own = slice(int(ends[line] - batch.lengths[line]), int(ends[line]))
-            ids = batch.ids.clone()
-            ids[own] = (ids[own] + 17) % 98
-            after = model(ids, attention.positions, attention)
-            others = torch.ones(len(ids), dtype=torch.bool)
-            others[own] = False
-            assert (after[others] - before[others]).abs().max() <= 1e-6
-            assert (after[own] - before[own]).abs().min(dim=1).values.max() > 1e-3, "the line itself changes"
-        for end, length in zip(ends.tolist(), batch.lengths.tolist(), strict=True):
-            alone = PackedAttention(torch.tensor([length]))
-            found = model(batch.ids[end - length : end], alone.positions, alone)
-            assert close(found, before[end - length : end]), "a line alone gives what it gives in company"
-
-
-def test_no_token_sees_a_later_one(model: Decoder, tokens: str, smoke_corpora: Corpora) -> None:
-    mixture = pretraining_mixture(smoke_corpora[tokens])
-    batch = mixture.batch(mixed_rows(mixture), "all", CPU)
-    attention = PackedAttention(batch.lengths)
-    ids = torch.where(attention.positions >= 5, (batch.ids + 29) % 98, batch.ids)
-    early = attention.positions < 5
-    with torch.no_grad():
-        before, after = (model(x, attention.positions, attention) for x in (batch.ids, ids))
-    assert (before[early] - after[early]).abs().max() <= 1e-6
-    assert (before[~early] - after[~early]).abs().mean() > 1e-2
-
-
-def test_positions_and_slots_of_packed_lines() -> None:
-    attention = PackedAttention(torch.tensor([3, 1, 4]))
-    assert attention.positions.tolist() == [0, 1, 2, 0, 0, 1, 2, 3]
-    assert attention.slots.tolist() == [0, 1, 2, 4, 8, 9, 10, 11]
-    assert attention.longest == 4
-
-
-def test_attention_by_plain_products_is_the_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_by_plain_products_is_the_fused_kernel() -> None:
     """On a CPU the attention is written out, on a GPU it is torch's own: both are the same, gradients included."""
     generator = torch.Generator().manual_seed(0)
-    lengths = torch.tensor([5, 2, 7, 1])
-    attention = PackedAttention(lengths)
-    qk = torch.randn(15, 2, 3, 4, generator=generator, requires_grad=True)
-    v = torch.randn(15, 1, 3, 4, generator=generator, requires_grad=True)
-    weights = torch.randn(15, 12, generator=generator)
-
-    def fused(q: Tensor, k: Tensor, v: Tensor, causal: Tensor) -> Tensor:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-
+    q, k, v = (torch.randn(4, 3, n, 8, generator=generator, requires_grad=True) for n in (5, 7, 7))
+    allowed = torch.rand(4, 5, 7, generator=generator) < 0.6
+    allowed[..., 0] = True
+    weights = torch.randn(4, 3, 5, 8, generator=generator)
     results = []
-    for patched in (False, True):
-        if patched:
-            monkeypatch.setattr(worldwidth.model.decoder, "_attend", fused)
-        out = attention(0, qk, v)
-        results.append((out, *torch.autograd.grad((out * weights).sum(), (qk, v))))
-    for plain, other in zip(*results, strict=True):
-        assert torch.allclose(plain, other, atol=1e-6)
+    for out in (attention(q, k, v, allowed), F.scaled_dot_product_attention(q, k, v, attn_mask=allowed[:, None])):
+        results.append((out, *torch.autograd.grad((out * weights).sum(), (q, k, v))))
+    for plain, fused in zip(*results, strict=True):
+        assert torch.allclose(plain, fused, atol=1e-6)
 
 
-@pytest.mark.parametrize("first", [9, 6, 1])
-def test_decoding_with_a_cache_is_the_packed_forward(first: int, make_decoder: MakeDecoder) -> None:
-    """``first`` tokens at once, then one at a time."""
-    model = make_decoder("wide")
-    ids = torch.randint(4, 98, (5, 9), generator=torch.Generator().manual_seed(0))
-    packed, cached = PackedAttention(torch.full((5,), 9)), CachedAttention(model.config.num_hidden_layers, lines=5)
-    with torch.no_grad():
-        wanted = model(ids.flatten(), packed.positions, packed).view(5, 9, -1)
-        found = model(ids[:, :first].flatten(), torch.arange(first).repeat(5), cached).view(5, first, -1)
-        assert close(found, wanted[:, :first])
-        for position in range(first, 9):
-            found = model(ids[:, position], torch.full((5,), position), cached)
-            assert close(found, wanted[:, position])
-
-
-def test_lines_that_end_leave_the_cache(make_decoder: MakeDecoder) -> None:
-    model = make_decoder("wide")
-    ids = torch.randint(4, 98, (5, 9), generator=torch.Generator().manual_seed(0))
-    packed, cached = PackedAttention(torch.full((5,), 9)), CachedAttention(model.config.num_hidden_layers, lines=5)
-    rows = torch.arange(5)
-    with torch.no_grad():
-        wanted = model(ids.flatten(), packed.positions, packed).view(5, 9, -1)
-        for position in range(9):
-            if position in (3, 6):
-                kept = torch.tensor([0, 2, 4]) if position == 3 else torch.tensor([2])
-                cached.keep(kept)
-                rows = rows[kept]
-            found = model(ids[rows, position], torch.full((len(rows),), position), cached)
-            assert close(found, wanted[rows, position])
-    assert rows.tolist() == [4]
-
-
-def test_the_initial_weights(make_decoder: MakeDecoder) -> None:
-    model = make_decoder("narrow", "characters", load(PARAMS).scales["paper"], seed=5)
-    matrices = {name: p.detach() for name, p in model.named_parameters() if p.ndim == 2}
+def test_the_initial_weights(make_model: MakeModel) -> None:
+    config, weights = make_model("narrow", "characters", load(PARAMS).scales["paper"], seed=5)
+    named = views(weights, config)
+    matrices = {name: named[name] for name in OUTSIDE}
+    matrices |= {f"{name} {layer}": matrix for name in MATRICES for layer, matrix in enumerate(named[name])}
     assert len(matrices) == 2 + 4 * 6
     for name, matrix in matrices.items():
-        n = matrix.numel()
-        assert abs(float(matrix.mean())) < 5 * 0.1 / math.sqrt(n), name
-        assert float(matrix.std()) == pytest.approx(0.1, rel=5 / math.sqrt(2 * n)), name
-    drawn = torch.cat([matrix.flatten() for matrix in matrices.values()]) / 0.1
+        assert abs(matrix.mean()) < 5 * 0.1 / math.sqrt(matrix.size), name
+        assert matrix.std() == pytest.approx(0.1, rel=5 / math.sqrt(2 * matrix.size)), name
+    drawn = np.concatenate([matrix.ravel() for matrix in matrices.values()]) / 0.1
     for z, share in ((1, 0.6827), (2, 0.9545), (3, 0.9973)):  # a normal distribution, neither uniform nor truncated
-        assert float((drawn.abs() < z).float().mean()) == pytest.approx(share, abs=0.004)
-    assert float(drawn.abs().max()) > 4
-    vectors = {name: p.detach() for name, p in model.named_parameters() if p.ndim == 1}
-    assert all((vector == (0 if name.endswith("bias") else 1)).all() for name, vector in vectors.items())
+        assert (abs(drawn) < z).mean() == pytest.approx(share, abs=0.004)
+    assert abs(drawn).max() > 4
+    assert all((named[name] == (0 if name == "qkv_bias" else 1)).all() for name in VECTORS)
     assert len({float(matrix.sum()) for matrix in matrices.values()}) == len(matrices), "no two matrices are alike"
 
 
-def test_initialization_hangs_on_the_seed_alone(make_decoder: MakeDecoder) -> None:
-    torch.manual_seed(0)
-    first = make_decoder("base", seed=5).state_dict()
-    torch.manual_seed(1)
-    torch.rand(3)
-    again, other = make_decoder("base", seed=5).state_dict(), make_decoder("base", seed=6).state_dict()
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert all(not torch.equal(first[name], other[name]) for name in first if first[name].ndim == 2)
+def test_initialization_hangs_on_the_seed_alone(make_model: MakeModel) -> None:
+    config, first = make_model("base", seed=5)
+    np.testing.assert_array_equal(initial_weights(config, 5), first)
+    other = initial_weights(config, 6)
+    for name in (*OUTSIDE, *MATRICES):
+        assert (first[slices(config)[name]] != other[slices(config)[name]]).mean() > 0.99
 
 
-def test_initialize_sets_every_weight(make_decoder: MakeDecoder) -> None:
-    model = make_decoder("base", seed=5)
-    wanted = {name: value.clone() for name, value in model.state_dict().items()}
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.fill_(7.0)
-    model.initialize(torch.Generator().manual_seed(5))
-    assert all(torch.equal(wanted[name], value) for name, value in model.state_dict().items())
-
-
-def test_the_range_scales_the_initial_weights(make_decoder: MakeDecoder, smoke: dict[str, Settings]) -> None:
-    scale = smoke["cities"].selected
-    halved = replace(scale, model=replace(scale.model, initializer_range=0.05))
-    big, small = make_decoder("base").lm_head.weight, make_decoder("base", scale=halved).lm_head.weight
-    assert torch.allclose(big / 2, small)
+def test_the_range_scales_the_initial_weights(make_model: MakeModel) -> None:
+    config, big = make_model("base")
+    small: Weights = initial_weights(replace(config, initializer_range=0.05), 1)
+    place = slices(config)["lm_head"]
+    np.testing.assert_allclose(small[place], big[place] / 2, rtol=1e-6)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,76 +22,112 @@ import torch
 
 import worldwidth.training.loop
 import worldwidth.training.resume
-import worldwidth.training.run
-from killed_runs import Killed, at_step, killed, left_over, published, train_until
-from short_runs import no_checkpoint, run_of
+from killed_runs import Killed, at_step, left_over, publish, published, train_until
+from short_runs import Model, run_of, trained_by, training_of
 from worldwidth.core.signals import Stopped
 from worldwidth.doctor.training_states import saved_states
-from worldwidth.model.decoder import Decoder
-from worldwidth.training import publish
-from worldwidth.training.loop import train, train_together
+from worldwidth.native.compute import ONE_THREAD
+from worldwidth.training.cpu_engine import CpuEngine
+from worldwidth.training.engines import Engine, engine_of
+from worldwidth.training.loop import train_together
 from worldwidth.training.mixture import Mixture
+from worldwidth.training.publish import train_and_publish
 from worldwidth.training.resume import SavedRun
-from worldwidth.training.run import DivergedError, State, Training
-from worldwidth.training.step import resident_step
+from worldwidth.training.run import DivergedError, Run, State, Training
+from worldwidth.training.stacked_engine import StackedEngine
 
 pytestmark = pytest.mark.usefixtures("one_thread", "empty_project")
 
-MakeDecoder = Callable[..., Decoder]
+MakeModel = Callable[..., Model]
 Save = Callable[[Path], None]
 
 
 # the same bits
 
 
+class Keep:
+    """In the place of ``Saving``: keeps the state after every step."""
+
+    def __init__(self) -> None:
+        self.states: dict[int, State] = {}
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
+    def after_step(self, trainings: list[Training], engine: Engine) -> None:
+        engine.fetch_losses()
+        engine.fetch_weights()
+        self.states[trainings[0].step] = copy.deepcopy(trainings[0].state())
+
+
+def states_of(model: Model, run: Run) -> tuple[Training, dict[int, State]]:
+    """The run at its end, and its states after every step."""
+    whole, keep = training_of(model, run), Keep()
+    list(train_together([whole], keep))  # type: ignore[arg-type]
+    assert sorted(keep.states) == list(range(1, run.steps + 1))
+    return whole, keep.states
+
+
+def gone_on(model: Model, run: Run, state: State) -> Training:
+    """The run at its end, from ``state`` on."""
+    saved: list[int] = []
+    training = Training(model[0], np.zeros_like(model[1]), run, saved.append, state)
+    list(train_together([training]))
+    assert 0 not in saved
+    return training
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("batch_size", [40, 110])
 def test_from_every_step_on_the_run_is_the_uninterrupted_one(
-    optimizer: str, threads: int, small: Mixture, make_decoder: MakeDecoder
+    optimizer: str, batch_size: int, small: Mixture, make_model: MakeModel
 ) -> None:
-    """12 steps, two epochs, rows of the curve that begin before the stop and end after it."""
-    run = replace(run_of(small, epochs=2, optimizer=optimizer, log_every=5, checkpoints=2), threads=threads)
-    model = make_decoder("base")
-    states: dict[int, State] = {}
+    """Batches of one part and of several, rows of the curve that begin before the stop and end after it.
 
-    class Keep:
-        def __enter__(self) -> None: ...
-        def __exit__(self, *error: object) -> None: ...
-        def after_step(self, trainings: list[Training]) -> None:
-            states[trainings[0].step] = copy.deepcopy(trainings[0].state())
-
-    whole: Training = Training(copy.deepcopy(model), run, no_checkpoint)
-    list(train_together([whole], Keep()))  # type: ignore[arg-type]
-    assert sorted(states) == list(range(1, 13))
-    plain = copy.deepcopy(model)
-    assert train(plain, run, no_checkpoint) == whole.curve, "saving changes nothing"
+    A run may go on with another number of threads.
+    """
+    run = run_of(small, epochs=2, optimizer=optimizer, batch_size=batch_size, log_every=5, checkpoints=2)
+    model = make_model("base")
+    whole, states = states_of(model, run)
+    assert trained_by(model, run).curve == whole.curve, "saving changes nothing"
     for state in states.values():
         torch.manual_seed(state.step)
-        saved: list[int] = []
-        again = Training(copy.deepcopy(model), run, saved.append, state)
-        list(train_together([again]))
+        again = gone_on(model, replace(run, compute=replace(ONE_THREAD, threads=1 + state.step % 2)), state)
         assert again.curve == whole.curve
         assert again.tokens == whole.tokens
-        assert 0 not in saved
-        weights = again.model.state_dict()
-        assert all(torch.equal(weights[name], value) for name, value in whole.model.state_dict().items())
+        np.testing.assert_array_equal(again.weights, whole.weights)
 
 
-def test_training_draws_nothing_from_the_global_streams(small: Mixture, make_decoder: MakeDecoder) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_state_does_not_hang_on_what_takes_the_steps(
+    optimizer: str, small: Mixture, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that begins on one engine goes on with the other; only last bits differ."""
+    run, model = run_of(small, epochs=2, optimizer=optimizer, log_every=5), make_model("base")
+    whole, states = states_of(model, run)
+    monkeypatch.setattr(worldwidth.training.loop, "engine_of", StackedEngine)
+    _, others = states_of(model, run)
+    mixed = [gone_on(model, run, states[7])]
+    monkeypatch.undo()
+    mixed.append(gone_on(model, run, others[7]))
+    for training in mixed:
+        np.testing.assert_allclose(training.weights, whole.weights, rtol=0, atol=2e-5)
+        np.testing.assert_allclose([p.loss for p in training.curve], [p.loss for p in whole.curve], rtol=1e-5)
+
+
+def test_training_draws_nothing_from_the_global_streams(small: Mixture, make_model: MakeModel) -> None:
     """So that there is no random state to be saved."""
-    model = make_decoder("base")
     torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]
-    train(model, run_of(small, checkpoints=2), no_checkpoint)
+    trained_by(make_model("base"), run_of(small, checkpoints=2))
     assert torch.equal(torch.get_rng_state(), torch_before)
     assert (np.random.get_state()[1] == numpy_before).all()  # type: ignore[index]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_run_killed_again_and_again_publishes_the_same_bytes(
-    optimizer: str, small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch
+    optimizer: str, small: Mixture, make_model: MakeModel, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, model = run_of(small, epochs=2, optimizer=optimizer, log_every=4, checkpoints=4), make_decoder("base")
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
+    run, model = run_of(small, epochs=2, optimizer=optimizer, log_every=4, checkpoints=4), make_model("base")
+    publish(model, run, save, 10)
     wanted = published()
     assert left_over() == []
     shutil.rmtree("models")
@@ -102,20 +137,20 @@ def test_a_run_killed_again_and_again_publishes_the_same_bytes(
         assert published() == {}
     (state,) = saved_states()
     assert (state.name, state.step, state.steps, state.problem, state.in_use) == ("base", 6, 12, "", False)
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
+    publish(model, run, save, 10)
     assert published() == wanted
     assert left_over() == []
 
 
 def test_a_stack_of_runs_goes_on(
-    small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch
+    small: Mixture, make_model: MakeModel, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Runs of different lengths; the shorter one is finished and published before the kill."""
-    model = make_decoder("base")
+    model = make_model("base")
     runs = [replace(run_of(small, epochs=epochs, checkpoints=2), name=f"ftwb1-{epochs}") for epochs in (1, 2)]
 
     def train_both() -> list[str]:
-        return list(publish.train_and_publish_together([(copy.deepcopy(model), run) for run in runs], save, 0))
+        return list(train_and_publish(*model, runs, save, 0))
 
     assert train_both() == ["ftwb1-1", "ftwb1-2"]
     wanted = published()
@@ -123,19 +158,16 @@ def test_a_stack_of_runs_goes_on(
     shutil.rmtree("results")
     monkeypatch.setattr(worldwidth.training.resume, "_COST", np.inf)
     with monkeypatch.context() as patch:
-        calls = 0
+        whole, calls = StackedEngine.step, 0
 
-        def dying(trainings: list[Training]) -> Any:
-            step = resident_step(trainings)
+        def dying(engine: StackedEngine) -> list[int]:
+            nonlocal calls
+            calls += 1
+            if calls == 4:
+                raise Killed
+            return whole(engine)
 
-            def count(rows: Any) -> Any:
-                nonlocal calls
-                calls += 1
-                return killed() if calls == 4 else step(rows)
-
-            return count
-
-        patch.setattr(worldwidth.training.loop, "resident_step", dying)
+        patch.setattr(StackedEngine, "step", dying)
         with pytest.raises(Killed):
             train_both()
     assert [state.step for state in saved_states()] == [3, 3]
@@ -147,13 +179,12 @@ def test_a_stack_of_runs_goes_on(
 
 
 def test_a_state_is_saved_while_others_see_it_in_use(
-    small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch
+    small: Mixture, make_model: MakeModel, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
     monkeypatch.setattr(worldwidth.training.resume, "_COST", np.inf)
-    look = at_step(4, lambda: seen.extend(state.in_use for state in saved_states()))
-    monkeypatch.setattr(worldwidth.training.run, "batch_loss", look)
-    publish.train_and_publish(make_decoder("base"), run_of(small), save, 0)
+    at_step(4, lambda engine: seen.extend(state.in_use for state in saved_states()), monkeypatch)
+    publish(make_model("base"), run_of(small), save, 0)
     assert seen == [True]
 
 
@@ -166,7 +197,7 @@ def test_saving_takes_little_time(
     cost: float,
     most: int,
     small: Mixture,
-    make_decoder: MakeDecoder,
+    make_model: MakeModel,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """100 steps by a clock of our own; a saving takes ``cost`` seconds."""
@@ -181,11 +212,12 @@ def test_saving_takes_little_time(
             saved_at.append(now)
             now += cost
 
-    training = Training(make_decoder("narrow"), run, no_checkpoint)
-    saving = worldwidth.training.resume.Saving({"base": Slow(training.model, run)}, seconds)
+    training = training_of(make_model("narrow"), run)
+    engine = engine_of([training])
+    saving = worldwidth.training.resume.Saving({"base": Slow(training.config, training.weights, run)}, seconds)
     for _ in range(100):
         now += step
-        saving.after_step([training])
+        saving.after_step([training], engine)
     assert 1 <= len(saved_at) <= most
     assert all(later - earlier >= seconds for earlier, later in itertools.pairwise(saved_at))
     assert cost * (len(saved_at) - 1) <= 0.02 * now
@@ -193,69 +225,67 @@ def test_saving_takes_little_time(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT])
 def test_a_run_that_is_asked_to_stop_is_saved_first(
-    number: signal.Signals, small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals, small: Mixture, make_model: MakeModel, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, model = run_of(small, epochs=2, checkpoints=2), make_decoder("base")
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
+    run, model = run_of(small, epochs=2, checkpoints=2), make_model("base")
+    publish(model, run, save, 10)
     wanted = published()
     shutil.rmtree("models")
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
-        patch.setattr(worldwidth.training.run, "batch_loss", at_step(5, lambda: os.kill(os.getpid(), number)))
+        at_step(5, lambda engine: os.kill(os.getpid(), number), patch)
         with pytest.raises(Stopped, match=r"^base is saved after step 5 of 12$") as caught:
-            publish.train_and_publish(copy.deepcopy(model), run, save, 1000)
+            publish(model, run, save, 1000)
     assert caught.value.code == (130 if number == signal.SIGINT else 75)
     assert signal.getsignal(number) is before
     assert not Path("models").exists()
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
+    publish(model, run, save, 10)
     assert published() == wanted
 
 
 def test_a_second_ctrl_c_does_not_wait(
-    small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch
+    small: Mixture, make_model: MakeModel, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def twice() -> None:
+    def twice(engine: CpuEngine) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("it waited")
 
-    monkeypatch.setattr(worldwidth.training.run, "batch_loss", at_step(3, twice))
+    at_step(3, twice, monkeypatch)
     with pytest.raises(KeyboardInterrupt) as caught:
-        publish.train_and_publish(make_decoder("base"), run_of(small), save, 1000)
+        publish(make_model("base"), run_of(small), save, 1000)
     assert not isinstance(caught.value, Stopped)
     assert left_over() == []
 
 
 def test_a_run_that_diverges_leaves_no_state(
-    small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch
+    small: Mixture, make_model: MakeModel, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worldwidth.training.resume, "_COST", np.inf)
-    model = make_decoder("base")
 
-    def ruin() -> None:
-        with torch.no_grad():
-            model.norm[0] = torch.nan
+    def ruin(engine: CpuEngine) -> None:
+        engine._training.weights[-1] = np.nan
 
-    monkeypatch.setattr(worldwidth.training.run, "batch_loss", at_step(4, ruin))
+    at_step(4, ruin, monkeypatch)
     with pytest.raises(DivergedError):
-        publish.train_and_publish(model, run_of(small), save, 0)
+        publish(make_model("base"), run_of(small), save, 0)
     assert left_over() == []
 
 
 def test_seconds_and_tokens_of_all_lives_are_counted(
-    small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch
+    small: Mixture, make_model: MakeModel, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, model = run_of(small, epochs=2), make_decoder("narrow")
+    run, model = run_of(small, epochs=2), make_model("narrow")
 
-    def sleep_and_stop() -> None:
+    def sleep_and_stop(engine: CpuEngine) -> None:
         time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(worldwidth.training.run, "batch_loss", at_step(8, sleep_and_stop))
+        at_step(8, sleep_and_stop, patch)
         with pytest.raises(Stopped):
-            publish.train_and_publish(copy.deepcopy(model), run, save, 1000)
-    publish.train_and_publish(copy.deepcopy(model), run, save, 1000)
+            publish(model, run, save, 1000)
+    publish(model, run, save, 1000)
     timing = json.loads(Path("timings/base.json").read_text())
     assert timing["seconds"] >= 0.5
     assert timing["tokens"] == 2 * small.lengths.sum(dtype=int)

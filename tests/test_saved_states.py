@@ -3,7 +3,6 @@
 pytest tests/test_saved_states.py
 """
 
-import copy
 import os
 import shutil
 from collections.abc import Callable
@@ -15,21 +14,19 @@ import numpy as np
 import pytest
 
 import worldwidth.training.resume
-import worldwidth.training.run
-from killed_runs import Killed, at_step, published, train_until
-from short_runs import no_checkpoint, run_of
+from killed_runs import Killed, at_step, publish, published, train_until
+from short_runs import Model, run_of, trained_by
 from worldwidth.core.files import sha256
 from worldwidth.doctor.training_states import saved_states
-from worldwidth.model.decoder import Decoder
-from worldwidth.training import publish
-from worldwidth.training.loop import train
+from worldwidth.native.compute import Compute
+from worldwidth.training.cpu_engine import CpuEngine
 from worldwidth.training.mixture import Mixture
 from worldwidth.training.resume import SavedRun, identity, states_folder
 from worldwidth.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread", "empty_project")
 
-MakeDecoder = Callable[..., Decoder]
+MakeModel = Callable[..., Model]
 Save = Callable[[Path], None]
 
 
@@ -37,10 +34,10 @@ Save = Callable[[Path], None]
 
 
 @pytest.fixture
-def stopped(small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch) -> "Killing":
+def stopped(small: Mixture, make_model: MakeModel, save: Save, monkeypatch: pytest.MonkeyPatch) -> "Killing":
     """A run killed in step 9 of 12, with checkpoints, and what it would have published."""
-    run, model = run_of(small, epochs=2, checkpoints=3), make_decoder("narrow")
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
+    run, model = run_of(small, epochs=2, checkpoints=3), make_model("narrow")
+    publish(model, run, save, 10)
     wanted = published()
     shutil.rmtree("models")
     shutil.rmtree("results")
@@ -48,7 +45,7 @@ def stopped(small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: 
     return model, run, wanted
 
 
-Killing = tuple[Decoder, Run, dict[str, bytes]]
+Killing = tuple[Model, Run, dict[str, bytes]]
 
 
 def test_a_state_with_one_wrong_bit_is_refused(stopped: Killing, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,7 +61,7 @@ def test_a_state_with_one_wrong_bit_is_refused(stopped: Killing, capsys: pytest.
         damaged = bytearray(whole)
         damaged[place] ^= 1 << int(rng.integers(8))
         state.write_bytes(bytes(damaged))
-        with SavedRun(copy.deepcopy(model), run) as saved:
+        with SavedRun(*model, run) as saved:
             assert saved.load() is None, place
         said = capsys.readouterr().err
         assert said.startswith(f"worldwidth: {state}: not used, for "), said
@@ -80,7 +77,7 @@ def test_a_state_that_is_cut_off_is_refused_and_the_run_starts_afresh(
     (state,) = states_folder().glob("*/state.safetensors")
     whole = state.read_bytes()
     state.write_bytes(whole[: int(length * len(whole)) if isinstance(length, float) else length])
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
+    publish(model, run, save, 10)
     said = capsys.readouterr()
     assert said.err.startswith(f"worldwidth: {state}: not used, for ")
     assert "goes on" not in said.out
@@ -98,12 +95,12 @@ def test_a_damaged_checkpoint_beside_the_state_is_found(
     file.unlink()
     if damage != "gone":
         file.write_bytes(content if damage == "bit" else content[:-9])
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
+    publish(model, run, save, 10)
     assert f"the checkpoint file {file} is missing or damaged; base starts afresh" in capsys.readouterr().err
     assert published() == wanted
 
 
-def other_runs(run: Run, model: Decoder, make_decoder: MakeDecoder) -> dict[str, tuple[Decoder, Run]]:
+def other_runs(run: Run, model: Model, make_model: MakeModel) -> dict[str, tuple[Model, Run]]:
     """What differs -> a run that differs in it."""
     lines = Mixture(run.mixture.tokens.copy(), run.mixture.lengths)
     lines.tokens[-1, 3] += 1
@@ -112,20 +109,22 @@ def other_runs(run: Run, model: Decoder, make_decoder: MakeDecoder) -> dict[str,
         "settings": (model, replace(run, optimization=replace(run.optimization, weight_decay=0.02))),
         "settings ": (model, replace(run, seed=43)),
         "settings  ": (model, replace(run, steps=run.steps + 1)),
-        "settings   ": (model, replace(run, threads=2)),
-        "starting weights": (make_decoder("narrow", seed=2), run),
+        "settings   ": (model, replace(run, compute=replace(run.compute, bfloat16=True))),
+        "settings    ": (model, replace(run, compute=replace(run.compute, device="cuda"))),
+        "settings     ": ((replace(model[0], num_attention_heads=1), model[1]), run),
+        "starting weights": (make_model("narrow", seed=2), run),
         "training lines": (model, replace(run, mixture=lines)),
         "validation lines": (model, replace(run, validation=held_out)),
     }
 
 
 def test_a_state_of_another_run_is_left_alone_and_refused_where_it_does_not_belong(
-    stopped: Killing, make_decoder: MakeDecoder, capsys: pytest.CaptureFixture[str]
+    stopped: Killing, make_model: MakeModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, run, _ = stopped
     (folder,) = states_folder().iterdir()
-    for part, (other_model, other_run) in other_runs(run, model, make_decoder).items():
-        with SavedRun(copy.deepcopy(other_model), other_run) as saved:
+    for part, (other_model, other_run) in other_runs(run, model, make_model).items():
+        with SavedRun(*other_model, other_run) as saved:
             assert saved.load() is None
             assert saved.folder != folder
             shutil.rmtree(saved.folder)
@@ -139,7 +138,8 @@ def test_other_code_is_another_run(
     stopped: Killing, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, run, _ = stopped
-    before = identity(model, run)
+    before = identity(*model, run)
+    assert identity(*model, replace(run, compute=Compute("cpu", "native", 2))) == before, "any engine may go on"
     whole = sha256
     changed = {"path": ""}
 
@@ -147,12 +147,12 @@ def test_other_code_is_another_run(
         return "0" * 64 if path.name == changed["path"] else whole(path)
 
     monkeypatch.setattr(worldwidth.training.resume, "sha256", other)
-    for name in ("loop.py", "decoder.py", "optimizer.py", "step.py", "packing.py", "mixture.py"):
+    for name in ("loop.py", "decoder.py", "torch_update.py", "cpu_engine.py", "packing.py", "mixture.py"):
         changed["path"] = name
-        differing = {part for part, value in identity(model, run).items() if value != before[part]}
+        differing = {part for part, value in identity(*model, run).items() if value != before[part]}
         assert differing == {"code"}, name
     changed["path"] = "page.py"
-    assert identity(model, run) == before
+    assert identity(*model, run) == before
 
 
 # saving that fails
@@ -161,11 +161,11 @@ def test_other_code_is_another_run(
 @pytest.mark.parametrize("call", ["write_bytes", "fsync", "replace"])
 @pytest.mark.parametrize("nth", [1, 2, 3, 5])
 def test_power_loss_in_the_middle_of_a_save_leaves_this_state_or_the_last(
-    call: str, nth: int, small: Mixture, make_decoder: MakeDecoder, save: Save, monkeypatch: pytest.MonkeyPatch
+    call: str, nth: int, small: Mixture, make_model: MakeModel, save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process ends at the ``nth`` such call within the saves, with half of what it was writing."""
-    run, model = run_of(small, epochs=2, checkpoints=3), make_decoder("narrow")
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
+    run, model = run_of(small, epochs=2, checkpoints=3), make_model("narrow")
+    publish(model, run, save, 10)
     wanted = published()
     shutil.rmtree("models")
     shutil.rmtree("results")
@@ -186,29 +186,29 @@ def test_power_loss_in_the_middle_of_a_save_leaves_this_state_or_the_last(
         patch.setattr(worldwidth.training.resume, "_COST", np.inf)
         patch.setattr(owner, call, dying)
         with pytest.raises(Killed):
-            publish.train_and_publish(copy.deepcopy(model), run, save, 0)
-    publish.train_and_publish(copy.deepcopy(model), run, save, 10)
+            publish(model, run, save, 0)
+    publish(model, run, save, 10)
     assert published() == wanted
 
 
 def test_a_disk_that_is_full_does_not_end_a_run(
     small: Mixture,
-    make_decoder: MakeDecoder,
+    make_model: MakeModel,
     save: Save,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run, model = run_of(small, epochs=2), make_decoder("narrow")
-    curve = train(copy.deepcopy(model), run, no_checkpoint)
+    run, model = run_of(small, epochs=2), make_model("narrow")
+    curve = trained_by(model, run).curve
     monkeypatch.setattr(worldwidth.training.resume, "_COST", np.inf)
-    with SavedRun(copy.deepcopy(model), run) as probe:
+    with SavedRun(*model, run) as probe:
         folder = probe.folder
 
-    def fill() -> None:
+    def fill(engine: CpuEngine) -> None:
         (folder / ".state.safetensors.tmp").symlink_to("/dev/full")
 
-    monkeypatch.setattr(worldwidth.training.run, "batch_loss", at_step(4, fill))
-    publish.train_and_publish(model, run, save, 0)
+    at_step(4, fill, monkeypatch)
+    publish(model, run, save, 0)
     said = capsys.readouterr().err
     assert (
         said == f"worldwidth: {folder / 'state.safetensors'}: No space left on device; "

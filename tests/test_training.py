@@ -8,29 +8,31 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, get_linear_schedule_with_warmup
+from transformers import get_linear_schedule_with_warmup
 
-from short_runs import CPU, EQUALS, SETTINGS, no_checkpoint, run_of
+from plain_path import plain_loss, twin_of
+from short_runs import SETTINGS, Model, run_of, some, trained_by, training_of
 from worldwidth.data.corpus import StoredCorpus
-from worldwidth.data.tokenizer import Vocabulary
-from worldwidth.model.checkpoint import save_model
-from worldwidth.model.decoder import Decoder
+from worldwidth.model.layout import MATRICES, OUTSIDE, DecoderConfig, slices, views
 from worldwidth.settings.compute import parameter_count, vocabulary_size
 from worldwidth.settings.schema import Optimization, Settings
+from worldwidth.training.engines import engine_of
 from worldwidth.training.loop import train
 from worldwidth.training.mixture import Mixture, pretraining_mixture
-from worldwidth.training.optimizer import build_optimizers, learning_rate, set_learning_rate
-from worldwidth.training.run import CurvePoint, batch_loss, checkpoint_steps, validation_loss, write_curve
+from worldwidth.training.optimizer import adamw_parts, learning_rate
+from worldwidth.training.run import Training, checkpoint_steps, write_curve
+from worldwidth.training.torch_update import FlatState, orthogonalized, step_factors, update
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-MakeDecoder = Callable[..., Decoder]
-Corpora = dict[str, StoredCorpus]
+MakeModel = Callable[..., Model]
+Kind = Literal["adamw", "muon"]
 
 
 # schedule and optimisers
@@ -59,41 +61,88 @@ def test_a_smaller_fraction_is_warmup_stable_decay(fraction: float) -> None:
     np.testing.assert_allclose(rates[220 - decay :], 2.0 * np.arange(decay, -1, -1) / decay, atol=1e-12)
 
 
-def grouped(model: Decoder, optimization: Optimization) -> dict[str, tuple[str, float]]:
-    """Weight -> (class of its optimiser, its weight decay); every weight stands in one group."""
-    name_of = {id(parameter): name for name, parameter in model.named_parameters()}
-    found: dict[str, tuple[str, float]] = {}
-    for optimizer in build_optimizers(model, optimization):
-        for group in optimizer.param_groups:
-            assert group["lr"] == optimization.learning_rate
-            for parameter in group["params"]:
-                assert name_of[id(parameter)] not in found
-                found[name_of[id(parameter)]] = (type(optimizer).__name__, group["weight_decay"])
-    assert set(found) == set(name_of.values())
-    return found
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_adamw_takes_what_is_not_muons_and_decays_only_matrices(optimizer: Kind, make_model: MakeModel) -> None:
+    """Embeddings and output head are AdamW's, under ``muon`` as well."""
+    config, weights = make_model("narrow")
+    decays = np.full(len(weights), np.nan)
+    for place, decay in adamw_parts(config, replace(SETTINGS, optimizer=optimizer, weight_decay=0.3)):
+        assert np.isnan(decays[place]).all(), "every weight stands in one part"
+        decays[place] = decay
+    for name, place in slices(config).items():
+        if name in MATRICES and optimizer == "muon":
+            assert np.isnan(decays[place]).all()
+        else:
+            assert (decays[place] == (0.3 if name in (*OUTSIDE, *MATRICES) else 0.0)).all(), name
 
 
-def test_adamw_takes_all_and_decays_only_matrices(make_decoder: MakeDecoder) -> None:
-    model = make_decoder("narrow")
-    sizes = {name: parameter.ndim for name, parameter in model.named_parameters()}
-    found = grouped(model, replace(SETTINGS, weight_decay=0.3))
-    assert found == {name: ("AdamW", 0.3 if ndim == 2 else 0.0) for name, ndim in sizes.items()}
-    (optimizer,) = build_optimizers(model, replace(SETTINGS, betas=(0.8, 0.95), epsilon=1e-6))
-    assert all((group["betas"], group["eps"]) == ((0.8, 0.95), 1e-6) for group in optimizer.param_groups)
+def torchs_optimizers(
+    config: DecoderConfig, weights: Tensor, optimization: Optimization
+) -> tuple[dict[tuple[str, int], torch.nn.Parameter], list[Any]]:
+    """(name, layer) -> its own parameter, and torch's optimisers of all of them."""
+    found = {
+        (name, layer): torch.nn.Parameter(torch.from_numpy(part.copy()))
+        for name, view in views(weights.numpy(), config).items()
+        for layer, part in enumerate(view if name not in (*OUTSIDE, "norm") else view[None])
+    }
+    muons = [p for (name, _), p in found.items() if name in MATRICES and optimization.optimizer == "muon"]
+    others = [(name, p) for (name, _), p in found.items() if optimization.optimizer != "muon" or name not in MATRICES]
+    decay, kept = optimization.weight_decay, (*OUTSIDE, *MATRICES)
+    groups = [
+        {"params": [p for name, p in others if name in kept], "weight_decay": decay},
+        {"params": [p for name, p in others if name not in kept], "weight_decay": 0.0},
+    ]
+    optimizers: list[Any] = [torch.optim.AdamW(groups, betas=optimization.betas, eps=optimization.epsilon)]
+    if muons:
+        optimizers.append(torch.optim.Muon(muons, weight_decay=decay, momentum=0.95, adjust_lr_fn="original"))
+    return found, optimizers
 
 
-def test_muon_takes_the_matrices_of_the_layers_only(make_decoder: MakeDecoder) -> None:
-    model = make_decoder("narrow")
-    found = grouped(model, replace(SETTINGS, optimizer="muon", weight_decay=0.3))
-    matrices = {f"layers.{i}.{part}.weight" for i in range(2) for part in ("qkv", "o", "gate_up", "down")}
-    assert {name for name, (kind, _) in found.items() if kind == "Muon"} == matrices
-    assert all(found[name] == ("Muon", 0.3) for name in matrices)
-    assert found["embed.weight"] == found["lm_head.weight"] == ("AdamW", 0.3)
-    rest = set(found) - matrices - {"embed.weight", "lm_head.weight"}
-    assert all(found[name] == ("AdamW", 0.0) for name in rest)
-    optimizers = build_optimizers(model, replace(SETTINGS, optimizer="muon"))
-    set_learning_rate(optimizers, 0.125)
-    assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {0.125}
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_hundred_updates_are_those_of_torch(
+    optimizer: Kind, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two models at once, with clipping; torch's Muon without its bfloat16."""
+    monkeypatch.setattr(Tensor, "bfloat16", Tensor.float)
+    optimization = replace(SETTINGS, optimizer=optimizer, weight_decay=0.1, betas=(0.8, 0.95), epsilon=1e-6)
+    config, _ = make_model("narrow")
+    weights = torch.from_numpy(np.stack([make_model("narrow", seed=seed)[1] for seed in (1, 2)]))
+    state = FlatState(weights, torch.zeros_like(weights), torch.zeros_like(weights))
+    theirs = [torchs_optimizers(config, own, optimization) for own in weights]
+    generator = torch.Generator().manual_seed(0)
+    for step in range(100):
+        rates = [learning_rate(step, 100, optimization), 1e-3]
+        sizes = torch.tensor([[0.001], [1.0]])  # only the second is clipped
+        gradients = sizes * torch.randn(weights.shape, generator=generator)
+        for rate, own, (parameters, optimizers) in zip(rates, gradients, theirs, strict=True):
+            for (name, layer), parameter in parameters.items():
+                view = views(own.numpy(), config)[name]
+                parameter.grad = torch.from_numpy((view[None] if name in (*OUTSIDE, "norm") else view)[layer].copy())
+            torch.nn.utils.clip_grad_norm_(parameters.values(), optimization.max_grad_norm)
+            for each in optimizers:
+                for group in each.param_groups:
+                    group["lr"] = rate
+                each.step()
+        factors = torch.tensor([step_factors(step, rate, optimization) for rate in rates])
+        update(state, gradients, factors, config, optimization)
+    for index, (parameters, _) in enumerate(theirs):
+        found = views(state.weights[index].numpy(), config)
+        for (name, layer), parameter in parameters.items():
+            mine = found[name] if name in (*OUTSIDE, "norm") else found[name][layer]
+            np.testing.assert_allclose(mine, parameter.detach().numpy(), rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("shape", [(2, 24, 8), (3, 8, 8), (1, 8, 32), (4, 192, 64)])
+def test_orthogonalized_matrices_are_nearly_orthogonal(shape: tuple[int, ...]) -> None:
+    """The same singular vectors, and singular values near 1, whatever the size of a matrix."""
+    matrices = (
+        torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 10.0 ** torch.arange(shape[0])[:, None, None]
+    )
+    u, _, v = torch.linalg.svd(matrices, full_matrices=False)
+    within = u.mT @ orthogonalized(matrices) @ v.mT
+    values = within.diagonal(dim1=1, dim2=2)
+    assert 0.6 < values.min() <= values.max() < 1.3
+    assert (within - torch.diag_embed(values)).abs().max() < 1e-3
 
 
 # the loop
@@ -101,14 +150,13 @@ def test_muon_takes_the_matrices_of_the_layers_only(make_decoder: MakeDecoder) -
 
 @pytest.mark.parametrize("loss", ["all", "answer"])
 def test_the_first_steps_are_those_of_a_plain_loop_with_transformers(
-    loss: str, small: Mixture, make_decoder: MakeDecoder, smoke_vocabularies: dict[str, Vocabulary], tmp_path: Path
+    loss: str, small: Mixture, make_model: MakeModel
 ) -> None:
-    model = make_decoder("base")
-    save_model(model, tmp_path, smoke_vocabularies["cities"].save)
-    twin = AutoModelForCausalLM.from_pretrained(tmp_path).train()
+    config, weights = make_model("base")
+    twin = twin_of(config, weights).train()
     run = run_of(small, epochs=2, loss=loss, max_grad_norm=0.5, weight_decay=0.1)
     assert run.steps == 12
-    found = [point.loss for point in train(model, run, no_checkpoint)]
+    found = [point.loss for point in trained_by((config, weights), run).curve]
 
     decayed = [parameter for parameter in twin.parameters() if parameter.ndim > 1]
     plain = [parameter for parameter in twin.parameters() if parameter.ndim == 1]
@@ -117,85 +165,74 @@ def test_the_first_steps_are_those_of_a_plain_loop_with_transformers(
     schedule = get_linear_schedule_with_warmup(optimizer, 2, 12)
     wanted: list[float] = []
     norms: list[float] = []
-    for epoch in range(2):
-        for rows in small.epoch(42, "base", epoch, 40):
-            lengths = torch.from_numpy(small.lengths[rows].astype(np.int64))
-            ids = torch.from_numpy(small.tokens[rows, : int(lengths.max())].astype(np.int64))
-            mask = torch.arange(ids.shape[1]) < lengths[:, None]
-            counted = mask & ((ids == EQUALS).cumsum(dim=1) - (ids == EQUALS).long() > 0) if loss == "answer" else mask
-            out = twin(input_ids=ids, attention_mask=mask.long(), labels=ids.masked_fill(~counted, -100))
-            wanted.append(out.loss.item())
-            optimizer.zero_grad()
-            out.loss.backward()
-            norms.append(torch.nn.utils.clip_grad_norm_(twin.parameters(), 0.5).item())
-            optimizer.step()
-            schedule.step()
+    for rows in run.rows():
+        each = plain_loss(twin, small, rows, loss)
+        wanted.append(each.item())
+        optimizer.zero_grad()
+        each.backward()  # type: ignore[no-untyped-call]
+        norms.append(torch.nn.utils.clip_grad_norm_(twin.parameters(), 0.5).item())
+        optimizer.step()
+        schedule.step()
     assert sum(norm > 0.5 for norm in norms) >= 3, "the clip must matter"
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    np.testing.assert_allclose(found, wanted, atol=2e-5)
     assert wanted[-1] < wanted[0] - 0.1
-    ours, theirs = model.embed.weight.detach(), twin.get_input_embeddings().weight.detach()
-    assert (ours - theirs).abs().max() < 1e-3
 
 
 GOLDEN = {  # loss of every step; computed once, to be changed only with the mathematics of training
-    ("adamw", "answer"): [5.43445, 5.453187, 5.246827, 5.022955, 4.826982, 4.732444],
-    ("adamw", "all"): [5.28917, 5.297008, 5.14711, 4.985324, 4.901446, 4.790303],
-    ("muon", "answer"): [5.43445, 5.453187, 5.346022, 5.190295, 5.045071, 4.948002],
+    ("adamw", "answer"): [5.244501, 5.194447, 5.036228, 4.795035, 4.578722, 4.455107],
+    ("adamw", "all"): [5.227838, 5.215889, 5.052732, 4.861932, 4.768407, 4.71532],
+    ("muon", "answer"): [5.244501, 5.194447, 5.145196, 4.962897, 4.814577, 4.716025],
 }
 
 
 @pytest.mark.parametrize(("optimizer", "loss"), list(GOLDEN))
-def test_the_golden_losses(optimizer: str, loss: str, small: Mixture, make_decoder: MakeDecoder) -> None:
-    curve = train(make_decoder("base", seed=42), run_of(small, epochs=1, optimizer=optimizer, loss=loss), no_checkpoint)
-    np.testing.assert_allclose([point.loss for point in curve], GOLDEN[optimizer, loss], atol=1e-3)
+def test_the_golden_losses(optimizer: str, loss: str, small: Mixture, make_model: MakeModel) -> None:
+    training = trained_by(make_model("base", seed=42), run_of(small, optimizer=optimizer, loss=loss))
+    np.testing.assert_allclose([point.loss for point in training.curve], GOLDEN[optimizer, loss], atol=1e-3)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_a_tiny_mixture_is_learned_by_heart(optimizer: str, small: Mixture, make_decoder: MakeDecoder) -> None:
-    few = Mixture(small.tokens[:20], small.lengths[:20])
-    model, run = make_decoder("wide"), run_of(few, epochs=80, optimizer=optimizer, learning_rate=1e-2, log_every=80)
-    before = validation_loss(model, run_of(few, validation=few))
-    curve = train(model, run, no_checkpoint)
-    after = validation_loss(model, run_of(few, validation=few))
-    assert len(curve) == 1
-    assert after < 0.1 * before
-    assert curve[-1].validation_loss == pytest.approx(after, abs=1e-6)
+def test_a_tiny_mixture_is_learned_by_heart(optimizer: str, small: Mixture, make_model: MakeModel) -> None:
+    few = some(small, 0, 20)
+    run = run_of(few, few, epochs=80, optimizer=optimizer, learning_rate=1e-2, log_every=80)
+    before = validation_loss(training_of(make_model("wide"), run))
+    (row,) = trained_by(make_model("wide"), run).curve
+    assert row.validation_loss is not None
+    assert row.validation_loss < 0.1 * before
+
+
+def validation_loss(training: Training) -> float:
+    return engine_of([training]).validation_loss(training)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_training_twice_gives_the_same_bits(optimizer: str, small: Mixture, make_decoder: MakeDecoder) -> None:
-    results: list[tuple[list[CurvePoint], dict[str, Tensor]]] = []
-    for attempt in range(2):
-        torch.manual_seed(attempt)
-        model = make_decoder("base")
-        curve = train(model, run_of(small, epochs=2, optimizer=optimizer, checkpoints=2), no_checkpoint)
-        results.append((curve, model.state_dict()))
-    (first, weights), (again, same) = results
-    assert first == again
-    assert all(torch.equal(weights[name], same[name]) for name in weights)
-    assert len({point.loss for point in first}) == len(first)
+def test_training_twice_gives_the_same_bits(optimizer: str, small: Mixture, make_model: MakeModel) -> None:
+    run = run_of(small, epochs=2, optimizer=optimizer, checkpoints=2)
+    first, again = (trained_by(make_model("base"), run) for _ in range(2))
+    assert first.curve == again.curve
+    np.testing.assert_array_equal(first.weights, again.weights)
+    assert len({point.loss for point in first.curve}) == len(first.curve)
 
 
-def test_another_seed_or_name_trains_another_model(small: Mixture, make_decoder: MakeDecoder) -> None:
+def test_another_seed_or_name_trains_another_model(small: Mixture, make_model: MakeModel) -> None:
     run = run_of(small)
-    losses = [train(make_decoder("base"), r, no_checkpoint)[-1].loss for r in (run, replace(run, seed=1))]
-    losses.append(train(make_decoder("base"), replace(run, name="ftwb1-1"), no_checkpoint)[-1].loss)
-    assert len(set(losses)) == 3
+    runs = (run, replace(run, seed=1), replace(run, name="ftwb1-1"))
+    assert len({trained_by(make_model("base"), each).curve[-1].loss for each in runs}) == 3
 
 
-def test_the_curve(small: Mixture, make_decoder: MakeDecoder, smoke: dict[str, Settings]) -> None:
+def test_the_curve(small: Mixture, make_model: MakeModel, smoke: dict[str, Settings]) -> None:
     """12 steps: a row every 5, at the checkpoints, and at the end; the losses are those of a run without."""
     saved: list[int] = []
-    model = make_decoder("base")
-    curve = train(model, run_of(small, epochs=2, log_every=5, checkpoints=3), saved.append)
+    training = Training(*make_model("base"), run_of(small, epochs=2, log_every=5, checkpoints=3), saved.append)
+    curve = train(training)
     marks = checkpoint_steps(12, 3)
     assert saved == [0, *sorted(marks)]
     assert [point.step for point in curve] == sorted({5, 10, 12} | marks)
-    every = train(make_decoder("base"), run_of(small, epochs=2), no_checkpoint)
+    every = trained_by(make_model("base"), run_of(small, epochs=2)).curve
     assert [point.step for point in every] == list(range(1, 13))
     scale = smoke["cities"].selected
     parameters = parameter_count(scale.model, scale.archs["base"], vocabulary_size(scale))
-    seen = np.cumsum([small.lengths[rows].sum(dtype=int) for e in (0, 1) for rows in small.epoch(42, "base", e, 40)])
+    seen = np.cumsum([small.lengths[rows].sum(dtype=int) for rows in training.run.rows()])
     before = 0
     for point in curve:
         assert point.tokens == seen[point.step - 1]
@@ -205,32 +242,29 @@ def test_the_curve(small: Mixture, make_decoder: MakeDecoder, smoke: dict[str, S
         assert (point.validation_loss is not None) == (point.step in marks or point.step == 12)
         before = point.step
     assert curve[-1].tokens == 2 * small.lengths.sum(dtype=int)
-    assert curve[-1].validation_loss == pytest.approx(validation_loss(model, run_of(small)), abs=1e-6)
+    assert curve[-1].validation_loss == validation_loss(training)
 
 
-def test_what_a_checkpoint_holds(small: Mixture, make_decoder: MakeDecoder) -> None:
+def test_what_a_checkpoint_holds(small: Mixture, make_model: MakeModel) -> None:
     """The weights after as many steps as its name says: those with which the next loss is computed."""
-    model = make_decoder("base")
-    start = {name: value.clone() for name, value in model.state_dict().items()}
-    kept: dict[int, dict[str, Tensor]] = {}
+    config, weights = make_model("base")
+    kept, start, run = {}, weights.copy(), run_of(small, epochs=2, checkpoints=4, warmup_steps=0)
 
     def keep(step: int) -> None:
-        kept[step] = {name: value.clone() for name, value in model.state_dict().items()}
+        kept[step] = weights.copy()
 
-    curve = train(model, run_of(small, epochs=2, checkpoints=4, warmup_steps=0), keep)
-    assert all(torch.equal(kept[0][name], start[name]) for name in start)
-    batches = [rows for epoch in (0, 1) for rows in small.epoch(42, "base", epoch, 40)]
-    other = make_decoder("base")
+    curve = train(Training(config, weights, run, keep))
+    np.testing.assert_array_equal(kept[0], start)
+    batches = list(run.rows())
     assert len(kept) >= 4
-    for step, weights in kept.items():
-        other.load_state_dict(weights)
+    for step, of_checkpoint in kept.items():
         with torch.no_grad():
-            next_loss = float(batch_loss(other, small.batch(batches[step], "answer", CPU)))
-        assert next_loss == pytest.approx(curve[step].loss, abs=1e-6)
+            next_loss = float(plain_loss(twin_of(config, of_checkpoint), small, batches[step], "answer"))
+        assert next_loss == pytest.approx(curve[step].loss, abs=1e-5)
 
 
-def test_the_curve_as_csv(small: Mixture, make_decoder: MakeDecoder, tmp_path: Path) -> None:
-    curve = train(make_decoder("narrow"), run_of(small, log_every=2), no_checkpoint)
+def test_the_curve_as_csv(small: Mixture, make_model: MakeModel, tmp_path: Path) -> None:
+    curve = trained_by(make_model("narrow"), run_of(small, log_every=2)).curve
     write_curve(curve, tmp_path / "results" / "base.csv")
     text = (tmp_path / "results" / "base.csv").read_bytes().decode()
     assert text.splitlines()[0] == "step,tokens,flops,loss,learning_rate,validation_loss"
@@ -248,31 +282,20 @@ def test_the_curve_as_csv(small: Mixture, make_decoder: MakeDecoder, tmp_path: P
 
 @pytest.mark.parametrize("loss", ["all", "answer"])
 def test_the_validation_loss_is_the_mean_over_all_counted_tokens(
-    loss: str, corpora: Corpora, make_decoder: MakeDecoder
+    loss: str, corpora: dict[str, StoredCorpus], make_model: MakeModel
 ) -> None:
     """More lines than go through the model at once; the last part is small."""
-    mixture, model = pretraining_mixture(corpora), make_decoder("narrow")
-    by_length = np.argsort(mixture.lengths, kind="stable")
-    rows = np.concatenate([by_length[:600], by_length[-500:]])
-    some = Mixture(mixture.tokens[rows], mixture.lengths[rows])
-    assert len(some) == 1100
-    sums: list[float] = []
-    count = 0
-    for row in range(len(some)):
-        batch = some.batch(np.array([row]), loss, CPU)
-        with torch.no_grad():
-            sums.append(batch_loss(model, batch).item() * len(batch.targets))
-        count += len(batch.targets)
-    assert validation_loss(model, run_of(some, validation=some, loss=loss)) == pytest.approx(
-        sum(sums) / count, rel=1e-5
-    )
-
-
-def test_the_validation_loss_of_a_model_that_knows_nothing(small: Mixture, make_decoder: MakeDecoder) -> None:
-    model = make_decoder("narrow")
+    lines, model = some(pretraining_mixture(corpora), 0, 600), make_model("narrow")
     with torch.no_grad():
-        model.lm_head.weight.zero_()
-    assert validation_loss(model, run_of(small, loss="all")) == pytest.approx(math.log(178), rel=1e-6)
+        wanted = float(plain_loss(twin_of(*model), lines, np.arange(600), loss))
+    found = validation_loss(training_of(model, run_of(lines, lines, loss=loss)))
+    assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_validation_loss_of_a_model_that_knows_nothing(small: Mixture, make_model: MakeModel) -> None:
+    training = training_of(make_model("narrow"), run_of(small, loss="all"))
+    views(training.weights, training.config)["lm_head"][:] = 0
+    assert validation_loss(training) == pytest.approx(math.log(178), rel=1e-6)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 28, 100, 1000, 164_064])

@@ -71,14 +71,18 @@ def _read_config(values: dict[str, Any]) -> DecoderConfig:
     """The sizes in a config.json of transformers 4 or 5, which keeps ``rope_theta`` among its ``rope_parameters``.
 
     Raises:
-        ValueError: its rotary embeddings are scaled, which the decoder does not do.
+        ValueError: its rotary embeddings are scaled, which the decoder does not do, or a size is no number.
         KeyError, TypeError, AttributeError: it is no such file.
     """
     rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind != "default":
         raise ValueError(f"rotary embeddings of type {kind!r} where 'default' is needed")
-    return DecoderConfig(**{key: (rope | values)[key] for key in DecoderConfig.__dataclass_fields__})
+    sizes = {key: (rope | values)[key] for key in DecoderConfig.__dataclass_fields__}
+    for key, value in sizes.items():
+        if not isinstance(value, int | float):
+            raise ValueError(f"its {key} is {value!r}")
+    return DecoderConfig(**sizes)
 
 
 def _refuse_ruined(folder: Path, tensors: Arrays, remedy: str) -> None:
@@ -154,8 +158,11 @@ def _to_transformers(config: DecoderConfig, weights: Weights) -> Arrays:
 
 def _from_transformers(config: DecoderConfig, tensors: Arrays) -> Weights:
     """The flat weights (n,) of tensors under transformers' names, whose shapes must agree."""
-    heads = config.num_attention_heads
-    weights = np.zeros(parameter_count(config), np.float32)
+    heads, needed = config.num_attention_heads, parameter_count(config)
+    found = sum(tensor.size for tensor in tensors.values())
+    if found != needed:  # before memory is asked for
+        raise ValueError(f"{found:,} weights where {needed:,} are needed")
+    weights = np.zeros(needed, np.float32)
     unexpected = tensors.keys() - _to_transformers(config, weights).keys()
     if unexpected:
         raise ValueError(f"weights without a place: {min(unexpected)}")

@@ -59,7 +59,8 @@ class CpuEngine:
             return self._arithmetic.gradient(number, pack(mixture.tokens[part], mixture.lengths[part], loss), scale)
 
         parts = split(rows)
-        self._losses.append(sum(self._spread(part_loss, range(len(parts)))))
+        total = sum(self._spread(part_loss, range(len(parts))))
+        self._losses.append(float(np.float32(total)))  # as a state keeps it
         self._arithmetic.update(len(parts), self._next, self._training.rate(self._next), self._spread)
         self._next += 1
         return [int(mixture.lengths[rows].sum(dtype=np.int64))]

@@ -36,7 +36,7 @@ def train_and_publish(
     """
     errors = list[DivergedError]()
     with ExitStack() as held:
-        saved_runs = {run.name: held.enter_context(SavedRun(weights, run)) for run in runs}
+        saved_runs = {run.name: held.enter_context(SavedRun(config, weights, run)) for run in runs}
         saving = Saving(saved_runs, resume_seconds)
         trainings = [_training(config, weights.copy(), run, saved_runs[run.name], save_tokenizer) for run in runs]
         for training in train_together(trainings, saving):

@@ -23,7 +23,7 @@ from worldwidth.core.files import replacing, sha256
 from worldwidth.core.imports import code_closure
 from worldwidth.core.locks import one_after_another
 from worldwidth.core.signals import Stopped, StopRequest
-from worldwidth.model.layout import Weights
+from worldwidth.model.layout import DecoderConfig, Weights
 from worldwidth.model.safe_tensors import load_tensors, save_tensors, tensor_digest
 from worldwidth.settings.paths import scratch_folder
 from worldwidth.training.engines import Engine
@@ -43,16 +43,16 @@ def states_folder() -> Path:
     return scratch_folder() / "resume"
 
 
-def identity(weights: Weights, run: Run) -> dict[str, str]:
+def identity(config: DecoderConfig, weights: Weights, run: Run) -> dict[str, str]:
     """What a run depends on, part by part, as hashes; ``weights`` are not trained yet.
 
     What computes it is no part of it: a run may go on elsewhere, natively or in torch, where the last bits of its
     numbers differ.
     """
-    optimization = (run.name, run.steps, run.seed, run.optimization, run.compute.device, run.compute.bfloat16)
+    settings = (run.name, run.steps, run.seed, config, run.optimization, run.compute.device, run.compute.bfloat16)
     code = code_closure(Path(__file__).with_name("loop.py").relative_to(_ROOT), _ROOT)
     return {
-        "settings": _digest(repr(optimization)),
+        "settings": _digest(repr(settings)),
         "starting weights": _array_digest(weights),
         "training lines": _array_digest(run.mixture.tokens, run.mixture.lengths),
         "validation lines": _array_digest(run.validation.tokens, run.validation.lengths),
@@ -75,8 +75,8 @@ def _array_digest(*arrays: NDArray[Any]) -> str:
 class SavedRun:
     """The saved state of one run and the checkpoints it has written, held for this process alone inside a ``with``."""
 
-    def __init__(self, weights: Weights, run: Run) -> None:
-        self._run, self._identity = run, identity(weights, run)
+    def __init__(self, config: DecoderConfig, weights: Weights, run: Run) -> None:
+        self._run, self._identity = run, identity(config, weights, run)
         self.folder = states_folder() / f"{run.name}-{_digest(json.dumps(self._identity))[:12]}"
         self.checkpoints = self.folder / "steps"
         self.step: int | None = None
