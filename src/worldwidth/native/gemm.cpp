@@ -34,7 +34,9 @@ static void tile(const float* __restrict a, long a_stride, const float* __restri
             const float* from = c + r * c_stride + v * LANES;
             sums[r][v] = !add ? v16{} : v < V - 1 ? load(from) : load_part(from, part);
         }
+    const bool far = TRANSPOSED && a_stride >= 512;  // rows so far apart that nothing fetches them ahead
     for (long i = 0; i < k; i++) {
+        if (far) __builtin_prefetch(a + (i + 16) * a_stride);
         v16 right[V];
         for (long v = 0; v < V; v++) right[v] = load(b + i * WIDTH + v * LANES);
         for (long r = 0; r < R; r++) {
