@@ -1,4 +1,7 @@
-// From the gradients of a batch's parts to new weights: their sum, AdamW and Muon, each on any piece of the flat arrays.
+// From the gradients of a batch's parts to new weights: their sum, AdamW and Muon, each on any piece of the flat
+// arrays.
+#pragma once
+
 #include "gemm.hpp"
 #include "model.hpp"
 
@@ -24,8 +27,8 @@ EXPORTED double add_parts(float* const* parts, long count, long begin, long end)
 
 // AdamW (arXiv 1711.05101) on n weights, as torch.optim.AdamW; `clip` multiplies the gradient.
 EXPORTED void adamw(float* __restrict weights, float* __restrict first, float* __restrict second,
-                      const float* __restrict gradient, long n, float clip, long step, double rate, double beta1,
-                      double beta2, double epsilon, double weight_decay) {
+                    const float* __restrict gradient, long n, float clip, long step, double rate, double beta1,
+                    double beta2, double epsilon, double weight_decay) {
     double left1 = 1.0, left2 = 1.0;  // beta^step, by repeated squaring
     for (double power1 = beta1, power2 = beta2; step; step >>= 1, power1 *= power1, power2 *= power2)
         if (step & 1) {
