@@ -104,10 +104,24 @@ def test_bits_do_not_depend_on_the_width_of_vectors(monkeypatch: pytest.MonkeyPa
     assert narrow == wide
 
 
-def test_arrays_of_another_kind_are_refused() -> None:
+def test_arrays_that_cpp_must_not_read_are_refused() -> None:
+    config, tree = a_config(8, 16, 1), trees()[0]
+    workspace, weights = Workspace(config), some_weights(config)
+    with pytest.raises(TypeError, match="float64"):
+        gradient(workspace, weights.astype(np.float64), weights, tree, 1.0)
+    with pytest.raises(TypeError, match="strides"):
+        loss(workspace, np.zeros((len(weights), 2), np.float32)[:, 0], tree, 1.0)
+    with pytest.raises(TypeError, match=f"instead of {len(weights)} in a row"):
+        loss(workspace, weights[1:], tree, 1.0)
+    with pytest.raises(IndexError, match="token 22: the model has a vocabulary of 20"):
+        loss(Workspace(a_config(8, 16, 1, vocabulary=20)), weights, tree, 1.0)
+
+
+@pytest.mark.parametrize("name", ["embed", "qkv", "gate_up", "lm_head", "norm"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_ruined_weight_ruins_the_loss(name: str, value: float) -> None:
+    """So that a training that diverges is told."""
     config, tree = a_config(8, 16, 1), trees()[0]
     weights = some_weights(config)
-    with pytest.raises(TypeError, match="not one row of int32 or float32: float64"):
-        gradient(Workspace(config), weights.astype(np.float64), weights, tree, 1.0)
-    with pytest.raises(TypeError, match="strides"):
-        loss(Workspace(config), np.zeros((len(weights), 2), np.float32)[:, 0], tree, 1.0)
+    views(weights, config)[name][..., 5] = value
+    assert not np.isfinite(loss(Workspace(config), weights, tree, 1.0))

@@ -4,6 +4,7 @@ import ctypes
 from functools import cache
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from worldwidth.model.layout import DecoderConfig
@@ -42,16 +43,28 @@ class PackedTree(ctypes.Structure):
     _fields_ = (*((name, ctypes.c_void_p) for name in _ARRAYS), *((name, ctypes.c_long) for name in _COUNTS))
 
     @classmethod
-    def of(cls, tree: Tree) -> "PackedTree":
-        """The addresses of a tree's arrays, and their sizes."""
+    def of(cls, tree: Tree, vocabulary: int) -> "PackedTree":
+        """The addresses of a tree's arrays, and their sizes.
+
+        Raises:
+            IndexError: a token is not in the vocabulary.
+        """
+        largest = max(int(tree.ids.max(initial=0)), int(tree.targets.max(initial=0)))
+        if largest >= vocabulary:
+            raise IndexError(f"token {largest}: the model has a vocabulary of {vocabulary}")
         addresses = [address(getattr(tree, name)) for name in _ARRAYS]
         return cls(*addresses, len(tree.ids), *tree.nodes.shape, len(tree.queries), len(tree.targets))
 
 
-def address(array: NDArray[Any]) -> int:
-    """Where the numbers of an array lie that C++ may read as one row of ``int`` or ``float``."""
-    if not (array.flags.c_contiguous and array.dtype in ("float32", "int32")):
-        raise TypeError(f"not one row of int32 or float32: {array.dtype}, strides {array.strides}")
+def address(array: NDArray[Any], length: int | None = None) -> int:
+    """Where the numbers of an array lie that C++ may read as one row of ``int`` or ``float``.
+
+    Raises:
+        TypeError: they do not lie so, or are not ``length`` of them.
+    """
+    fits = array.flags.c_contiguous and array.dtype in (np.float32, np.int32)
+    if not fits or length not in (None, array.size):
+        raise TypeError(f"{array.dtype}{list(array.shape)} with strides {array.strides} instead of {length} in a row")
     return array.ctypes.data
 
 

@@ -27,7 +27,7 @@ struct Layer {
 // All weights, or their gradient, as views of one array in the order of worldwidth.model.layout.
 struct Weights {
     Sizes sizes;
-    float *embed, *lm_head;                                                     // (vocabulary, d)
+    float *embed, *lm_head;                                                      // (vocabulary, d)
     float *qkv, *o, *gate_up, *down, *input_norm, *qkv_bias, *post_norm, *norm;  // those of the layers: layer first
 
     Weights(const Sizes& s, float* flat) : sizes(s) {
@@ -47,8 +47,9 @@ struct Weights {
 
     Layer layer(long l) const {
         const long d = sizes.hidden, inner = sizes.inner;
-        return {qkv + l * 3 * d * d,    o + l * d * d,        gate_up + l * 2 * inner * d, down + l * d * inner,
-                input_norm + l * d,     qkv_bias + l * 3 * d, post_norm + l * d};
+        return {qkv + l * 3 * d * d,  o + l * d * d,      gate_up + l * 2 * inner * d,
+                down + l * d * inner, input_norm + l * d, qkv_bias + l * 3 * d,
+                post_norm + l * d};
     }
 };
 
@@ -85,7 +86,8 @@ public:
         return piece;
     }
     int* ints(long count) { return reinterpret_cast<int*>(floats(count)); }
-    template <typename Thing> Thing* things(long count) {
+    template <typename Thing>
+    Thing* things(long count) {
         return reinterpret_cast<Thing*>(floats(count * (long)(sizeof(Thing) / sizeof(float))));
     }
     long used() const { return used_; }

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from worldwidth.model.layout import MATRICES, VECTORS, DecoderConfig, Weights, shapes, slices
+from worldwidth.model.layout import MATRICES, VECTORS, DecoderConfig, Weights, parameter_count, shapes, slices
 from worldwidth.native.library import address, library
 from worldwidth.settings.schema import Optimization
 
@@ -40,15 +40,17 @@ def update(
         second: AdamW's second moment; not used for the matrices that Muon has.
         gradients: of the parts of a batch, added up in their order; the first is overwritten.
     """
-    native, total = library(), gradients[0]
-    parts = (ctypes.c_void_p * len(gradients))(*map(address, gradients))
+    native, count = library(), parameter_count(config)
+    parts = (ctypes.c_void_p * len(gradients))(*(address(part, count) for part in gradients))
+    at_weights, at_first, at_second, at_total = (
+        address(array, count) for array in (weights, first, second, gradients[0])
+    )
 
     def add(piece: slice) -> float:
         return float(native.add_parts(parts, len(gradients), piece.start, piece.stop))
 
-    norm = math.sqrt(sum(spread(add, _pieces(slice(0, len(weights)), _PIECE)), 0.0))
+    norm = math.sqrt(sum(spread(add, _pieces(slice(0, count), _PIECE)), 0.0))
     clip = min(1.0, optimization.max_grad_norm / (norm + 1e-6))  # as torch.nn.utils.clip_grad_norm_
-    at_weights, at_first, at_second, at_total = map(address, (weights, first, second, total))
 
     def adamw(piece: slice, weight_decay: float) -> None:
         at = 4 * piece.start
@@ -60,9 +62,9 @@ def update(
     def muon(piece: slice, rows: int, columns: int) -> None:
         memory = np.empty(native.muon_floats(rows, columns) + 16, np.float32)
         aligned = -(-memory.ctypes.data // 64) * 64
-        at, count = 4 * piece.start, (piece.stop - piece.start) // (rows * columns)
+        at, matrices = 4 * piece.start, (piece.stop - piece.start) // (rows * columns)
         native.muon(
-            *(at_weights + at, at_first + at, at_total + at, count, rows, columns),
+            *(at_weights + at, at_first + at, at_total + at, matrices, rows, columns),
             *(clip, rate, optimization.weight_decay, aligned),
         )
 

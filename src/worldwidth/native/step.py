@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.data.tokenizer import EOS, PAD
-from worldwidth.model.layout import DecoderConfig, Weights
+from worldwidth.model.layout import DecoderConfig, Weights, parameter_count
 from worldwidth.model.packing import Tree
 from worldwidth.native.library import PackedTree, Sizes, address, library
 
@@ -21,7 +21,7 @@ class Workspace:
     """What one thread works in, for models of one shape; threads must not share one."""
 
     def __init__(self, config: DecoderConfig) -> None:
-        self.sizes = Sizes.of(config)
+        self.sizes, self.weights = Sizes.of(config), parameter_count(config)
         self._memory = np.empty(0, np.float32)
 
     def memory(self, floats: int) -> int:
@@ -55,9 +55,10 @@ def loss(workspace: Workspace, weights: Weights, tree: Tree, scale: float) -> fl
 
 
 def _step(workspace: Workspace, weights: Weights, out: Weights | None, tree: Tree, scale: float) -> float:
-    native, packed, to = library(), PackedTree.of(tree), None if out is None else address(out)
-    memory = workspace.memory(native.step_floats(workspace.sizes, packed))
-    return float(native.step(workspace.sizes, address(weights), to, packed, scale, memory))
+    native, sizes, count = library(), workspace.sizes, workspace.weights
+    packed, to = PackedTree.of(tree, sizes.vocabulary), None if out is None else address(out, count)
+    memory = workspace.memory(native.step_floats(sizes, packed))
+    return float(native.step(sizes, address(weights, count), to, packed, scale, memory))
 
 
 def decode(workspace: Workspace, weights: Weights, tree: Tree, width: int) -> NDArray[np.int32]:
@@ -65,9 +66,10 @@ def decode(workspace: Workspace, weights: Weights, tree: Tree, width: int) -> ND
 
     A line's bits do not depend on the other lines.
     """
-    native, packed = library(), PackedTree.of(tree)
+    native, sizes = library(), workspace.sizes
+    packed = PackedTree.of(tree, sizes.vocabulary)
     answers = np.full((len(tree.queries), width), PAD, np.int32)
-    memory = workspace.memory(native.decode_floats(workspace.sizes, packed, width))
-    native.decode(workspace.sizes, address(weights), packed, width, EOS, address(answers), memory)
+    memory = workspace.memory(native.decode_floats(sizes, packed, width))
+    native.decode(sizes, address(weights, workspace.weights), packed, width, EOS, address(answers), memory)
     every_line: NDArray[np.int32] = answers[tree.sources]
     return every_line

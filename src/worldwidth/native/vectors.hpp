@@ -42,11 +42,12 @@ INLINE void store_part(float* p, v16 x, long n) {
 
 INLINE v16 all(float x) { return v16{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 INLINE v16 fma(v16 a, v16 b, v16 c) { return __builtin_elementwise_fma(a, b, c); }
-INLINE v16 larger(v16 a, v16 b) { return a > b ? a : b; }
+INLINE v16 larger(v16 a, v16 b) { return a > b ? a : b; }   // b if there is a NaN
 INLINE v16 smaller(v16 a, v16 b) { return a < b ? a : b; }
 
 // Halves onto each other: the order of additions is the same everywhere.
-template <typename Vector, typename Scalar> INLINE Scalar sum_of_lanes(Vector x) {
+template <typename Vector, typename Scalar>
+INLINE Scalar sum_of_lanes(Vector x) {
     Scalar s[LANES];
     memcpy(s, &x, sizeof x);
     for (long half = LANES / 2; half; half /= 2)
@@ -67,7 +68,7 @@ INLINE float largest(v16 x) {
 
 // e^x to 2 units in the last place, 0 below -87: 2^n times a Taylor polynomial on [-ln 2 / 2, ln 2 / 2].
 INLINE v16 exp(v16 x) {
-    const v16 inside = smaller(larger(x, all(-87.0f)), all(88.0f));
+    const v16 inside = smaller(all(88.0f), larger(all(-87.0f), x));
     const v16 n = __builtin_elementwise_rint(inside * 1.44269504f);
     const v16 r = fma(n, all(-1.42860677e-6f), fma(n, all(-0.693145752f), inside));
     v16 p = all(1.0f / 5040.0f);

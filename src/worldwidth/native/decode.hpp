@@ -1,6 +1,6 @@
 // Greedy answers for the lines of a tree of prompts: the tree once, then every new token is one more node.
-#include "attention.hpp"
-#include "gemm.hpp"
+#pragma once
+
 #include "layers.hpp"
 
 // A line that is still being continued. Prompts that are equal end in the same node and are one line here.
@@ -102,7 +102,7 @@ EXPORTED long decode_floats(const Sizes* sizes, const Tree* tree, long width) {
 
 // answers (tree.predicting, width): what follows each query, up to and with `eos`; the rest is left as it is.
 EXPORTED void decode(const Sizes* sizes, float* weights, const Tree* tree, long width, int eos, int* answers,
-                       float* array) {
+                     float* array) {
     long floats;
     decode_tree(*sizes, weights, *tree, width, eos, answers, array, &floats);
 }

@@ -1,4 +1,7 @@
-// From the gradients of a batch's parts to new weights: their sum, AdamW and Muon, each on any piece of the flat arrays.
+// From the gradients of a batch's parts to new weights: their sum, AdamW and Muon, each on any piece of the flat
+// arrays.
+#pragma once
+
 #include "gemm.hpp"
 #include "model.hpp"
 
@@ -24,8 +27,8 @@ EXPORTED double add_parts(float* const* parts, long count, long begin, long end)
 
 // AdamW (arXiv 1711.05101) on n weights, as torch.optim.AdamW; `clip` multiplies the gradient.
 EXPORTED void adamw(float* __restrict weights, float* __restrict first, float* __restrict second,
-                      const float* __restrict gradient, long n, float clip, long step, double rate, double beta1,
-                      double beta2, double epsilon, double weight_decay) {
+                    const float* __restrict gradient, long n, float clip, long step, double rate, double beta1,
+                    double beta2, double epsilon, double weight_decay) {
     double left1 = 1.0, left2 = 1.0;  // beta^step, by repeated squaring
     for (double power1 = beta1, power2 = beta2; step; step >>= 1, power1 *= power1, power2 *= power2)
         if (step & 1) {
@@ -43,14 +46,17 @@ EXPORTED void adamw(float* __restrict weights, float* __restrict first, float* _
     }
 }
 
-// What `orthogonalize` works in, for matrices of x (side, length), side <= length.
-struct NewtonSchulz {
-    float *x, *next;                      // (side, length)
-    float *gram, *step, *steps, *spare;   // (side, side)
+static long smaller_side(long rows, long columns) { return rows < columns ? rows : columns; }
 
-    NewtonSchulz(long side, long length, Memory& memory) {
-        x = memory.floats(side * length);
-        next = memory.floats(side * length);
+// What `orthogonalize` works in.
+struct NewtonSchulz {
+    float *x, *next;                     // (rows, columns)
+    float *gram, *step, *steps, *spare;  // (side, side), the smaller of both
+
+    NewtonSchulz(long rows, long columns, Memory& memory) {
+        const long side = smaller_side(rows, columns);
+        x = memory.floats(rows * columns);
+        next = memory.floats(rows * columns);
         gram = memory.floats(side * side);
         step = memory.floats(side * side);
         steps = memory.floats(side * side);
@@ -64,15 +70,19 @@ static void swap(float*& a, float*& b) {
     b = other;
 }
 
-// Five steps x = (a + b g + c g^2) x with g = x x^T, which take w.x near its orthogonal factor:
-// https://kellerjordan.github.io/posts/muon/
+// Five steps x = (a + b g + c g^2) x with g = x x^T, or x = x (a + b g + c g^2) with g = x^T x, whichever is smaller,
+// take w.x near its orthogonal factor: https://kellerjordan.github.io/posts/muon/
 //
 // The steps are polynomials of the first g, so that g and their product are kept instead of x, the long matrix: half
 // the work. What that loses of small singular values grows twelvefold a step, so that x is made anew after two.
-static void orthogonalize(NewtonSchulz& w, long side, long length) {
+static void orthogonalize(NewtonSchulz& w, long rows, long columns) {
+    const long side = smaller_side(rows, columns);
     const int stretches[] = {2, 3};
     for (const int rounds : stretches) {
-        linear(w.x, w.x, w.gram, side, side, length);
+        if (rows > columns)
+            linear_dw(w.x, w.x, w.gram, rows, columns, columns);
+        else
+            linear(w.x, w.x, w.gram, rows, rows, columns);
         for (int round = 0; round < rounds; round++) {
             linear_dx(w.gram, w.gram, w.step, side, side, side);
             for (long i = 0; i < side * side; i++) w.step[i] = 2.0315f * w.step[i] - 4.775f * w.gram[i];
@@ -88,24 +98,17 @@ static void orthogonalize(NewtonSchulz& w, long side, long length) {
                 linear_dx(w.spare, w.step, w.gram, side, side, side);
             }
         }
-        linear_dx(w.steps, w.x, w.next, side, side, length);
+        if (rows > columns)
+            linear_dx(w.x, w.steps, w.next, rows, columns, columns);
+        else
+            linear_dx(w.steps, w.x, w.next, rows, rows, columns);
         swap(w.x, w.next);
     }
 }
 
-// to (columns, rows) = from (rows, columns)^T
-static void transpose(const float* from, float* to, long rows, long columns) {
-    for (long i = 0; i < rows; i++)
-        for (long j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
-}
-
-static long smaller_side(long rows, long columns) { return rows < columns ? rows : columns; }
-
 EXPORTED long muon_floats(long rows, long columns) {
-    const long side = smaller_side(rows, columns);
     Memory memory(nullptr);
-    memory.floats(rows * columns);
-    NewtonSchulz(side, rows * columns / side, memory);
+    NewtonSchulz(rows, columns, memory);
     return memory.used();
 }
 
@@ -113,30 +116,21 @@ EXPORTED long muon_floats(long rows, long columns) {
 // the gradient.
 EXPORTED void muon(float* weights, float* momentum, const float* gradient, long count, long rows, long columns,
                    float clip, double rate, double weight_decay, float* array) {
-    const long n = rows * columns, side = smaller_side(rows, columns);
+    const long n = rows * columns;
     const double ratio = (double)rows / (double)columns;
     const float size = (float)(rate * __builtin_sqrt(ratio > 1.0 ? ratio : 1.0));
     const float keep = (float)(1.0 - rate * weight_decay), beta = 0.95f, fresh = (float)(1.0 - 0.95);
     Memory memory(array);
-    float* update = memory.floats(n);
-    NewtonSchulz work(side, n / side, memory);
+    NewtonSchulz work(rows, columns, memory);
     for (long k = 0; k < count; k++, weights += n, momentum += n, gradient += n) {
         for (long i = 0; i < n; i++) {
             const float g = gradient[i] * clip;
             momentum[i] += (g - momentum[i]) * fresh;
-            update[i] = g + (momentum[i] - g) * beta;
+            work.x[i] = g + (momentum[i] - g) * beta;
         }
-        const float norm = (float)__builtin_sqrt(sum_of_squares(update, n)), smallest = 1e-7f;
-        for (long i = 0; i < n; i++) update[i] /= norm > smallest ? norm : smallest;
-        if (rows > columns)
-            transpose(update, work.x, rows, columns);
-        else
-            memcpy(work.x, update, n * sizeof(float));
-        orthogonalize(work, side, n / side);
-        if (rows > columns)
-            transpose(work.x, update, columns, rows);
-        else
-            memcpy(update, work.x, n * sizeof(float));
-        for (long i = 0; i < n; i++) weights[i] = weights[i] * keep - size * update[i];
+        const float norm = (float)__builtin_sqrt(sum_of_squares(work.x, n)), divisor = norm > 1e-7f ? norm : 1e-7f;
+        for (long i = 0; i < n; i++) work.x[i] /= divisor;
+        orthogonalize(work, rows, columns);
+        for (long i = 0; i < n; i++) weights[i] = weights[i] * keep - size * work.x[i];
     }
 }

@@ -1,6 +1,6 @@
 // The loss of a tree of lines and its gradient: forward, then backward, of the whole decoder.
-#include "attention.hpp"
-#include "gemm.hpp"
+#pragma once
+
 #include "layers.hpp"
 
 // The rows of a layer: the last one computes more than keys and values only where something is predicted.
@@ -12,7 +12,8 @@ static void zero(float* x, long n) { memset(x, 0, n * sizeof(float)); }
 
 // logits (predicting, vocabulary) -> the sum of -ln p of all predictions. With `scale` the logits become its gradient
 // times that.
-static double cross_entropy(const Tree& tree, float* logits, long vocabulary, float scale, float* counted, float* logs) {
+static double cross_entropy(const Tree& tree, float* logits, long vocabulary, float scale, float* counted,
+                            float* logs) {
     zero(counted, tree.predicting);
     for (long i = 0; i < tree.predictions; i++) counted[tree.sources[i]] += 1.0f;
     double loss = 0.0;
@@ -99,8 +100,8 @@ static void layer_backward(const Sizes& sizes, const Layer& weights, const Layer
     rms_norm_backward(g.dnormed, s.x, weights.input_norm, s.inverse, g.dx, gradient.input_norm, n, d);
 }
 
-// The loss (and gradient, if not null) of a tree; returns the sum of its losses times `scale`. Without `array` nothing is
-// computed and `floats` becomes what it must hold.
+// The loss (and gradient, if not null) of a tree; returns the sum of its losses times `scale`. Without `array` nothing
+// is computed and `floats` becomes what it must hold.
 static double loss_and_gradient(const Sizes& sizes, float* flat_weights, float* flat_gradient, const Tree& tree,
                                 float scale, float* array, long* floats) {
     const long d = sizes.hidden, n = tree.count, m = tree.predicting, last = sizes.layers - 1;
@@ -156,7 +157,8 @@ EXPORTED long step_floats(const Sizes* sizes, const Tree* tree) {
     return floats;
 }
 
-EXPORTED double step(const Sizes* sizes, float* weights, float* gradient, const Tree* tree, double scale, float* array) {
+EXPORTED double step(const Sizes* sizes, float* weights, float* gradient, const Tree* tree, double scale,
+                     float* array) {
     long floats;
     return loss_and_gradient(*sizes, weights, gradient, *tree, (float)scale, array, &floats);
 }
