@@ -16,8 +16,8 @@ from worldwidth.engine.run import run_lock
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.paths import scratch_folder
 from worldwidth.settings.schema import Settings
-from worldwidth.slurm.graph import still_to_do
 from worldwidth.slurm.records import some_submissions
+from worldwidth.sweep.graph import still_to_do
 from worldwidth.sweep.variants import Variant, sweep
 from worldwidth.sweep.widths import present_experiment, run_variant
 from worldwidth.sweep.worktree import prepare_tree, write_params

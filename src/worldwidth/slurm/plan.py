@@ -18,8 +18,8 @@ from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Budget, Settings
 from worldwidth.slurm.commands import QueueEntry, queue
-from worldwidth.slurm.graph import Study, plan_jobs, study_of
-from worldwidth.slurm.records import VariantJob, slurm_folder, submissions
+from worldwidth.slurm.records import slurm_folder, submissions
+from worldwidth.sweep.graph import Study, VariantJob, plan_jobs, study_of
 from worldwidth.sweep.variants import Variant, sweep
 from worldwidth.sweep.worktree import clone, write_params
 

@@ -25,9 +25,9 @@ from worldwidth.dvcio.stored import remove_halves
 from worldwidth.engine.job import run_job
 from worldwidth.settings.load import load
 from worldwidth.slurm.commands import requeue
-from worldwidth.slurm.graph import ancestors
 from worldwidth.slurm.plan import SECONDS_TO_FILL
-from worldwidth.slurm.records import End, Submission, VariantJob, read_submission
+from worldwidth.slurm.records import End, Submission, read_submission
+from worldwidth.sweep.graph import VariantJob, ancestors
 from worldwidth.sweep.worktree import clone, write_params
 
 

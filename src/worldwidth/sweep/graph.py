@@ -10,14 +10,30 @@ from typing import Any
 from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, Forecast, forecast_with_outs
 from worldwidth.dvcio.lockfile import md5, value_at
 from worldwidth.dvcio.repo import needs_of
-from worldwidth.pipeline.groups import group_stages
+from worldwidth.pipeline.groups import Job, group_stages
 from worldwidth.pipeline.groups import plan_jobs as group_jobs
 from worldwidth.pipeline.stages import row_of
+from worldwidth.settings.cluster import Resources
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import read_yaml
-from worldwidth.slurm.records import VariantJob
 from worldwidth.sweep.variants import Variant
+
+
+@dataclass(frozen=True)
+class VariantJob(Job):
+    """A job of one variant, whose name is in front of its own: as it is planned, kept, and done on a node."""
+
+    variant: Variant
+    keys: tuple[str, ...]
+    """Of its stages, in their order."""
+    after_ids: tuple[int, ...]
+    """Like ``after``, for jobs of earlier submissions that are under way: their numbers in Slurm."""
+
+    def resources(self, settings: Settings) -> Resources:
+        """What it asks for."""
+        found: Resources = getattr(settings.selected.execution.jobs, self.kind)
+        return found
 
 
 @dataclass(frozen=True)
