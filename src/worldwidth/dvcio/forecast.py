@@ -4,6 +4,7 @@
 cache's answers take the place of the outputs of the stages before.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,11 @@ def forecast() -> list[Forecast]:
         return forecast_with_outs(repo)[0]
 
 
+def still_to_do(answers: list[Forecast]) -> list[str]:
+    """The stages whose outputs are not to be had from DVC's cache."""
+    return [answer.stage for answer in answers if answer.state not in (UP_TO_DATE, CACHED)]
+
+
 def forecast_stage(repo: Any, name: str) -> tuple[Forecast, Known | None]:
     """What DVC would do with one stage now, given the files as they are, and its outputs if it need not run.
 
@@ -57,14 +63,21 @@ def forecast_stage(repo: Any, name: str) -> tuple[Forecast, Known | None]:
     return Forecast(name, state, reason), known
 
 
-def forecast_with_outs(repo: Any) -> tuple[list[Forecast], dict[str, Known]]:
-    """The same, and the outputs of every stage that need not run; ``repo`` must be locked."""
+def forecast_with_outs(repo: Any, names: Set[str] | None = None) -> tuple[list[Forecast], dict[str, Known]]:
+    """The same, and the outputs of every stage that need not run.
+
+    Args:
+        repo: locked.
+        names: of these stages only; with each all that it depends on. None for all.
+    """
     produced: dict[str, Any] = {}  # path of an output -> its hash; None: not known before something has run
     owner: dict[str, str] = {}
     forecasts: list[Forecast] = []
     outs: dict[str, Known] = {}
     for stage in repo.index.stages:  # in the order of dvc.yaml, where no stage comes before its inputs
         name = stage.addressing
+        if names is not None and name not in names:
+            continue
         _refuse_irregular(stage)
         waiting = sorted({owner[dep.def_path] for dep in stage.deps if produced.get(dep.def_path, 0) is None})
         recorded = _recorded(stage)  # before `_settled` puts other hashes into the stage

@@ -9,7 +9,7 @@ from contextlib import chdir
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import head_commit
 from worldwidth.core.locks import only_one
-from worldwidth.dvcio.forecast import forecast
+from worldwidth.dvcio.forecast import forecast, still_to_do
 from worldwidth.dvcio.repair import forecast_of_a_whole_lock
 from worldwidth.dvcio.restore import restore_cached
 from worldwidth.engine.run import run_lock
@@ -17,7 +17,6 @@ from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.paths import scratch_folder
 from worldwidth.settings.schema import Settings
 from worldwidth.slurm.records import some_submissions
-from worldwidth.sweep.graph import still_to_do
 from worldwidth.sweep.variants import Variant, sweep
 from worldwidth.sweep.widths import present_experiment, run_variant
 from worldwidth.sweep.worktree import prepare_tree, write_params
