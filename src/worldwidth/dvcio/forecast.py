@@ -6,14 +6,18 @@ cache's answers take the place of the outputs of the stages before.
 
 from collections.abc import Set
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import check_regular
 from worldwidth.dvcio.hashes import files_below
+from worldwidth.dvcio.lockfile import value_at
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.pipeline.stages import row_of
+from worldwidth.settings.paths import PARAMS
+from worldwidth.settings.strict_yaml import parse_yaml
 
 UP_TO_DATE, CACHED, RUN, LATER = "up to date", "from the run cache", "will run", "after"
 
@@ -158,19 +162,26 @@ def _changes(dep: Any, produced: dict[str, Any]) -> bool:
 
 def _cached(repo: Any, stage: Any, produced: dict[str, Any]) -> Known | None:
     """The outputs that the run cache holds for these inputs, all of them still in the cache; else None."""
+    params = _parsed(PARAMS.read_text(encoding="utf-8"))
     from dvc.exceptions import DvcException
     from dvc.stage.cache import _can_hash
     from dvc_data.hashfile.meta import Meta
 
     try:
         for dep in stage.deps:
-            if dep.def_path in produced and not hasattr(dep, "params"):
+            if hasattr(dep, "params"):
+                values = {key: value_at(params, key) for key in dep.params}
+                if None in values.values():
+                    return None
+                dep.fill_values(values)
+            elif dep.def_path in produced:
                 dep.hash_info = produced[dep.def_path]
                 dep.hash_name = dep.hash_info.name  # else that of DVC 2, where dvc.lock does not know the file
                 dep.meta = Meta()  # size and the like are of the file that lies there now
-                dep.get_hash = lambda known=dep.hash_info: known  # the file itself may not be there yet
             else:
                 dep.save()  # in memory only: nothing here writes dvc.lock
+            # DVC asks for it again and again, and the file itself may not be there yet
+            dep.get_hash = lambda known=dep.hash_info: known
         if not _can_hash(stage):
             return None
         entry = repo.stage_cache._load(stage)
@@ -180,3 +191,9 @@ def _cached(repo: Any, stage: Any, produced: dict[str, Any]) -> Known | None:
         return Known({out.def_path: out.hash_info for out in cached.outs}, entry) if cached.outs_cached() else None
     except (DvcException, FileNotFoundError):  # an input is missing: the stage would stop with DVC's own message
         return None
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str) -> Any:
+    """params.yaml as plain values; DVC itself reads it anew for every stage."""
+    return parse_yaml(text, str(PARAMS))
