@@ -144,4 +144,5 @@ def _take_hashes(stage: Any, entry: dict[str, Any] | None) -> None:
     StageLoader.fill_from_lock(stage, entry)
     for out in stage.outs:
         if out.use_cache:
+            Path(out.fs_path).parent.mkdir(parents=True, exist_ok=True)  # for its .gitignore
             out.ignore()

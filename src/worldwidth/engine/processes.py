@@ -20,7 +20,7 @@ _SECONDS_BETWEEN_LOOKS = 0.05
 class Starter(Protocol):
     """How jobs are started, and what is shown of them."""
 
-    def start(self, job: Job, slot: Any) -> "subprocess.Popen[bytes]":
+    def start(self, job: Any, slot: Any) -> "subprocess.Popen[bytes]":
         """Start the process of ``job``."""
 
     def ended(self, job: Job, code: int, peak: int) -> None:

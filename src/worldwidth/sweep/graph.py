@@ -138,3 +138,15 @@ def plan_jobs(studies: dict[Variant, Study], under_way: Mapping[str, int], worke
                 )
             )
     return jobs
+
+
+def save_jobs(jobs: list[VariantJob], studies: Mapping[Variant, Study]) -> list[VariantJob]:
+    """The jobs, and behind the last one of every variant one without stages, after all that do stages of it."""
+    owner = {key: job for job in jobs for key in job.keys}
+    planned: list[VariantJob] = []
+    for variant, study in studies.items():
+        before = {owner[key].name for key in study.keys.values() if key in owner}
+        planned += [job for job in jobs if job.variant == variant]
+        name = f"{variant.name}.experiment"
+        planned.append(VariantJob(name, "summary", (), tuple(sorted(before)), variant, (), ()))
+    return planned
