@@ -49,6 +49,7 @@ PARAMETERS = {  # of what is called: those that are passed, by position or by na
     "dvc.stage.cache:StageCache._load": ["stage"],
     "dvc.stage.cache:StageCache._create_stage": ["cache", "wdir"],
     "dvc.stage.loader:StageLoader.fill_from_lock": ["stage", "lock_data"],
+    "dvc.dependency.param:ParamsDependency.fill_values": ["values"],
     "dvc.dvcfile:ProjectFile.dump_stages": ["stages", "update_pipeline"],
     "dvc.output:Output.status": [],
     "dvc.output:Output.ignore": [],

@@ -25,8 +25,8 @@ from worldwidth.core.git import git
 from worldwidth.dvcio.experiments import Experiment, find_experiments, list_experiments
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
+from worldwidth.sweep.saving import present_experiment
 from worldwidth.sweep.variants import Variant
-from worldwidth.sweep.widths import present_experiment
 
 PARAMS = yaml.safe_load((PROJECT / "params.yaml").read_text())
 EVALUATIONS, CURVES = "results/evaluations.csv", "results/training.csv"

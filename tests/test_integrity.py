@@ -24,7 +24,7 @@ from worldwidth.dvcio.hashes import Hashes
 from worldwidth.dvcio.integrity import check_inputs
 from worldwidth.dvcio.lockfile import read_lock
 from worldwidth.dvcio.repo import open_repo
-from worldwidth.slurm.worker import _fetch_inputs
+from worldwidth.dvcio.restore import restore_inputs
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.filterwarnings("ignore")]  # DVC's own dependencies warn
 
@@ -327,7 +327,7 @@ def test_a_cluster_s_job_knows_what_its_inputs_must_be(
     made.git("checkout", "data", "models")
     monkeypatch.chdir(made.folder)
     monkeypatch.setattr(integrity, "_HASHES", Hashes())
-    _fetch_inputs(["evaluate@base"])
+    restore_inputs(["evaluate@base"])
     recorded = read_yaml_file(Path("dvc.lock"))["stages"]
     assert set(recorded) == {"base", "corpus@distance", "corpus@compass", "corpus@inside"}
     wanted = read_yaml_file(finished.folder / "dvc.lock")["stages"]

@@ -24,14 +24,14 @@ ENGINE = """if True:
 
     import json, sys
     from worldwidth.core.locks import only_one
-    from worldwidth.engine.processes import Display, Launcher, run_jobs
+    from worldwidth.engine.processes import Launcher, run_jobs
     from worldwidth.pipeline.groups import Job
     from pathlib import Path
 
     with exit_codes(), only_one(Path("lock"), "held") as lock:
         jobs = [Job(name, "data", (name,), tuple(after)) for name, after in json.loads(sys.argv[1]).items()]
         slots = [{"SLOT": str(number)} for number in range(2)]
-        run_jobs(jobs, slots, Launcher({"ALL": "all"}, (lock,), (sys.executable, "job.py")), Display())
+        run_jobs(jobs, slots, Launcher({"ALL": "all"}, (lock,), (sys.executable, "job.py")))
         print("all ran")
 """
 JOB = """if True:

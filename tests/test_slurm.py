@@ -244,7 +244,7 @@ def test_what_is_done_is_neither_submitted_nor_collected_again(
     assert {status["state"] for status in statuses(made).values()} == {"done"}
     output = ok(made, "slurm", "submit", "--budgets", "epochs", "flops")
     assert output == "nothing to submit: all is done or under way; `worldwidth slurm status` says which\n"
-    monkeypatch.setattr("worldwidth.slurm.collect.run_variant", None)  # calling it would fail
+    monkeypatch.setattr("worldwidth.slurm.collect.save_experiment", None)  # calling it would fail
     before = written(made)
     ok(made, "slurm", "collect")
     assert written(made) == before

@@ -3,7 +3,6 @@
 One repository is swept once; the tests then go on with it, in the order of this file.
 """
 
-import os
 import re
 import signal
 import subprocess
@@ -11,23 +10,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import yaml
 
 from in_process import dvc, ok
-from repository import PROJECT, Repository
-from small_study import STAGES, small_study
+from repository import PROJECT, Repository, read_yaml_file
+from small_study import FINETUNES, STAGES, finished_study, small_study
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.config import set_local
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
-from worldwidth.sweep import widths
-from worldwidth.sweep.variants import Variant, sweep
-from worldwidth.sweep.widths import run_widths
+from worldwidth.sweep.variants import sweep
 
 pytestmark = pytest.mark.pipeline
 
-TREE = Path(".dvc") / "tmp" / "worldwidth" / "widths"
+SWEEP = Path(".dvc") / "tmp" / "worldwidth" / "sweep"
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +44,21 @@ def experiments(repository: Repository) -> set[str]:
     return set(repository.git("for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps").split())
 
 
-def params_of(repository: Repository, name: str) -> dict[str, object]:
+def file_of(repository: Repository, name: str, path: str) -> str:
+    """A file of an experiment."""
     (commit,) = repository.git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}").split()
-    values = yaml.safe_load(repository.git("show", f"{commit}:params.yaml"))
+    return repository.git("show", f"{commit}:{path}")
+
+
+def params_of(repository: Repository, name: str) -> dict[str, object]:
+    values = yaml.safe_load(file_of(repository, name, "params.yaml"))
     assert isinstance(values, dict)
     return values
+
+
+def printed(repository: Repository) -> str:
+    """What the jobs of the last sweep have printed."""
+    return "".join(log.read_text() for log in sorted((repository.folder / SWEEP / "logs").iterdir()))
 
 
 def test_a_sweep_makes_named_experiments_and_leaves_the_tree_alone(swept: tuple[Repository, str]) -> None:
@@ -64,15 +72,35 @@ def test_a_sweep_makes_named_experiments_and_leaves_the_tree_alone(swept: tuple[
 
 
 def test_what_two_runs_share_is_made_once(swept: tuple[Repository, str]) -> None:
-    assert swept[1].count("cities: 60 real ones") == 1
-    assert swept[1].count("corpus of distance") == 1
-    assert re.findall(r"(\d+) of \d+ stages to do", swept[1]) == [str(STAGES), str(STAGES - 4)]
+    repository, output = swept
+    assert f"{2 * STAGES - 4} stages to do in 16 jobs, 2 at a time" in output
+    assert len(re.findall(r"(?m)^\[\d+ of 16\] (narrow|wide)-epochs-s1: (\S+, \d+ s|saved)$", output)) == 16
+    text = printed(repository)
+    assert text.count("cities: 60 real ones") == 1
+    assert text.count("corpus of distance") == 1
+    assert text.count("budget: ") == 2
+    assert text.count("exact answers in") == 2 * (len(FINETUNES) + 1)
+
+
+def test_an_experiment_is_what_a_serial_run_leaves(
+    swept: tuple[Repository, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Models and scores by their hashes, tables and figures by their bytes."""
+    serial = finished_study(tmp_path_factory.getbasetemp())
+    assert yaml.safe_load(file_of(swept[0], "wide-epochs-s1", "dvc.lock")) == read_yaml_file(serial.folder / "dvc.lock")
+    (commit,) = swept[0].git("for-each-ref", "--format=%(objectname)", "refs/exps/*/*/wide-epochs-s1").split()
+    names = ("ls-tree", "-r", "--format=%(objectname) %(path)")
+    mine, theirs = (one.git(*names, of, "results", "plots") for one, of in ((swept[0], commit), (serial, "HEAD")))
+    assert [line for line in mine.splitlines() if ".gitignore" not in line] == [
+        line for line in theirs.splitlines() if ".gitignore" not in line
+    ]
+    assert "plots/overview.png" in mine
 
 
 def test_what_exists_is_skipped(repository: Repository) -> None:
     output = ok(repository, "widths", "--archs", "narrow", "wide", "--seeds", "1")
     assert output.splitlines()[:2] == ["narrow-epochs-s1: already done", "wide-epochs-s1: already done"]
-    assert "[1 of" not in output
+    assert " of 16]" not in output
 
 
 def test_dvc_s_own_tools_take_the_names(repository: Repository) -> None:
@@ -117,7 +145,7 @@ def test_they_are_compared(repository: Repository) -> None:
 def test_an_arm_that_comes_to_the_same_steps_trains_nothing(repository: Repository) -> None:
     """The reference width gets its own FLOPs: the base model of the other arm is its base model."""
     output = repository.ok("worldwidth", "widths", "--archs", "wide", "--seeds", "1", "--budgets", "flops")
-    assert "tokens/s" not in output
+    assert "tokens/s" not in printed(repository)
     assert "wide-flops-s1: saved" in output
     assert "compared 3 experiments" in ok(repository, "compare")
     repository.git("clean", "-qfd", "results", "report")
@@ -127,42 +155,88 @@ def test_uncommitted_changes_are_part_of_the_runs(repository: Repository) -> Non
     repository.edit("params.yaml", "statistics: {resamples: 200}", "statistics: {resamples: 201}")
     output = repository.ok("worldwidth", "widths", "--archs", "wide", "--seeds", "1")
     assert "already done" not in output
-    assert "tokens/s" not in output
-    assert "resamples: 201" in repository.read(str(TREE / "params.yaml"))
+    assert "tokens/s" not in printed(repository)
+    assert "resamples: 201" in file_of(repository, "wide-epochs-s1", "params.yaml")
     assert repository.git("status", "--porcelain").split() == ["M", "params.yaml"]
     repository.git("checkout", "-q", "params.yaml")
 
 
 def wait_for_new(process: subprocess.Popen[str], repository: Repository, files: str) -> None:
-    """Until the sweep's tree has a new file of the pattern ``files``."""
+    """Until the sweep has a new file of the pattern ``files``, in a tree or among the logs."""
     start = time.time()
-    while not any(path.stat().st_mtime > start for path in (repository.folder / TREE).glob(files)):
+    while not any(path.stat().st_mtime > start for path in (repository.folder / SWEEP).glob(files)):
         assert process.poll() is None
         assert time.time() < start + 300, f"{files} never came"
         time.sleep(0.05)
 
 
 def test_a_killed_sweep_repeats_nothing(repository: Repository) -> None:
-    """First with all that it started; then by `kill -9` of the command alone, whose run is an orphan that goes on."""
-    words = ("worldwidth", "widths", "--archs", "narrow", "--seeds", "2")
+    """First with all that it started; then by `kill -9` of the command alone, whose jobs end by themselves."""
+    words = ("worldwidth", "widths", "--archs", "narrow", "--seeds", "2", "--jobs", "2")
     first = repository.start(*words, output=subprocess.DEVNULL)
-    wait_for_new(first, repository, "models/ftwb*/model.safetensors")
-    os.killpg(first.pid, signal.SIGKILL)
+    wait_for_new(first, repository, "[12]/models/ftwb*/model.safetensors")
+    for process in [*psutil.Process(first.pid).children(recursive=True), psutil.Process(first.pid)]:
+        process.kill()
     first.wait()
     assert "narrow-epochs-s2" not in experiments(repository)
-    log = repository.folder.with_name("second.log")
-    with log.open("w") as file:
-        second = repository.start(*words, output=file.fileno())
-        wait_for_new(second, repository, "results/evaluations/ftwb*.json")
-        second.kill()
-        second.wait()
+    second = repository.start(*words, output=subprocess.DEVNULL)
+    wait_for_new(second, repository, "[12]/results/evaluations/ftwb*.json")
+    jobs = psutil.Process(second.pid).children()
+    second.kill()
+    second.wait()
+    gone, alive = psutil.wait_procs(jobs, timeout=30)
+    assert gone
+    assert not alive
+    assert "base: step" not in printed(repository)
     third = repository.ok(*words)
-    assert "base: step" not in log.read_text()
-    assert "ftwb1-5" in log.read_text()
-    assert "what is left of an interrupted sweep is still at work: waiting for it" in third
-    assert "tokens/s" not in third
+    assert "tokens/s" not in printed(repository)
     assert "narrow-epochs-s2: saved" in third
     assert "narrow-epochs-s2" in experiments(repository)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
+def test_a_request_to_stop_reaches_all_jobs(number: signal.Signals, repository: Repository) -> None:
+    process = repository.start("worldwidth", "widths", "--archs", "narrow", "wide", "--seeds", "3", "--jobs", "2")
+    wait_for_new(process, repository, "logs/*.base.log")
+    jobs = psutil.Process(process.pid).children()
+    process.send_signal(number)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == (130 if number == signal.SIGINT else 75), output
+    assert output.splitlines()[-1].startswith("worldwidth: stopped; what is finished is recorded, and a training under")
+    assert not any(job.is_running() for job in jobs)
+    assert not {"narrow-epochs-s3", "wide-epochs-s3"} & experiments(repository)
+
+
+def test_a_failure_stops_only_what_depends_on_it(repository: Repository) -> None:
+    """One evaluation of one of two variants fails as long as a file is there."""
+    repository.edit(
+        "stages/evaluate.py",
+        "def main(settings: Settings, name: str) -> None:\n",
+        "def main(settings: Settings, name: str) -> None:\n"
+        "    from worldwidth.core.errors import WorldwidthError\n"
+        "    from worldwidth.settings.paths import scratch_folder\n"
+        "    if name == 'ftwb1-4' and settings.arch == 'wide' and (scratch_folder() / 'broken').exists():\n"
+        "        raise WorldwidthError('evaluate: it is broken')\n",
+    )
+    repository.ok("worldwidth", "render")
+    broken = repository.folder / SWEEP.parent / "broken"
+    broken.touch()
+    words = ("worldwidth", "widths", "--archs", "narrow", "wide", "--seeds", "3", "--jobs", "2")
+    failed = repository.run(*words)
+    broken.unlink()
+    assert failed.returncode == 2
+    lines = failed.stderr.splitlines()
+    assert re.fullmatch(r"worldwidth: wide-epochs-s3\.\S+: evaluate: it is broken \(.*\.log\)", lines[0])
+    assert lines[1:] == [
+        "worldwidth: 1 failed: wide-epochs-s3 (evaluate: it is broken). The same command runs only what is not done yet"
+    ]
+    assert "1 of 2 experiments are done" in failed.stdout
+    assert {"narrow-epochs-s3"} == experiments(repository) & {"narrow-epochs-s3", "wide-epochs-s3"}
+    again = repository.ok(*words)
+    assert "narrow-epochs-s3: already done" in again
+    assert "3 stages to do in 3 jobs" in again
+    assert "wide-epochs-s3: saved" in again
+    repository.git("checkout", "-q", ".")
 
 
 def test_a_git_alias_in_a_linked_worktree_leaves_it_alone(repository: Repository) -> None:
@@ -177,31 +251,10 @@ def test_a_git_alias_in_a_linked_worktree_leaves_it_alone(repository: Repository
     before = other.git("status", "--porcelain"), other.git("ls-files", "--stage")
     output = other.git("-c", "alias.widths=!worldwidth widths --archs narrow --seeds 1", "widths")
     assert "narrow-epochs-s1: saved" in output
-    assert "tokens/s" not in output
+    assert "tokens/s" not in printed(other)
     assert (other.git("status", "--porcelain"), other.git("ls-files", "--stage")) == before
     assert other.git("symbolic-ref", "HEAD").strip() == "refs/heads/mine"
     assert repository.git("config", "core.bare").strip() == "false"
-
-
-def test_a_failure_does_not_stop_the_others(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ran: list[str] = []
-
-    def run(tree: Path, source: str, variant: Variant, jobs: int | None) -> str:
-        ran.append(variant.name)
-        return "base: the loss is nan at step 3" if variant.arch == "base" else ""
-
-    monkeypatch.setattr(widths, "check_rendered", lambda settings: None)
-    monkeypatch.setattr(widths, "source_tree", lambda: "0" * 40)
-    monkeypatch.setattr(widths, "present_experiment", lambda settings, variant, source: variant.arch == "narrow")
-    monkeypatch.setattr(widths, "prepare_tree", lambda settings, source: Path())
-    monkeypatch.setattr(widths, "run_variant", run)
-    with pytest.raises(WorldwidthError) as failed:
-        run_widths(load(PROJECT / "params.yaml"), None, [1], None, None)
-    assert ran == ["base-epochs-s1", "wide-epochs-s1", "wider-epochs-s1"]
-    assert str(failed.value).startswith("1 failed: base-epochs-s1 (base: the loss is nan at step 3). The same command")
-    assert "3 of 4 experiments are done" in capsys.readouterr().out
 
 
 def at_laptop() -> Settings:

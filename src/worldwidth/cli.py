@@ -144,6 +144,11 @@ COMMANDS = (
         _option("names", nargs="+", metavar="STAGE"),
     ),
     _command(
+        "work", "what a job of `widths` does in its work tree", "sweep.work:work",
+        _option("names", nargs="*", metavar="STAGE"),
+        _option("--save", nargs=2, metavar=("EXPERIMENT", "REPOSITORY"), help="and save the variant, if it is whole"),
+    ),
+    _command(
         "sample", "print lines of a corpus as the model reads them, with their cities", "commands.sample:print_sample",
         _option("--task", required=True),
         _option("--population", default="world", help="world (default) or atlantis"),

@@ -4,15 +4,20 @@
 cache's answers take the place of the outputs of the stages before.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import check_regular
 from worldwidth.dvcio.hashes import files_below
+from worldwidth.dvcio.lockfile import value_at
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.pipeline.stages import row_of
+from worldwidth.settings.paths import PARAMS
+from worldwidth.settings.strict_yaml import parse_yaml
 
 UP_TO_DATE, CACHED, RUN, LATER = "up to date", "from the run cache", "will run", "after"
 
@@ -46,6 +51,11 @@ def forecast() -> list[Forecast]:
         return forecast_with_outs(repo)[0]
 
 
+def still_to_do(answers: list[Forecast]) -> list[str]:
+    """The stages whose outputs are not to be had from DVC's cache."""
+    return [answer.stage for answer in answers if answer.state not in (UP_TO_DATE, CACHED)]
+
+
 def forecast_stage(repo: Any, stage: Any) -> tuple[str, Known | None]:
     """What DVC would do with one stage now, given the files as they are, and its outputs if it need not run.
 
@@ -56,14 +66,21 @@ def forecast_stage(repo: Any, stage: Any) -> tuple[str, Known | None]:
     return state, known
 
 
-def forecast_with_outs(repo: Any) -> tuple[list[Forecast], dict[str, Known]]:
-    """The same, and the outputs of every stage that need not run; ``repo`` must be locked."""
+def forecast_with_outs(repo: Any, names: Set[str] | None = None) -> tuple[list[Forecast], dict[str, Known]]:
+    """The same, and the outputs of every stage that need not run.
+
+    Args:
+        repo: locked.
+        names: of these stages only; with each all that it depends on. None for all.
+    """
     produced: dict[str, Any] = {}  # path of an output -> its hash; None: not known before something has run
     owner: dict[str, str] = {}
     forecasts: list[Forecast] = []
     outs: dict[str, Known] = {}
     for stage in repo.index.stages:  # in the order of dvc.yaml, where no stage comes before its inputs
         name = stage.addressing
+        if names is not None and name not in names:
+            continue
         _refuse_irregular(stage)
         waiting = sorted({owner[dep.def_path] for dep in stage.deps if produced.get(dep.def_path, 0) is None})
         recorded = _recorded(stage)  # before `_settled` puts other hashes into the stage
@@ -144,19 +161,26 @@ def _changes(dep: Any, produced: dict[str, Any]) -> bool:
 
 def _cached(repo: Any, stage: Any, produced: dict[str, Any]) -> Known | None:
     """The outputs that the run cache holds for these inputs, all of them still in the cache; else None."""
+    params = _parsed(PARAMS.read_text(encoding="utf-8"))
     from dvc.exceptions import DvcException
     from dvc.stage.cache import _can_hash
     from dvc_data.hashfile.meta import Meta
 
     try:
         for dep in stage.deps:
-            if dep.def_path in produced and not hasattr(dep, "params"):
+            if hasattr(dep, "params"):
+                values = {key: value_at(params, key) for key in dep.params}
+                if None in values.values():
+                    return None
+                dep.fill_values(values)
+            elif dep.def_path in produced:
                 dep.hash_info = produced[dep.def_path]
                 dep.hash_name = dep.hash_info.name  # else that of DVC 2, where dvc.lock does not know the file
                 dep.meta = Meta()  # size and the like are of the file that lies there now
-                dep.get_hash = lambda known=dep.hash_info: known  # the file itself may not be there yet
             else:
                 dep.save()  # in memory only: nothing here writes dvc.lock
+            # DVC asks for it again and again, and the file itself may not be there yet
+            dep.get_hash = lambda known=dep.hash_info: known
         if not _can_hash(stage):
             return None
         entry = repo.stage_cache._load(stage)
@@ -166,3 +190,9 @@ def _cached(repo: Any, stage: Any, produced: dict[str, Any]) -> Known | None:
         return Known({out.def_path: out.hash_info for out in cached.outs}, entry) if cached.outs_cached() else None
     except (DvcException, FileNotFoundError):  # an input is missing: the stage would stop with DVC's own message
         return None
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str) -> Any:
+    """params.yaml as plain values; DVC itself reads it anew for every stage."""
+    return parse_yaml(text, str(PARAMS))

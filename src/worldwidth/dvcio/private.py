@@ -38,6 +38,7 @@ RELIED_ON = {
     "dvc.output:Output.ignore": "adds it to .gitignore",
     "dvc.output:Output.get_hash": "the hash of the file, which the run cache asks for",
     "dvc.dependency.base:Dependency.save": "sets hash_info to the hash of the file",
+    "dvc.dependency.param:ParamsDependency.fill_values": "sets hash_info to the values of its keys",
     "dvc.dependency.param:ParamsDependency.status": "{file: {key: what became of it}}",
     "dvc_data.hashfile.meta:Meta": "size and the like of a file; empty without arguments",
     "dvc.config:Config": "the configuration of the folder .dvc that it is given, by section",

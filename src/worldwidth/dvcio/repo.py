@@ -2,7 +2,7 @@
 
 import shlex
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,17 @@ def needs_of(repo: Any) -> dict[str, set[str]]:
     """Stage -> the stages it reads from, from DVC's graph."""
     graph = repo.index.graph
     return {stage.addressing: {need.addressing for need in graph.successors(stage)} for stage in graph}
+
+
+def ancestors(names: Iterable[str], needs: Mapping[str, Iterable[str]]) -> set[str]:
+    """All stages that those in ``names`` depend on, given which stages each one reads from."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        new = set(needs[waiting.pop()]) - found
+        found |= new
+        waiting += new
+    return found
 
 
 def edit_yaml(path: Path, values: dict[str, Any]) -> None:

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol
 
 from worldwidth.core.signals import PARENT, Stopped, StopRequest, held_back
 from worldwidth.engine.memory import peak_bytes, probably_out_of_memory
@@ -15,48 +17,73 @@ from worldwidth.pipeline.groups import Job
 _SECONDS_BETWEEN_LOOKS = 0.05
 
 
-class Display:
-    """What is shown of jobs as they start and end; their own output goes past it."""
+class Starter(Protocol):
+    """How jobs are started, and what is shown of them."""
 
-    def started(self, job: Job) -> None:
-        """A process of ``job`` is there."""
+    def start(self, job: Any, slot: Any) -> "subprocess.Popen[bytes]":
+        """Start the process of ``job``."""
 
     def ended(self, job: Job, code: int, peak: int) -> None:
         """``code`` is its exit code, or minus the signal that killed it; ``peak`` the most bytes that it held."""
-        if code < 0:
-            cause = f", {probably_out_of_memory(peak)}" if code == -signal.SIGKILL else ""
-            name = signal.Signals(-code).name
-            print(f"worldwidth: job {job.name}: killed by {name}{cause}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """How a job is started."""
+    """Jobs in this work tree, whose output goes past it."""
 
     environment: dict[str, str] = field(default_factory=dict)
-    """What its environment has beside that of this process."""
+    """What the environment of a job has beside that of this process."""
     descriptors: Sequence[int] = ()
     """Open files, as of a lock, that it holds too: it may outlive this process for a moment."""
     command: Sequence[str] = (sys.executable, "-m", "worldwidth.cli", "job")
     """Its stages come after it."""
 
     def start(self, job: Job, slot: dict[str, str]) -> "subprocess.Popen[bytes]":
-        """Start ``job`` in a session of its own, where no Ctrl-C of the terminal reaches it directly."""
-        environment = {**os.environ, **self.environment, **slot, PARENT: str(os.getpid())}
-        with held_back():  # until it can hear them
-            return subprocess.Popen(
-                [*self.command, *job.stages],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                pass_fds=self.descriptors,
-                start_new_session=True,
-            )
+        """Start ``job``; ``slot`` is what its environment has of its own."""
+        return start_process([*self.command, *job.stages], {**self.environment, **slot}, self.descriptors)
+
+    def ended(self, job: Job, code: int, peak: int) -> None:
+        """Say so if it was killed; other errors it has said itself."""
+        if code < 0:
+            print(f"worldwidth: job {job.name}: {killed(code, peak)}", file=sys.stderr, flush=True)
+
+
+def start_process(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    descriptors: Sequence[int],
+    folder: Path = Path(),
+    output: IO[bytes] | None = None,
+) -> "subprocess.Popen[bytes]":
+    """Start a command in a session of its own, where no Ctrl-C of the terminal reaches it directly.
+
+    Args:
+        environment: what it has beside that of this process.
+        output: where all that it prints goes; None for where this process prints.
+    """
+    with held_back():  # until it can hear them
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment, PARENT: str(os.getpid())},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            pass_fds=descriptors,
+            start_new_session=True,
+        )
+
+
+def killed(code: int, peak: int) -> str:
+    """What to say of a process that ended with ``code``, minus the signal, and had held ``peak`` bytes."""
+    cause = f", {probably_out_of_memory(peak)}" if code == -signal.SIGKILL else ""
+    return f"killed by {signal.Signals(-code).name}{cause}"
 
 
 @dataclass(frozen=True)
 class _Running:
     job: Job
-    slot: dict[str, str]
+    slot: Any
     process: "subprocess.Popen[bytes]"
 
     def end(self) -> tuple[int, int] | None:
@@ -68,7 +95,7 @@ class _Running:
         return self.process.returncode, peak_bytes(usage.ru_maxrss)
 
 
-def run_jobs(jobs: Sequence[Job], slots: Sequence[dict[str, str]], launcher: Launcher, display: Display) -> list[str]:
+def run_jobs(jobs: Sequence[Job], slots: Sequence[Any], starter: Starter) -> list[str]:
     """Run ``jobs``, at most one at a time in each of ``slots``; return the names of those that did not end well.
 
     Of those that are ready the first goes first.
@@ -78,7 +105,7 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[dict[str, str]], launcher: Lau
 
     Args:
         jobs: none before one that it waits for.
-        slots: what the environment of a job has there beside that of all, such as the GPU that is its own.
+        slots: what a job has there of its own, such as a GPU or a work tree.
 
     Raises:
         Stopped: this process was asked to stop.
@@ -93,8 +120,7 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[dict[str, str]], launcher: Lau
                 for job in [] if request.number else ready:
                     waiting.remove(job)
                     slot = free.pop(0)
-                    running.append(_Running(job, slot, launcher.start(job, slot)))
-                    display.started(job)
+                    running.append(_Running(job, slot, starter.start(job, slot)))
                 if request.number and not is_passed_on:
                     _send(running, request.number)
                     is_passed_on = True
@@ -107,7 +133,7 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[dict[str, str]], launcher: Lau
                     code, peak = end
                     if code == 0:
                         done.add(one.job.name)
-                    display.ended(one.job, code, peak)
+                    starter.ended(one.job, code, peak)
         finally:  # something is left only after an error here, or after a second Ctrl-C
             _send(running, signal.SIGINT)
             for one in running:

@@ -19,7 +19,7 @@ from worldwidth.dvcio.repo import needs_of, open_repo
 from worldwidth.dvcio.restore import restore_cached
 from worldwidth.dvcio.rwlock import forget_the_dead
 from worldwidth.dvcio.stored import remove_halves
-from worldwidth.engine.processes import Display, Launcher, run_jobs
+from worldwidth.engine.processes import Launcher, run_jobs
 from worldwidth.pipeline.groups import group_stages, plan_jobs
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.schema import Hardware, Settings
@@ -62,9 +62,7 @@ def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> N
             needs = needs_of(repo)
         planned = plan_jobs(group_stages(settings, len(slots)), to_do, needs)
         print(f"{len(to_do)} of {len(before)} stages to do in {len(planned)} jobs, {len(slots)} at a time", flush=True)
-        path_of_code = os.pathsep.join(filter(None, ("src", os.environ.get("PYTHONPATH"))))  # as in dvc.yaml
-        environment = {"OMP_NUM_THREADS": str(hardware.threads), "PYTHONPATH": path_of_code}
-        _refuse_left(run_jobs(planned, slots, Launcher(environment, (lock,)), Display()))
+        _refuse_left(run_jobs(planned, slots, Launcher(job_environment(hardware), (lock,))))
     print(f"all stages are up to date after {time.monotonic() - started:.0f} s")
 
 
@@ -84,6 +82,12 @@ def _refuse_left(failed: Sequence[str] = ()) -> None:
             forget_the_dead(repo)  # jobs that were killed: `dvc repro` would wait for whoever gets their numbers
         shown = ", ".join(left[:6]) + (f" and {len(left) - 6} more" if len(left) > 6 else "")
         raise WorldwidthError(f"not done: {shown}; the rest is kept, and `worldwidth run` goes on from there")
+
+
+def job_environment(hardware: Hardware) -> dict[str, str]:
+    """What every job has in its environment."""
+    path_of_code = os.pathsep.join(filter(None, ("src", os.environ.get("PYTHONPATH"))))  # as in dvc.yaml
+    return {"OMP_NUM_THREADS": str(hardware.threads), "PYTHONPATH": path_of_code}
 
 
 def run_lock(tree: Path = Path()) -> Path:

@@ -5,22 +5,22 @@ become DVC experiments, as with `worldwidth widths`.
 """
 
 from contextlib import chdir
+from pathlib import Path
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import head_commit
 from worldwidth.core.locks import only_one
-from worldwidth.dvcio.forecast import forecast
+from worldwidth.dvcio.forecast import forecast, still_to_do
 from worldwidth.dvcio.repair import forecast_of_a_whole_lock
 from worldwidth.dvcio.restore import restore_cached
 from worldwidth.engine.run import run_lock
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.paths import scratch_folder
 from worldwidth.settings.schema import Settings
-from worldwidth.slurm.graph import still_to_do
 from worldwidth.slurm.records import some_submissions
+from worldwidth.sweep.saving import present_experiment, save_experiment
 from worldwidth.sweep.variants import Variant, sweep
-from worldwidth.sweep.widths import present_experiment, run_variant
-from worldwidth.sweep.worktree import prepare_tree, write_params
+from worldwidth.sweep.worktree import prepare_trees, write_params
 
 
 def collect(settings: Settings) -> None:
@@ -74,15 +74,11 @@ def _save_experiment(settings: Settings, variant: Variant) -> list[str]:
         source = head_commit()
         if present_experiment(settings, variant, source):
             return []
-        tree = prepare_tree(settings, source)
+        (tree,) = prepare_trees(settings, source, 1)
         write_params(tree, source, variant)
+        repository = Path.cwd()
         with chdir(tree):
-            lacking = still_to_do(forecast())
-        if not lacking:
-            reason = run_variant(tree, source, variant, jobs=1)
-            if reason:
-                raise WorldwidthError(f"{variant.name}: {reason}")
-    return lacking
+            return save_experiment(variant.name, repository)
 
 
 def _listed(names: list[str]) -> str:

@@ -13,15 +13,14 @@ from worldwidth.core.git import git, git_lines, head_commit
 from worldwidth.core.locks import only_one
 from worldwidth.dvcio.cache import cache_folder, use_cache
 from worldwidth.dvcio.repair import remove_empty_entries
-from worldwidth.dvcio.repo import open_repo
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Budget, Settings
 from worldwidth.slurm.commands import QueueEntry, queue
-from worldwidth.slurm.graph import Study, plan_jobs, study_of
-from worldwidth.slurm.records import VariantJob, slurm_folder, submissions
+from worldwidth.slurm.records import slurm_folder, submissions
+from worldwidth.sweep.graph import Study, VariantJob, plan_jobs, studies_in
 from worldwidth.sweep.variants import Variant, sweep
-from worldwidth.sweep.worktree import clone, write_params
+from worldwidth.sweep.worktree import clone
 
 _PINNED = ("params.yaml", "dvc.yaml", "src", "stages", "templates", ".dvc/config")
 SECONDS_TO_FILL = 60
@@ -118,11 +117,6 @@ def studies_of(settings: Settings, commit: str, cache: Path, variants: list[Vari
     if not (tree / PARAMS).is_file():
         clone(Path.cwd(), commit, tree)
     use_cache(tree, cache, Path())
-    studies: dict[Variant, Study] = {}
     with chdir(tree):
         remove_empty_entries(SECONDS_TO_FILL)
-        for variant in variants:
-            write_params(Path(), commit, variant)
-            with open_repo() as repo, repo.lock:
-                studies[variant] = study_of(repo, variant.of(settings))
-    return studies
+    return studies_in(tree, commit, settings, variants)

@@ -15,27 +15,9 @@ from pydantic import TypeAdapter
 
 from worldwidth.core.errors import WorldwidthError, nearest
 from worldwidth.core.files import read_bytes, read_text, write_json
-from worldwidth.pipeline.groups import Job
-from worldwidth.settings.cluster import Resources
 from worldwidth.settings.paths import scratch_folder
-from worldwidth.settings.schema import Settings
+from worldwidth.sweep.graph import VariantJob
 from worldwidth.sweep.variants import Variant
-
-
-@dataclass(frozen=True)
-class VariantJob(Job):
-    """A job of one variant, whose name is in front of its own: as it is planned, kept, and done on a node."""
-
-    variant: Variant
-    keys: tuple[str, ...]
-    """Of its stages, in their order (graph.py)."""
-    after_ids: tuple[int, ...]
-    """Like ``after``, for jobs of earlier submissions that are under way: their numbers in Slurm."""
-
-    def resources(self, settings: Settings) -> Resources:
-        """What it asks for."""
-        found: Resources = getattr(settings.selected.execution.jobs, self.kind)
-        return found
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from worldwidth.dvcio.cache import cache_folder
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Budget, Settings
 from worldwidth.slurm.commands import QueueEntry, queue, require_slurm, submit_script
-from worldwidth.slurm.graph import plan_jobs
 from worldwidth.slurm.plan import code_tree, pinned_commit, studies_of, under_way
-from worldwidth.slurm.records import Submission, VariantJob, new_folder, slurm_folder, submissions
+from worldwidth.slurm.records import Submission, new_folder, slurm_folder, submissions
+from worldwidth.sweep.graph import VariantJob, plan_jobs
 from worldwidth.sweep.variants import sweep
 
 _TEMPLATES = Path("templates") / "slurm"

@@ -17,17 +17,15 @@ from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.signals import Stopped
 from worldwidth.dvcio.cache import use_cache
-from worldwidth.dvcio.forecast import RUN, Forecast, forecast_with_outs
 from worldwidth.dvcio.repair import remove_empty_entries
-from worldwidth.dvcio.repo import needs_of, open_repo
-from worldwidth.dvcio.restore import restore
+from worldwidth.dvcio.restore import restore_inputs
 from worldwidth.dvcio.stored import remove_halves
 from worldwidth.engine.job import run_job
 from worldwidth.settings.load import load
 from worldwidth.slurm.commands import requeue
-from worldwidth.slurm.graph import ancestors
 from worldwidth.slurm.plan import SECONDS_TO_FILL
-from worldwidth.slurm.records import End, Submission, VariantJob, read_submission
+from worldwidth.slurm.records import End, Submission, read_submission
+from worldwidth.sweep.graph import VariantJob
 from worldwidth.sweep.worktree import clone, write_params
 
 
@@ -91,32 +89,7 @@ def _work(made: Submission, job: VariantJob, tree: Path, outcomes: dict[str, str
         with chdir(tree):
             remove_halves(SECONDS_TO_FILL)
             remove_empty_entries(SECONDS_TO_FILL)
-            _fetch_inputs(list(job.stages))
+            restore_inputs(list(job.stages))
             run_job(load(), list(job.stages), outcomes.__setitem__)
     finally:
         shutil.rmtree(tree, ignore_errors=True)
-
-
-def _fetch_inputs(names: list[str]) -> None:
-    """Put what the stages read from others into this tree, from DVC's cache, and record it in dvc.lock.
-
-    Raises:
-        WorldwidthError: the run cache does not have it, or it is damaged.
-    """
-    with open_repo() as repo, repo.lock:
-        answers, known = forecast_with_outs(repo)
-        needs = needs_of(repo)
-        inputs = sorted(set().union(*(needs[stage] for stage in names)) - set(names))
-        for name in inputs:
-            if name not in known:
-                raise WorldwidthError(_missing(answers, {name} | ancestors([name], needs)))
-        restore(repo, {name: known[name] for name in inputs})
-
-
-def _missing(answers: list[Forecast], wanted: set[str]) -> str:
-    """What to say of the first stage of ``wanted`` that would have to run."""
-    first = next(answer for answer in answers if answer.stage in wanted and answer.state == RUN)
-    return (
-        f"{first.stage} should have come from DVC's run cache, which does not have it ({first.reason}); it is not made "
-        "a second time here: submit it again"
-    )

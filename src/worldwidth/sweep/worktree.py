@@ -11,9 +11,10 @@ from worldwidth.core.files import replacing, replacing_folder, write_text
 from worldwidth.core.git import config_values, file_at, git, head_commit
 from worldwidth.core.locks import wait_until_free
 from worldwidth.dvcio.cache import cache_folder, use_cache
-from worldwidth.dvcio.lockfile import md5
+from worldwidth.dvcio.lockfile import LOCK, keep_stages, md5
 from worldwidth.dvcio.repo import edit_yaml
 from worldwidth.engine.run import run_lock
+from worldwidth.pipeline.stages import STAGES
 from worldwidth.settings.paths import PARAMS, scratch_folder
 from worldwidth.settings.schema import Settings
 from worldwidth.sweep.variants import Variant
@@ -79,18 +80,27 @@ def source_tree() -> str:
         return git("write-tree", GIT_INDEX_FILE=str(index))
 
 
-def prepare_tree(settings: Settings, source: str) -> Path:
-    """The sweep's own work tree, holding the files of ``source``; what an interrupted sweep left there is kept.
+def prepare_trees(settings: Settings, source: str, count: int) -> list[Path]:
+    """The sweep's own work trees, each holding the files of ``source``; what an interrupted sweep left there is kept.
 
     Args:
         source: a commit, or :func:`source_tree`.
     """
-    tree = scratch_folder().resolve() / "widths"
+    folder = scratch_folder().resolve() / "sweep"
+    trees = [folder / str(number) for number in range(1, count + 1)]
+    for tree in folder.glob("[1-9]*"):
+        wait_until_free(run_lock(tree), "what is left of an interrupted sweep is still at work: waiting for it")
+    for tree in trees:
+        _prepare(settings, source, tree)
+    return trees
+
+
+def _prepare(settings: Settings, source: str, tree: Path) -> None:
     if not (tree / ".git").is_dir():
         clone(Path.cwd(), head_commit(), tree)
-    wait_until_free(run_lock(tree), "what is left of an interrupted sweep is still at work: waiting for it")
     head, state = head_commit(), tree / ".git" / "worldwidth-source"
     wanted = f"{head} {git('rev-parse', source + '^{tree}')}"
+    (tree / ".git" / "index.lock").unlink(missing_ok=True)  # of a git that was killed
     if not state.is_file() or state.read_text(encoding="utf-8") != wanted:
         state.unlink(missing_ok=True)
         git("checkout", "--quiet", "--force", "--detach", head, folder=tree)
@@ -102,4 +112,14 @@ def prepare_tree(settings: Settings, source: str) -> Path:
         if path.is_file() and md5(path) != md5(tree / path):
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, tree / path)
-    return tree
+    set_tree(tree, (tree / PARAMS).read_text(encoding="utf-8"))
+
+
+def set_tree(tree: Path, params: str) -> None:
+    """Set a tree to a variant by the text of its params.yaml; what other variants left there is forgotten.
+
+    Of dvc.lock stays what tells the contents of a stage's outs before it has run: a small file is read and written
+    faster, and only the run cache answers.
+    """
+    write_text(tree / PARAMS, params)
+    keep_stages(tree / LOCK, [stage.name for stage in STAGES if stage.constant])

@@ -2,22 +2,40 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE, Forecast, forecast_with_outs
+from worldwidth.dvcio.forecast import forecast_with_outs, still_to_do
 from worldwidth.dvcio.lockfile import md5, value_at
-from worldwidth.dvcio.repo import needs_of
-from worldwidth.pipeline.groups import group_stages
+from worldwidth.dvcio.repo import ancestors, needs_of, open_repo
+from worldwidth.pipeline.groups import Job, group_stages
 from worldwidth.pipeline.groups import plan_jobs as group_jobs
 from worldwidth.pipeline.stages import row_of
+from worldwidth.settings.cluster import Resources
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import read_yaml
-from worldwidth.slurm.records import VariantJob
 from worldwidth.sweep.variants import Variant
+from worldwidth.sweep.worktree import write_params
+
+
+@dataclass(frozen=True)
+class VariantJob(Job):
+    """A job of one variant, whose name is in front of its own: as it is planned, kept, and done on a node."""
+
+    variant: Variant
+    keys: tuple[str, ...]
+    """Of its stages, in their order."""
+    after_ids: tuple[int, ...]
+    """Like ``after``, for jobs of earlier submissions that are under way: their numbers in Slurm."""
+
+    def resources(self, settings: Settings) -> Resources:
+        """What it asks for."""
+        found: Resources = getattr(settings.selected.execution.jobs, self.kind)
+        return found
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,8 @@ class Study:
     """One variant: its settings and its stages."""
 
     settings: Settings
+    params: str
+    """The text of its params.yaml."""
     keys: dict[str, str]
     """Stage -> a hash, equal for two stages, of whatever variants, that run the same command on the same inputs."""
     needs: dict[str, set[str]]
@@ -33,15 +53,26 @@ class Study:
     """The stages whose outputs are not to be had from DVC's cache."""
 
 
-def study_of(repo: Any, settings: Settings) -> Study:
+def studies_in(tree: Path, commit: str, settings: Settings, variants: list[Variant]) -> dict[Variant, Study]:
+    """Every variant and what DVC would do in it, asked in ``tree``, which is set to one after another.
+
+    Args:
+        commit: where params.yaml comes from.
+    """
+    studies: dict[Variant, Study] = {}
+    with chdir(tree):
+        for variant in variants:
+            write_params(Path(), commit, variant)
+            with open_repo() as repo, repo.lock:
+                studies[variant] = _study_of(repo, variant.of(settings))
+    return studies
+
+
+def _study_of(repo: Any, settings: Settings) -> Study:
     """The variant that ``repo``, which must be locked, is set to; ``settings`` are its params.yaml."""
     answers, _ = forecast_with_outs(repo)
-    return Study(settings, _keys(repo, settings), needs_of(repo), set(still_to_do(answers)))
-
-
-def still_to_do(answers: list[Forecast]) -> list[str]:
-    """The stages whose outputs are not to be had from DVC's cache."""
-    return [answer.stage for answer in answers if answer.state not in (UP_TO_DATE, CACHED)]
+    params = PARAMS.read_text(encoding="utf-8")
+    return Study(settings, params, _keys(repo, settings), needs_of(repo), set(still_to_do(answers)))
 
 
 def _keys(repo: Any, settings: Settings) -> dict[str, str]:
@@ -69,19 +100,22 @@ def _input(path: str, made: dict[str, str]) -> tuple[str, str | None]:
     return path, made[path] if path in made else md5(Path(path))
 
 
-def plan_jobs(studies: dict[Variant, Study], under_way: dict[str, int]) -> list[VariantJob]:
+def plan_jobs(studies: dict[Variant, Study], under_way: Mapping[str, int], workers: int = 1) -> list[VariantJob]:
     """The jobs that all variants together still need, in an order in which they can be submitted.
 
     Args:
         under_way: key of a stage -> number of the job, waiting or running already, that does it.
+        workers: over so many jobs the stages are dealt of which there can be many small ones.
     """
+    available = {key for study in studies.values() for stage, key in study.keys.items() if stage not in study.to_do}
     owner: dict[str, str | int] = dict(under_way)
     before: dict[str | int, set[str | int]] = {}
     jobs: list[VariantJob] = []
     for variant, study in studies.items():
         keys, needs = study.keys, study.needs
-        for group in group_jobs(group_stages(study.settings, workers=1), needs.keys(), needs):
-            own = tuple(stage for stage in group.stages if stage in study.to_do and keys[stage] not in owner)
+        for group in group_jobs(group_stages(study.settings, workers), needs.keys(), needs):
+            lacking = [stage for stage in group.stages if stage in study.to_do and keys[stage] not in available]
+            own = tuple(stage for stage in lacking if keys[stage] not in owner)
             if any(row_of(stage).in_git for stage in own):  # not in the cache: they are made together
                 own = group.stages
             if not own:
@@ -106,12 +140,13 @@ def plan_jobs(studies: dict[Variant, Study], under_way: dict[str, int]) -> list[
     return jobs
 
 
-def ancestors(names: Iterable[str], needs: Mapping[str, Iterable[str]]) -> set[str]:
-    """All stages that those in ``names`` depend on, given which stages each one reads from."""
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        new = set(needs[waiting.pop()]) - found
-        found |= new
-        waiting += new
-    return found
+def save_jobs(jobs: list[VariantJob], studies: Mapping[Variant, Study]) -> list[VariantJob]:
+    """The jobs, and behind the last one of every variant one without stages, after all that do stages of it."""
+    owner = {key: job for job in jobs for key in job.keys}
+    planned: list[VariantJob] = []
+    for variant, study in studies.items():
+        before = {owner[key].name for key in study.keys.values() if key in owner}
+        planned += [job for job in jobs if job.variant == variant]
+        name = f"{variant.name}.experiment"
+        planned.append(VariantJob(name, "summary", (), tuple(sorted(before)), variant, (), ()))
+    return planned
