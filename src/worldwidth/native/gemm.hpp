@@ -58,29 +58,28 @@ static void tile(const float* __restrict a, long a_stride, const float* __restri
         }
 }
 
-// c (m, V * 16) = or += a (m, k) b (k, V * 16)
-template <long V, bool TRANSPOSED>
-static void tiles(Operand a, const float* b, float* c, long c_stride, long m, long k, long part, bool add) {
-    long i = 0;
-    for (; i + ROWS <= m; i += ROWS)
-        tile<ROWS, V, TRANSPOSED>(a.at(i, 0).data, a.stride, b, c + i * c_stride, c_stride, k, part, add);
-    for (; i + 2 <= m; i += 2)
-        tile<2, V, TRANSPOSED>(a.at(i, 0).data, a.stride, b, c + i * c_stride, c_stride, k, part, add);
-    if (i < m) tile<1, V, TRANSPOSED>(a.at(i, 0).data, a.stride, b, c + i * c_stride, c_stride, k, part, add);
-}
-
-template <bool TRANSPOSED>
-static void columns(Operand a, const float* b, float* c, long c_stride, long m, long n, long k, bool add) {
+// c (R, n) = or += a (R, k) b (k, n)
+template <long R, bool TRANSPOSED>
+static void row_of_tiles(Operand a, const float* b, float* c, long c_stride, long n, long k, bool add) {
     for (long j = 0; j < n; j += VECTORS * LANES) {
         const long left = n - j, vectors = left < VECTORS * LANES ? rounded_up(left, LANES) / LANES : VECTORS;
         const long part = left < vectors * LANES ? left - (vectors - 1) * LANES : LANES;
-        if (vectors == 1) tiles<1, TRANSPOSED>(a, b + j, c + j, c_stride, m, k, part, add);
+        if (vectors == 1) tile<R, 1, TRANSPOSED>(a.data, a.stride, b + j, c + j, c_stride, k, part, add);
 #ifdef __AVX512F__
-        if (vectors == 2) tiles<2, TRANSPOSED>(a, b + j, c + j, c_stride, m, k, part, add);
-        if (vectors == 3) tiles<3, TRANSPOSED>(a, b + j, c + j, c_stride, m, k, part, add);
-        if (vectors == 4) tiles<4, TRANSPOSED>(a, b + j, c + j, c_stride, m, k, part, add);
+        if (vectors == 2) tile<R, 2, TRANSPOSED>(a.data, a.stride, b + j, c + j, c_stride, k, part, add);
+        if (vectors == 3) tile<R, 3, TRANSPOSED>(a.data, a.stride, b + j, c + j, c_stride, k, part, add);
+        if (vectors == 4) tile<R, 4, TRANSPOSED>(a.data, a.stride, b + j, c + j, c_stride, k, part, add);
 #endif
     }
+}
+
+// c (m, n) = or += a (m, k) b (k, n)
+template <bool TRANSPOSED>
+static void all_tiles(Operand a, const float* b, float* c, long c_stride, long m, long n, long k, bool add) {
+    long i = 0;
+    for (; i + ROWS <= m; i += ROWS) row_of_tiles<ROWS, TRANSPOSED>(a.at(i, 0), b, c + i * c_stride, c_stride, n, k, add);
+    for (; i + 2 <= m; i += 2) row_of_tiles<2, TRANSPOSED>(a.at(i, 0), b, c + i * c_stride, c_stride, n, k, add);
+    if (i < m) row_of_tiles<1, TRANSPOSED>(a.at(i, 0), b, c + i * c_stride, c_stride, n, k, add);
 }
 
 // to (16, 16; a row every WIDTH floats) = from (n, k; the first 16 of each)^T, zeros where there is nothing
@@ -118,9 +117,9 @@ static void multiply(Operand a, Operand b, float* c, long m, long n, long k, boo
             const long width = n - j < WIDTH ? n - j : WIDTH, depth = k - i < DEPTH ? k - i : DEPTH;
             pack(b.at(i, j), panel, width, depth);
             if (a.transposed)
-                columns<true>(a.at(0, i), panel, c + j, n, m, width, depth, add || i > 0);
+                all_tiles<true>(a.at(0, i), panel, c + j, n, m, width, depth, add || i > 0);
             else
-                columns<false>(a.at(0, i), panel, c + j, n, m, width, depth, add || i > 0);
+                all_tiles<false>(a.at(0, i), panel, c + j, n, m, width, depth, add || i > 0);
         }
 }
 
