@@ -23,6 +23,7 @@ from dvc_yaml import Stages, expanded, parsed
 from worldwidth import cli
 from worldwidth.core import imports
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.pipeline import render as pipeline_render
 from worldwidth.pipeline.render import check_rendered, render, rendered_files, write_rendered
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
@@ -202,7 +203,8 @@ def test_without_pairs_there_is_no_picture_of_differences(settings: Settings, st
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of what rendering reads and writes, as the working directory."""
+    """A copy of what rendering reads and writes, as the working directory, where DVC has been."""
+    (tmp_path / ".dvc" / "tmp").mkdir(parents=True)
     for name in ("src", "stages", "templates", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("params.yaml", "dvc.yaml"):
@@ -246,6 +248,21 @@ def test_a_stale_dvc_yaml_is_refused(project: Path, change: str) -> None:
             "from worldwidth.evaluation import tables\nfrom worldwidth.plots import style\n",
         )
     refused(lambda: check_rendered(load(), project))
+
+
+def test_what_was_found_right_is_not_rendered_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until something that it is made from is edited; every stage asks."""
+    write_rendered(load())
+    check_rendered(load())
+    monkeypatch.setattr(pipeline_render, "render", lambda settings, root: "something else")
+    check_rendered(load())
+    (project / "src" / "worldwidth" / "added.cpp").touch()
+    refused(lambda: check_rendered(load()))
+    (project / "src" / "worldwidth" / "added.cpp").unlink()
+    check_rendered(load())
+    for content in (b"", b"\xff", b"0" * 64):
+        (project / ".dvc" / "tmp" / "worldwidth" / "rendered").write_bytes(content)
+        refused(lambda: check_rendered(load()))
 
 
 def test_values_make_nothing_stale(project: Path) -> None:

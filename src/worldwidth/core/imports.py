@@ -41,6 +41,12 @@ def code_closure(script: Path, root: Path = Path()) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in found)
 
 
+def code_files(root: Path = Path()) -> list[Path]:
+    """Every file of the project's that a closure can hold."""
+    folders = (root / SOURCE / PACKAGE, root / "stages")
+    return sorted(path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", *_CPP))
+
+
 def is_plumbing(module: str, root: Path = Path()) -> bool:
     """Whether ``module`` lies in a plumbing package, or holds nothing, as the file of a package that only groups."""
     name = module.removeprefix(f"{PACKAGE}.")

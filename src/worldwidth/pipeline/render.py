@@ -2,14 +2,13 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
-
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.files import write_text
-from worldwidth.core.imports import code_closure, task_closure, task_files
+from worldwidth.core.files import read_text, write_text
+from worldwidth.core.imports import code_closure, code_files, task_closure, task_files
 from worldwidth.evaluation.scores import matrix_names
 from worldwidth.pipeline.stages import STAGES
 from worldwidth.settings.load import json_schema
@@ -18,6 +17,8 @@ from worldwidth.settings.schema import Settings
 DVC_YAML = Path("dvc.yaml")
 SCHEMA = Path("docs/params.schema.json")
 TEMPLATE = Path("templates/dvc.yaml.j2")
+
+_SOUND = Path(".dvc/tmp/worldwidth/rendered")  # the hash of what dvc.yaml was last found right for
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ def render(settings: Settings, root: Path = Path()) -> str:
     Raises:
         WorldwidthError: the template is broken, or asks for what is not there.
     """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError  # which few commands need
+
     code = {stage: code_closure(stage.script, root) for stage in STAGES}
     shared = task_closure(settings.tasks, root)
     context = {
@@ -98,13 +101,32 @@ def write_rendered(settings: Settings) -> list[Path]:
 def check_rendered(settings: Settings, root: Path = Path()) -> None:
     """Refuse a dvc.yaml that is not what params.yaml, the template and the imports say.
 
+    Every stage asks. It is rendered again only if it, or anything that it is made from, is not as it was last time.
+
     Raises:
         WorldwidthError: it is stale.
     """
+    found = _digest(settings, root)
+    with suppress(OSError, ValueError):
+        if read_text(root / _SOUND) == found:
+            return
     if not _holds(root / DVC_YAML, render(settings, root)):
         raise WorldwidthError(
             "dvc.yaml does not match params.yaml, templates/dvc.yaml.j2 and the imports: run `make render`"
         )
+    with suppress(OSError):  # DVC has not been here yet, or the disk is full
+        (root / _SOUND).parent.mkdir(exist_ok=True)
+        (root / _SOUND).write_text(found, encoding="utf-8")
+
+
+def _digest(settings: Settings, root: Path) -> str:
+    """Hash of dvc.yaml and of all that it is made from."""
+    found = hashlib.sha256(repr(settings).encode())
+    for path in (root / DVC_YAML, root / TEMPLATE, *code_files(root)):
+        if path.is_file():
+            text = path.read_bytes()
+            found.update(f"{path.relative_to(root)} {len(text)}\n".encode() + text)
+    return found.hexdigest()
 
 
 def _holds(path: Path, text: str) -> bool:
