@@ -19,9 +19,12 @@ from repository import PROJECT, Repository, read_yaml_file
 from small_study import FINETUNES, STAGES, finished_study, small_study
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.config import set_local
+from worldwidth.dvcio.lockfile import keep_stages
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
-from worldwidth.sweep.variants import sweep
+from worldwidth.sweep.graph import VariantJob
+from worldwidth.sweep.jobs import SweepJobs
+from worldwidth.sweep.variants import Variant, sweep
 
 pytestmark = pytest.mark.pipeline
 
@@ -255,6 +258,36 @@ def test_a_git_alias_in_a_linked_worktree_leaves_it_alone(repository: Repository
     assert (other.git("status", "--porcelain"), other.git("ls-files", "--stage")) == before
     assert other.git("symbolic-ref", "HEAD").strip() == "refs/heads/mine"
     assert repository.git("config", "core.bare").strip() == "false"
+
+
+def test_a_variant_fails_for_a_job_of_another_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What both share is a job of the first; the second waits for it."""
+    one, other = Variant("narrow", "epochs", 1), Variant("narrow", "tokens", 1)
+    jobs = [
+        VariantJob("one.base", "base", ("base",), (), one, ("key",), ()),
+        VariantJob("one.experiment", "summary", (), ("one.base",), one, (), ()),
+        VariantJob("other.experiment", "summary", (), ("one.base",), other, (), ()),
+    ]
+    starter = SweepJobs(jobs, {}, tmp_path, tmp_path)
+    starter._began["one.base"] = 0.0
+    (tmp_path / "one.base.log").write_text("base: step 3\nworldwidth: base: the loss is nan at step 3\n")
+    starter.ended(jobs[0], 2, 0)
+    assert capsys.readouterr().err.startswith("worldwidth: one.base: base: the loss is nan at step 3 (")
+    reason = "base: the loss is nan at step 3"
+    not_done = [job.name for job in jobs]
+    assert starter.failures(not_done) == {"narrow-epochs-s1": reason, "narrow-tokens-s1": reason}
+    assert starter.failures([]) == {}
+
+
+@pytest.mark.parametrize("end", [0, 30, 10_000])
+def test_of_a_lock_file_only_what_is_asked_for_and_whole_is_kept(end: int, tmp_path: Path) -> None:
+    lock = tmp_path / "dvc.lock"
+    check = "  check:\n    cmd: env python stages/check.py\n    outs:\n    - path: data/checked.txt\n      md5: 0ab1\n"
+    lock.write_text(f"schema: '2.0'\nstages:\n  cities:\n    cmd: env\n{check}"[:end])
+    keep_stages(lock, ["check"])
+    assert (lock.read_text() if lock.exists() else "") == (f"schema: '2.0'\nstages:\n{check}" if end == 10_000 else "")
+    keep_stages(lock, ["budget"])
+    assert not lock.exists()
 
 
 def at_laptop() -> Settings:

@@ -43,7 +43,8 @@ def restore_inputs(names: list[str]) -> None:
         for name in inputs:
             if name not in known:
                 raise WorldwidthError(_missing(answers, {name} | ancestors([name], needs)))
-        restore(repo, {name: known[name] for name in inputs})
+        read = {dep.fs_path for stage in repo.index.stages if stage.addressing in names for dep in stage.deps}
+        restore(repo, {name: known[name] for name in inputs}, lambda out: out.fs_path in read)
 
 
 def _missing(answers: list[Forecast], wanted: set[str]) -> str:
@@ -55,13 +56,11 @@ def _missing(answers: list[Forecast], wanted: set[str]) -> str:
     )
 
 
-def record_all(restored: Callable[[str], bool]) -> list[str]:
-    """Record all stages in dvc.lock, from DVC's run cache, and restore some; return those that it lacks.
+def record_all() -> list[str]:
+    """Record all stages in dvc.lock, from DVC's run cache; put those outs into this tree that lie in git.
 
-    Where it lacks some nothing is done.
-
-    Args:
-        restored: whether the outs of a stage are to be put into this tree, too.
+    Returns:
+        The stages that the run cache lacks; where there are some nothing is done.
 
     Raises:
         WorldwidthError: DVC cannot read the pipeline, or its cache is damaged.
@@ -70,17 +69,17 @@ def record_all(restored: Callable[[str], bool]) -> list[str]:
         answers, known = forecast_with_outs(repo)
         lacking = still_to_do(answers)
         if not lacking:
-            restore(repo, known, restored)
+            restore(repo, known, lambda out: not out.use_cache)
         return lacking
 
 
-def restore(repo: Any, known: Mapping[str, Known], restored: Callable[[str], bool] = lambda name: True) -> list[str]:
+def restore(repo: Any, known: Mapping[str, Known], wanted: Callable[[Any], bool] = lambda out: True) -> list[str]:
     """Restore the stages of ``known`` that need it and record them in dvc.lock; return their names.
 
     Args:
         repo: locked.
         known: stage -> what :func:`forecast_with_outs` says of it.
-        restored: whether the outs of a stage are to be put into the tree; else it is only recorded.
+        wanted: whether one of DVC's outs is to be put into the tree; the others are only recorded.
 
     Raises:
         WorldwidthError: DVC's cache is damaged; what comes before that is restored all the same.
@@ -96,10 +95,7 @@ def restore(repo: Any, known: Mapping[str, Known], restored: Callable[[str], boo
     with rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), [], written, has_hardlink_lock(repo)):
         try:
             for stage in stages:
-                if restored(stage.addressing):
-                    _check_out(repo, stage, entries[stage.addressing])
-                else:
-                    _take_hashes(stage, entries[stage.addressing])
+                _check_out(repo, stage, entries[stage.addressing], wanted)
                 done.append(stage)
         finally:
             if done:
@@ -124,25 +120,24 @@ def restore_stage(repo: Any, stage: Any) -> str:
     return state
 
 
-def _check_out(repo: Any, stage: Any, entry: dict[str, Any] | None) -> None:
-    """Put the outputs of ``stage`` into the tree as an entry of the run cache has them, and tell it their hashes."""
-    stage.remove_outs()
-    repo.stage_cache._create_stage(entry, wdir=stage.wdir).checkout()
-    _take_hashes(stage, entry)
-    refuse_damaged(stage)
-    for out in stage.outs:
-        # a file that lies in git is no link into the cache, whatever cache.type says
-        if not out.use_cache and os.path.islink(out.fs_path):
-            with replacing(Path(out.fs_path)) as temporary:
-                shutil.copyfile(out.fs_path, temporary)
-
-
-def _take_hashes(stage: Any, entry: dict[str, Any] | None) -> None:
-    """Tell ``stage`` the hashes of an entry of the run cache, and git to ignore its outs, as after a run."""
+def _check_out(
+    repo: Any, stage: Any, entry: dict[str, Any] | None, wanted: Callable[[Any], bool] = lambda out: True
+) -> None:
+    """Tell ``stage`` the hashes of an entry of the run cache, and put its outs that are wanted into the tree."""
     from dvc.stage.loader import StageLoader
 
+    cached = repo.stage_cache._create_stage(entry, wdir=stage.wdir)
+    cached.name = stage.name
+    paths = {out.fs_path for out in stage.outs if wanted(out)}
+    cached.outs = [out for out in cached.outs if out.fs_path in paths]
+    cached.remove_outs()
+    cached.checkout()
+    refuse_damaged(cached)
     StageLoader.fill_from_lock(stage, entry)
     for out in stage.outs:
         if out.use_cache:
             Path(out.fs_path).parent.mkdir(parents=True, exist_ok=True)  # for its .gitignore
-            out.ignore()
+            out.ignore()  # as after a run
+        elif os.path.islink(out.fs_path):  # a file that lies in git is no link into the cache, whatever cache.type says
+            with replacing(Path(out.fs_path)) as temporary:
+                shutil.copyfile(out.fs_path, temporary)

@@ -16,7 +16,7 @@ from worldwidth.dvcio.experiments import Experiment, list_experiments
 from worldwidth.dvcio.fingerprint import current, first_difference, ran_with, would_run_with
 from worldwidth.dvcio.restore import record_all
 from worldwidth.pipeline.render import DVC_YAML
-from worldwidth.pipeline.stages import lies_in_git, stage_names
+from worldwidth.pipeline.stages import stage_names
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import read_yaml
@@ -57,7 +57,7 @@ def save_experiment(name: str, repository: Path) -> list[str]:
     Raises:
         WorldwidthError: DVC's cache is damaged, or git cannot.
     """
-    lacking = record_all(lies_in_git)
+    lacking = record_all()
     if not lacking:
         _commit(name, repository)
     return lacking

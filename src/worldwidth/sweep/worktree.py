@@ -81,7 +81,7 @@ def source_tree() -> str:
 
 
 def prepare_trees(settings: Settings, source: str, count: int) -> list[Path]:
-    """The sweep's own work trees, each holding the files of ``source``; what an interrupted sweep left there is kept.
+    """The sweep's own work trees, each holding the files of ``source`` and set to its variant.
 
     Args:
         source: a commit, or :func:`source_tree`.
@@ -105,6 +105,7 @@ def _prepare(settings: Settings, source: str, tree: Path) -> None:
         state.unlink(missing_ok=True)
         git("checkout", "--quiet", "--force", "--detach", head, folder=tree)
         git("read-tree", "--reset", "-u", source, folder=tree)
+        git("clean", "--force", "-d", "--quiet", folder=tree)  # outs of stages that there are no more
         write_text(state, wanted)
     use_cache(tree, cache_folder(), Path())  # and with it the run cache
     for scale in settings.scales.values():  # a user's own list of cities need not be in git
