@@ -166,9 +166,8 @@ static void one(const int* path, long length, long heads, long any_head, const f
         const float* own = q + h * head;
         for (long j = 0; j < length; j++) scores[j] = dot(own, kv + path[j] * 2 * d + h * head, head) * scale;
         for (long j = length; j < rounded_up(length, LANES); j++) scores[j] = -3e38f;
-        v16 biggest = all(-3e38f), total{};
-        for (long j = 0; j < length; j += LANES) biggest = larger(biggest, load(scores + j));
-        const v16 top = all(largest(biggest));
+        const float top = largest(scores, length);
+        v16 total{};
         for (long j = 0; j < length; j += LANES) {
             const v16 e = exp(load(scores + j) - top);
             store(scores + j, e);
