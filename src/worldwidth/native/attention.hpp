@@ -140,18 +140,23 @@ static void backward(const Tree& tree, Rows rows, long heads, long any_head, con
             for (long j = 0; j < block.keys; j++) ds[j] = p[j] * (ds[j] - common) * scale;
             mixed<HEAD>(ds, keys, h * head, block.keys, head, own);
             scatter(own, d, block.count, head, dq + first);
-            for (long j = 0; j < block.keys; j++) {
-                float dk[MOST_CHANNELS] = {}, dv[MOST_CHANNELS] = {}, by_lane[2][LANES];
-                store(by_lane[0], ds[j]);
-                store(by_lane[1], p[j]);
+            for (long j = 0; j < block.keys; j += 2) {  // two keys at a time: a row of q and dout is read for both
+                float dk[2][MOST_CHANNELS] = {}, dv[2][MOST_CHANNELS] = {};
+                const float *ds_lanes = reinterpret_cast<float*>(ds + j), *p_lanes = reinterpret_cast<const float*>(p + j);
                 for (long lane = 0; lane < block.count; lane++) {
                     const float *own_q = q + first + lane * d, *own_dout = dout + first + lane * d;
-                    for (long c = 0; c < head; c++) dk[c] = __builtin_fmaf(by_lane[0][lane], own_q[c], dk[c]);
-                    for (long c = 0; c < head; c++) dv[c] = __builtin_fmaf(by_lane[1][lane], own_dout[c], dv[c]);
+                    for (long i = 0; i < 2; i++)
+                        for (long c = 0; c < head; c++)
+                            dk[i][c] = __builtin_fmaf(ds_lanes[i * LANES + lane], own_q[c], dk[i][c]);
+                    for (long i = 0; i < 2; i++)
+                        for (long c = 0; c < head; c++)
+                            dv[i][c] = __builtin_fmaf(p_lanes[i * LANES + lane], own_dout[c], dv[i][c]);
                 }
-                float* to = dkv + (keys[j] - kv) + h * head;
-                for (long c = 0; c < head; c++) to[c] += dk[c];
-                for (long c = 0; c < head; c++) to[d + c] += dv[c];
+                for (long i = 0; i < 2; i++) {
+                    float* to = dkv + (keys[j + i] - kv) + h * head;
+                    for (long c = 0; c < head; c++) to[c] += dk[i][c];
+                    for (long c = 0; c < head; c++) to[d + c] += dv[i][c];
+                }
             }
         }
     });
@@ -166,9 +171,8 @@ static void one(const int* path, long length, long heads, long any_head, const f
         const float* own = q + h * head;
         for (long j = 0; j < length; j++) scores[j] = dot(own, kv + path[j] * 2 * d + h * head, head) * scale;
         for (long j = length; j < rounded_up(length, LANES); j++) scores[j] = -3e38f;
-        v16 biggest = all(-3e38f), total{};
-        for (long j = 0; j < length; j += LANES) biggest = larger(biggest, load(scores + j));
-        const v16 top = all(largest(biggest));
+        const float top = largest(scores, length);
+        v16 total{};
         for (long j = 0; j < length; j += LANES) {
             const v16 e = exp(load(scores + j) - top);
             store(scores + j, e);

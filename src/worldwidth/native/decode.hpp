@@ -10,10 +10,10 @@ struct Open {
 };
 
 static long argmax(const float* x, long n) {
-    long best = 0;
-    for (long i = 1; i < n; i++)
-        if (x[i] > x[best]) best = i;
-    return best;
+    const float top = largest(x, n);
+    long i = 0;
+    while (i < n - 1 && x[i] != top) i++;
+    return i;
 }
 
 // The first lines of the tree that end in each of its queries: path (predicting, room) with their nodes.

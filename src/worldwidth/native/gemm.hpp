@@ -77,7 +77,8 @@ static void row_of_tiles(Operand a, const float* b, float* c, long c_stride, lon
 template <bool TRANSPOSED>
 static void all_tiles(Operand a, const float* b, float* c, long c_stride, long m, long n, long k, bool add) {
     long i = 0;
-    for (; i + ROWS <= m; i += ROWS) row_of_tiles<ROWS, TRANSPOSED>(a.at(i, 0), b, c + i * c_stride, c_stride, n, k, add);
+    for (; i + ROWS <= m; i += ROWS)
+        row_of_tiles<ROWS, TRANSPOSED>(a.at(i, 0), b, c + i * c_stride, c_stride, n, k, add);
     for (; i + 2 <= m; i += 2) row_of_tiles<2, TRANSPOSED>(a.at(i, 0), b, c + i * c_stride, c_stride, n, k, add);
     if (i < m) row_of_tiles<1, TRANSPOSED>(a.at(i, 0), b, c + i * c_stride, c_stride, n, k, add);
 }

@@ -7,14 +7,16 @@
 // y (rows, d) = x / rms(x) * w, and inverse (rows) = 1 / rms(x): arXiv 1910.07467
 static void rms_norm(const float* x, const float* w, float* y, float* inverse, long rows, long d, double epsilon) {
     for (long r = 0; r < rows; r++, x += d, y += d) {
-        inverse[r] = 1.0f / __builtin_sqrtf(dot(x, x, d) / (float)d + (float)epsilon);
-        for (long c = 0; c < d; c++) y[c] = x[c] * inverse[r] * w[c];
+        const float i = 1.0f / __builtin_sqrtf(dot(x, x, d) / (float)d + (float)epsilon);
+        for (long c = 0; c < d; c += LANES)
+            store_part(y + c, load_part(x + c, d - c) * i * load_part(w + c, d - c), d - c);
+        inverse[r] = i;
     }
 }
 
 // dx (rows, d) += and dw (d) +=, from dy (rows, d)
-static void rms_norm_backward(const float* dy, const float* x, const float* w, const float* inverse,
-                              float* __restrict dx, float* __restrict dw, long rows, long d) {
+static void rms_norm_backward(const float* dy, const float* x, const float* w, const float* inverse, float* dx,
+                              float* dw, long rows, long d) {
     for (long r = 0; r < rows; r++, dy += d, x += d, dx += d) {
         const float i = inverse[r];
         v16 along{};
@@ -23,9 +25,11 @@ static void rms_norm_backward(const float* dy, const float* x, const float* w, c
             along = fma(load_part(dy + c, n) * load_part(w + c, n), load_part(x + c, n), along);
         }
         const float common = sum(along) * i * i * i / (float)d;
-        for (long c = 0; c < d; c++) {
-            dw[c] += dy[c] * x[c] * i;
-            dx[c] += dy[c] * w[c] * i - x[c] * common;
+        for (long c = 0; c < d; c += LANES) {
+            const long n = d - c;
+            const v16 g = load_part(dy + c, n), own = load_part(x + c, n);
+            store_part(dw + c, load_part(dw + c, n) + g * own * i, n);
+            store_part(dx + c, load_part(dx + c, n) + (g * load_part(w + c, n) * i - own * common), n);
         }
     }
 }
@@ -91,8 +95,7 @@ static void gather_rows(const float* from, Rows rows, long d, float* to) {
 
 // x (count, d) += at the rows that `rows` names
 static void add_to_rows(const float* from, Rows rows, long d, float* x) {
-    for (long r = 0; r < rows.count; r++)
-        for (long c = 0; c < d; c++) x[rows.node(r) * d + c] += from[r * d + c];
+    for (long r = 0; r < rows.count; r++) add(x + rows.node(r) * d, from + r * d, d);
 }
 
 // y (count, n) = x (count, d) w (n, d)^T + bias (n), the first d columns turned by their positions: q, or k and v.

@@ -20,8 +20,7 @@ static double cross_entropy(const Tree& tree, float* logits, long vocabulary, fl
     for (long i = 0; i < tree.predictions; i++) loss -= logits[tree.sources[i] * vocabulary + tree.targets[i]];
     for (long row = 0; row < tree.predicting; row++) {
         float* z = logits + row * vocabulary;
-        float top = z[0];
-        for (long i = 1; i < vocabulary; i++) top = z[i] > top ? z[i] : top;
+        const float top = largest(z, vocabulary);
         v16 total{};
         for (long i = 0; i < vocabulary; i += LANES) {
             const long n = vocabulary - i;
@@ -64,8 +63,7 @@ struct Gradients {
 // bias (n) = sum over rows of dy (rows, n)
 static void sum_rows(const float* dy, float* bias, long rows, long n) {
     zero(bias, n);
-    for (long r = 0; r < rows; r++)
-        for (long c = 0; c < n; c++) bias[c] += dy[r * n + c];
+    for (long r = 0; r < rows; r++) add(bias, dy + r * n, n);
 }
 
 // From dmiddle, the gradient of a layer's output, to dx, that of its input; writes the gradient of its weights.
@@ -146,8 +144,7 @@ static double loss_and_gradient(const Sizes& sizes, float* flat_weights, float* 
         g.dmiddle = dx;
     }
     zero(gradient.embed, sizes.vocabulary * d);
-    for (long i = 0; i < n; i++)
-        for (long c = 0; c < d; c++) gradient.embed[tree.ids[i] * d + c] += g.dmiddle[i * d + c];
+    for (long i = 0; i < n; i++) add(gradient.embed + tree.ids[i] * d, g.dmiddle + i * d, d);
     return loss;
 }
 

@@ -42,7 +42,7 @@ INLINE void store_part(float* p, v16 x, long n) {
 
 INLINE v16 all(float x) { return v16{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 INLINE v16 fma(v16 a, v16 b, v16 c) { return __builtin_elementwise_fma(a, b, c); }
-INLINE v16 larger(v16 a, v16 b) { return a > b ? a : b; }   // b if there is a NaN
+INLINE v16 larger(v16 a, v16 b) { return a > b ? a : b; }  // b if there is a NaN
 INLINE v16 smaller(v16 a, v16 b) { return a < b ? a : b; }
 
 // Halves onto each other: the order of additions is the same everywhere.
@@ -58,11 +58,14 @@ INLINE Scalar sum_of_lanes(Vector x) {
 INLINE float sum(v16 x) { return sum_of_lanes<v16, float>(x); }
 INLINE double sum(d16 x) { return sum_of_lanes<d16, double>(x); }
 
-INLINE float largest(v16 x) {
-    float s[LANES];
-    store(s, x);
-    float found = s[0];
-    for (long i = 1; i < LANES; i++) found = s[i] > found ? s[i] : found;
+INLINE float largest(const float* x, long n) {
+    v16 lanes = all(x[0]);
+    long i = 0;
+    for (; i + LANES <= n; i += LANES) lanes = larger(load(x + i), lanes);
+    float some[LANES], found = x[0];
+    store(some, lanes);
+    for (long lane = 0; lane < LANES; lane++) found = some[lane] > found ? some[lane] : found;
+    for (; i < n; i++) found = x[i] > found ? x[i] : found;
     return found;
 }
 
@@ -130,4 +133,9 @@ INLINE float dot(const float* a, const float* b, long n) {
     v16 s{};
     for (long i = 0; i < n; i += LANES) s = fma(load_part(a + i, n - i), load_part(b + i, n - i), s);
     return sum(s);
+}
+
+// x (n) += more (n)
+INLINE void add(float* x, const float* more, long n) {
+    for (long i = 0; i < n; i += LANES) store_part(x + i, load_part(x + i, n - i) + load_part(more + i, n - i), n - i);
 }
