@@ -6,6 +6,7 @@ from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
+_PROCESSOR = Path("/proc/cpuinfo")
 
 
 def cores() -> int:
@@ -26,6 +27,12 @@ def memory() -> int:
 
     limits = [*_limits("", "memory.max"), *_limits("memory", "memory.limit_in_bytes")]
     return min([int(psutil.virtual_memory().total), *(int(text) for text in limits if text.isdecimal())])
+
+
+def processor_flags() -> set[str]:
+    """What the processor can do, under Linux's names; none where no Linux says so."""
+    lines = _PROCESSOR.read_text(encoding="utf-8").splitlines() if _PROCESSOR.is_file() else []
+    return set(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
 
 
 def _limits(controller: str, file: str) -> list[str]:

@@ -16,14 +16,15 @@ import tempfile
 from pathlib import Path
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.files import read_bytes, read_text
+from worldwidth.core.files import read_bytes
 from worldwidth.core.locks import one_after_another
+from worldwidth.core.machine import processor_flags
 
 INSTRUCTIONS = {
     "x86_64_v4": "avx512f avx512bw avx512cd avx512dq avx512vl",
     "x86_64_v3": "avx2 bmi1 bmi2 f16c fma abm movbe xsave",
 }
-"""zig's name of an instruction set -> what /proc/cpuinfo must list; the first that fits is taken; equal bits."""
+"""zig's name of an instruction set -> the flags of a processor that has it; the first that fits is taken; equal bits."""
 
 FLAGS = (
     *("-std=c++20", "-O3", "-ffp-contract=off", "-fno-math-errno", "-mprefer-vector-width=512"),
@@ -42,9 +43,9 @@ def instruction_set() -> str:
         WorldwidthError: it has none of them.
     """
     if platform.system() == "Linux" and platform.machine() == "x86_64":
-        flags = next((line for line in read_text(Path("/proc/cpuinfo")).splitlines() if line.startswith("flags")), "")
+        flags = processor_flags()
         for name, needed in INSTRUCTIONS.items():
-            if set(needed.split()) <= set(flags.split()):
+            if set(needed.split()) <= flags:
                 return name
     found = f"{platform.system()} on {platform.machine()}"
     raise WorldwidthError(f"no native code for {found}: it needs Linux on x86_64 with AVX2 and FMA")

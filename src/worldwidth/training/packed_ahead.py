@@ -84,7 +84,7 @@ def _rounded_up(size: int, step: int) -> int:
 
 
 def _sizes_of(run: Run) -> tuple[int, ...]:
-    """Longest line, and the most nodes, queries and predictions of a batch, and predictions of a line."""
+    """The most tokens of a line that are read, and the most nodes, queries and predictions of a batch, and predictions of a line."""
     mixture, size = run.mixture, run.optimization.batch_size
     counts = mixture.prediction_counts(run.optimization.loss)
     lengths = mixture.lengths.astype(np.int64)
@@ -99,7 +99,7 @@ def _sizes_of(run: Run) -> tuple[int, ...]:
         queries = np.minimum(counts[rows], nodes)
         found = [np.add.reduceat(values, starts[:-1]).max() for values in (nodes, queries, counts[rows])]
         most = np.maximum(most, found)
-    return (int(lengths.max()), *map(int, most), int(counts.max()))
+    return (int(lengths.max()) - 1, *map(int, most), int(counts.max()))
 
 
 def _shared(tokens: NDArray[np.generic], rows: Rows) -> NDArray[np.int64]:
