@@ -82,7 +82,7 @@ def everything(mixture: Mixture) -> NDArray[np.int64]:
 
 
 def test_logits_are_those_of_transformers(model: Model, twin: Any, mixture: Mixture) -> None:
-    """Of every token of every line but its last; and those that the last layer computes for queries only are the same."""
+    """Of every token of every line but its last; and the last layer's for queries only are the same."""
     ids, mask = side_by_side(mixture, everything(mixture))
     tree = pack(mixture.tokens, mixture.lengths, "answer")
     assert len(tree.ids) < 0.9 * mask.sum(), "the lines share something"

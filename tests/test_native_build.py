@@ -70,7 +70,7 @@ def test_other_processors_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(building, "processor_flags", lambda: {"fpu", "sse2", "avx"})
         assert "it needs Linux on x86_64 with AVX2" in unavailable()
-        patched.setattr(building, "read_text", lambda path: f"flags : {building.INSTRUCTIONS['x86_64_v3']}\n")
+        patched.setattr(building, "processor_flags", lambda: set(building.INSTRUCTIONS["x86_64_v3"].split()))
         assert instruction_set() == "x86_64_v3"
 
 

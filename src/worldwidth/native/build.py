@@ -24,7 +24,7 @@ INSTRUCTIONS = {
     "x86_64_v4": "avx512f avx512bw avx512cd avx512dq avx512vl",
     "x86_64_v3": "avx2 bmi1 bmi2 f16c fma abm movbe xsave",
 }
-"""zig's name of an instruction set -> the flags of a processor that has it; the first that fits is taken; equal bits."""
+"""zig's name of an instruction set -> a processor's flags for it; the first that fits is taken; equal bits."""
 
 FLAGS = (
     *("-std=c++20", "-O3", "-ffp-contract=off", "-fno-math-errno", "-mprefer-vector-width=512"),

@@ -84,7 +84,7 @@ def _rounded_up(size: int, step: int) -> int:
 
 
 def _sizes_of(run: Run) -> tuple[int, ...]:
-    """The most tokens of a line that are read, and the most nodes, queries and predictions of a batch, and predictions of a line."""
+    """The most read tokens of a line; nodes, queries and predictions of a batch; and predictions of a line."""
     mixture, size = run.mixture, run.optimization.batch_size
     counts = mixture.prediction_counts(run.optimization.loss)
     lengths = mixture.lengths.astype(np.int64)
