@@ -84,6 +84,24 @@ def test_a_shell_changes_no_bit_of_the_arithmetic() -> None:
     assert digest(ATEN_CPU_CAPABILITY="default", MKL_CBWR="COMPATIBLE") == digest()
 
 
+def test_how_many_threads_a_shell_allows_changes_no_bit_of_a_standard_error() -> None:
+    """`worldwidth run` allows its jobs one, `dvc repro` allows what the shell does."""
+    code = (
+        "from worldwidth.core.command import exit_codes\n"
+        "import hashlib, numpy\n"
+        "from worldwidth.evaluation.scores import resampled_means\n"
+        "lines = {str(n): numpy.random.default_rng(n).lognormal(size=1000) for n in range(14)}\n"
+        "print(hashlib.sha256(numpy.stack(list(resampled_means(lines, 400, 'x').values())).tobytes()).hexdigest())"
+    )
+
+    def digest(threads: int) -> str:
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert digest(1) == digest(2)
+
+
 def test_one_module_alone_asks_where_only_linux_answers() -> None:
     found = [path.name for path in PROJECT.glob("src/**/*.py") if '"/proc' in path.read_text()]
     assert found == ["machine.py"]  # which does without: tests/test_machine.py

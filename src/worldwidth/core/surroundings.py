@@ -14,12 +14,15 @@ _OF_ARITHMETIC = (
     *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
 )
 """Variables by which the libraries of arithmetic take other instructions or another precision."""
+_THREADS_OF_NUMPY = ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS")
+"""How many threads share a product of matrices changes its last bits, and ours are small; torch's have a setting."""
 
 
 def drop_arithmetic() -> None:
     """Drop what a shell says of arithmetic, before a library reads it: it would change the last bits of all results."""
     for name in _OF_ARITHMETIC:
         os.environ.pop(name, None)
+    os.environ.update(dict.fromkeys(_THREADS_OF_NUMPY, "1"))
 
 
 def settle() -> None:
