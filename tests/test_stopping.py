@@ -27,6 +27,19 @@ PROGRAM = """if True:
 """
 
 
+FINISHING = """if True:
+    from worldwidth.core.command import exit_codes
+    from worldwidth.core.signals import finishing
+
+    import time
+
+    with exit_codes():
+        with finishing():
+            print("begun", flush=True)
+            time.sleep(1)
+            print("whole", flush=True)
+        time.sleep(60)
+"""
 DELETING = """if True:
     from worldwidth.core.command import exit_codes
 
@@ -44,10 +57,10 @@ DELETING = """if True:
 """
 
 
-def signalled(*numbers: signal.Signals) -> tuple[int, str, str]:
-    """Exit code, output and errors of the program after one signal and, while it tidies up, the others."""
+def signalled(*numbers: signal.Signals, program: str = PROGRAM) -> tuple[int, str, str]:
+    """Exit code, output and errors of a program after one signal and, while it tidies up, the others."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -73,6 +86,12 @@ def test_a_request_passed_on_twice_does_not_stop_the_tidying_up(number: signal.S
     """To all processes of a job at once, and once more by its parent."""
     assert signalled(number) == (75, WHOLE, AGAIN)
     assert signalled(number, signal.SIGTERM) == (75, WHOLE, AGAIN)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_finishing_ends_whole_and_then_stops(number: signal.Signals) -> None:
+    code = 130 if number == signal.SIGINT else 75
+    assert signalled(number, program=FINISHING) == (code, "begun\nwhole\n", AGAIN)
 
 
 def test_a_second_ctrl_c_does() -> None:

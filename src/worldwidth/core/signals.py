@@ -175,6 +175,16 @@ class StopRequest:
         self.number = number
 
 
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Inside, a request to stop waits for the end of what is under way; after a request all is tidying up anyway."""
+    if _raised:
+        yield
+    else:
+        with StopRequest():
+            yield
+
+
 def _stop_without(expected: int) -> None:
     """Ask this process to stop, as SIGTERM does, once the parent ``expected``, or the DVC behind it, has gone.
 

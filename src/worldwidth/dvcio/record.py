@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from worldwidth.core.signals import finishing
 from worldwidth.dvcio.config import has_hardlink_lock
 from worldwidth.dvcio.forecast import CACHED, UP_TO_DATE
 from worldwidth.dvcio.repo import open_repo, stages_named
@@ -108,7 +109,7 @@ class Record:
         """
         if not self.pending:
             return
-        with self._repo.lock:
+        with self._repo.lock, finishing():  # else a job that is asked to stop meanwhile would lose what it has done
             self._repo._reset()
             names = self.pending.copy()
             self.pending.clear()
