@@ -21,8 +21,12 @@ def main(settings: Settings) -> None:
 
 
 def _shown(values: dict[str, float | None]) -> list[str]:
-    blocks = [block for block in ("trained", "transfer", "overall") if values.get(block) is not None]
-    return [f"{block} {values[block]:.2f} (std over cells {values[f'{block}_std']:.2f})" for block in blocks]
+    blocks = ("trained", "transfer", tables.ABOVE, "overall")
+    return [
+        f"{block.replace('_', ' ')} {values[block]:.2f} (std over cells {values[f'{block}_std']:.2f})"
+        for block in blocks
+        if values.get(block) is not None
+    ]
 
 
 if __name__ == "__main__":

@@ -23,8 +23,10 @@ from worldwidth.data.corpus import StoredCorpus
 from worldwidth.data.make_cities import make_cities
 from worldwidth.data.make_corpus import generate, save
 from worldwidth.data.tokenizer import Vocabulary
-from worldwidth.model.layout import DecoderConfig, initial_weights
+from worldwidth.model.layout import DecoderConfig
+from worldwidth.model.parametrization import initial_weights
 from worldwidth.settings.load import load
+from worldwidth.settings.paths import ATLANTIS_CORPORA, CORPORA
 from worldwidth.settings.schema import Atlantis, Corpus, Lines, Scale, Settings, World
 from worldwidth.settings.schema import Model as ModelSettings
 from worldwidth.training.mixture import Mixture, pretraining_mixture
@@ -77,7 +79,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Settings]:
         min_population=100_000,
         units_per_degree=1,
         id_digits=2,
-        atlantis=Atlantis(cities=20, center=(-35.0, 35.0), std=3.0),
+        atlantis=Atlantis(cities=20, center=(-35.0, 35.0), std=3.0, seed=42),
         seed=42,
     )
     lines = Corpus(
@@ -104,27 +106,29 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Settings]:
 
 @pytest.fixture(scope="session")
 def smoke_cities(smoke: dict[str, Settings]) -> list[City]:
-    """The cities table, the same for both kinds of tokens."""
+    """All cities, Atlantis's last; the same for both kinds of tokens."""
     return make_cities(smoke["cities"].selected.world)
 
 
 @pytest.fixture(scope="session")
-def smoke_vocabularies(smoke: dict[str, Settings], smoke_cities: list[City]) -> dict[str, Vocabulary]:
+def smoke_vocabularies(smoke: dict[str, Settings]) -> dict[str, Vocabulary]:
     """tokens -> vocabulary."""
     scales = {tokens: settings.selected for tokens, settings in smoke.items()}
-    return {tokens: Vocabulary(scale.model, scale.world, smoke_cities) for tokens, scale in scales.items()}
+    return {tokens: Vocabulary(scale.model, scale.world) for tokens, scale in scales.items()}
 
 
 @pytest.fixture(scope="session")
 def smoke_folders(
     smoke: dict[str, Settings], smoke_cities: list[City], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """tokens -> the folder that holds the stored corpora of all tasks. Read only."""
+    """tokens -> the project folder that holds the stored corpora of all tasks. Read only."""
     folders: dict[str, Path] = {}
     for tokens, settings in smoke.items():
         folders[tokens] = tmp_path_factory.mktemp(tokens)
-        for task in settings.tasks:
-            save(task, generate(settings.selected, task, smoke_cities), folders[tokens] / task)
+        for population, corpora in (("world", CORPORA), ("atlantis", ATLANTIS_CORPORA)):
+            for task in settings.tasks:
+                splits = generate(settings.selected, task, population, smoke_cities)
+                save(task, population, splits, folders[tokens] / corpora / task)
     return folders
 
 
@@ -158,7 +162,7 @@ def make_model(smoke: dict[str, Settings]) -> Callable[..., Model]:
 
     def make(arch: str, tokens: str = "cities", scale: Scale | None = None, seed: int = 1) -> Model:
         scale = scale or smoke[tokens].selected
-        config = DecoderConfig.of(scale, scale.archs[arch])
+        config = DecoderConfig.of(scale, scale.sizes_of(scale.archs[arch]))
         return config, initial_weights(config, seed)
 
     return make

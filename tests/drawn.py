@@ -4,6 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from params_file import PARAMS
+from worldwidth.data.cities import City
+from worldwidth.data.corpus import POPULATIONS
+from worldwidth.data.corpus import Lines as EncodedLines
+from worldwidth.data.make_corpus import generate
 from worldwidth.data.queries import Queries
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Corpus, Lines, Scale
@@ -37,3 +41,12 @@ def small_scale() -> Scale:
     world = replace(world, atlantis=replace(world.atlantis, cities=24))
     model = replace(laptop.model, tokens="characters")
     return replace(laptop, world=world, model=model, corpus=lines(train=1_500, validation=62, test=500))
+
+
+def both_populations(scale: Scale, name: str, cities: list[City]) -> dict[str, tuple[Queries, EncodedLines]]:
+    """All splits of a task: ``"world-train"`` -> (queries, lines)."""
+    return {
+        f"{population}-{split}": drawn
+        for population in POPULATIONS
+        for split, drawn in generate(scale, name, population, cities).items()
+    }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from repository import Repository
-from small_study import copy_of
+from small_study import copy_of, fewer
 from worldwidth.commands.offline_plots import install
 from worldwidth.doctor.examination import CHECKS
 from worldwidth.doctor.finding import Finding, guarded
@@ -20,15 +20,7 @@ from worldwidth.settings.load import load
 def new_project(folder: Path) -> Repository:
     """A study of twelve stages, none of which has run, with an environment as make asks for it. Copy it."""
     made = Repository(folder)
-    lines = made.read("params.yaml").splitlines(keepends=True)
-    text = "".join(line for line in lines if not line.startswith("  ftwb") or line.startswith("  ftwb1-5:"))
-    (folder / "params.yaml").unlink()
-    (folder / "params.yaml").write_text(text)
-    made.edit(
-        "params.yaml",
-        "tasks: [distance, trianglearea, angle, compass, inside, perimeter, crossing]",
-        "tasks: [distance, compass, inside]",
-    )
+    fewer(folder, ("ftwb1-5",))
     with chdir(folder):
         write_rendered(load())
     install(folder)

@@ -62,7 +62,7 @@ def whole(low: int, high: int) -> st.SearchStrategy[int]:
 def matrices(draw: Draw) -> Values:
     """A sound params.yaml as plain values; equal parts may be one object, which a dumper writes as an alias."""
     tasks = draw(st.lists(st.sampled_from(TASKS), min_size=2, unique=True))
-    sets = [found for n in range(1, len(tasks) + 1) for found in combinations(tasks, n)]
+    sets = [found for n in range(len(tasks) + 1) for found in combinations(tasks, n)]
     chosen = draw(st.lists(st.sampled_from(sets), min_size=1, max_size=6, unique=True))
     numbers = draw(st.lists(ids, min_size=len(chosen), max_size=len(chosen), unique=True))
     finetunes = {
@@ -70,16 +70,40 @@ def matrices(draw: Draw) -> Values:
         for number, trained in zip(numbers, chosen, strict=True)
     }
     budget = draw(st.sampled_from(["epochs", "tokens", "flops"]))
-    scales = draw(st.dictionaries(names, _scales(len(tasks), budget), min_size=1, max_size=2))
+    needs_warmup = () in chosen
+    scales = draw(st.dictionaries(names, _scales(len(tasks), budget, needs_warmup), min_size=1, max_size=2))
     scale = draw(st.sampled_from(list(scales)))
-    arch = st.sampled_from(list(scales[scale]["archs"]))
-    top = {"arch": draw(arch), "scale": scale, "seed": draw(seeds), "budget": budget, "reference": draw(arch)}
-    cluster = draw(st.just({}) | st.fixed_dictionaries({"cluster": clusters}))
-    return {**top, "tasks": tasks, "finetunes": finetunes, "scales": scales, **cluster}
+    archs = list(scales[scale]["archs"])
+    arch = st.sampled_from(archs)
+    top = {
+        "arch": draw(arch),
+        "scale": scale,
+        "seed": draw(seeds),
+        "budget": budget,
+        "finetuning_budget": "epochs",  # of flops the steps can be under the warm-up's
+        "reference": draw(arch),
+        "parametrization": draw(st.sampled_from(["standard", "mup"])),
+    }
+    further = st.fixed_dictionaries({}, optional={"cluster": clusters, "sweeps": _sweeps(archs, list(finetunes))})
+    return {**top, "tasks": tasks, "finetunes": finetunes, "scales": scales, **draw(further)}
+
+
+def _sweeps(archs: list[str], finetunes: list[str]) -> st.SearchStrategy[Values]:
+    several = st.fixed_dictionaries(
+        {},
+        optional={
+            "arch": st.lists(st.sampled_from(archs), min_size=1, max_size=4),
+            "world.atlantis.seed": st.lists(seeds, min_size=1, max_size=4),
+            "finetuning.learning_rate": st.lists(positive, min_size=1, max_size=4),
+            "finetuning.trainable": st.just(["all", "embeddings"]),
+        },
+    )
+    only = {"only": st.lists(st.sampled_from(finetunes), max_size=3)}
+    return st.dictionaries(names, st.fixed_dictionaries({"vary": several}, optional=only), max_size=3)
 
 
 @st.composite
-def _scales(draw: Draw, tasks: int, budget: str) -> Values:
+def _scales(draw: Draw, tasks: int, budget: str, needs_warmup: bool) -> Values:
     cities, atlantis = draw(whole(10, 30_000)), draw(whole(2, 999))
     digits = draw(whole(math.ceil(math.log10(cities + atlantis)), 6))
     center = [draw(st.floats(-180, 180)), draw(st.floats(-90, 90) | whole(-90, 90))]
@@ -93,7 +117,7 @@ def _scales(draw: Draw, tasks: int, budget: str) -> Values:
     lines = {
         "world_lines": draw(whole(0, corpus["world"]["train"])),
         "atlantis_lines": draw(whole(1, corpus["atlantis"]["train"])),
-        "warmup_lines": draw(whole(0, corpus["atlantis"]["train"])),
+        "warmup_lines": draw(whole(int(needs_warmup), corpus["atlantis"]["train"])),
     }
     epochs = draw(counts)
     per_epoch = lines["world_lines"] + lines["atlantis_lines"] + tasks * lines["warmup_lines"]  # of one task
@@ -105,7 +129,7 @@ def _scales(draw: Draw, tasks: int, budget: str) -> Values:
             "min_population": draw(seeds),
             "units_per_degree": draw(whole(1, 100)),
             "id_digits": digits,
-            "atlantis": {"cities": atlantis, "center": center, "std": draw(positive)},
+            "atlantis": {"cities": atlantis, "center": center, "std": draw(positive), "seed": draw(seeds)},
             "seed": draw(seeds),
         },
         "corpus": {
@@ -141,11 +165,17 @@ def _scales(draw: Draw, tasks: int, budget: str) -> Values:
 @st.composite
 def _archs(draw: Draw) -> Values:
     heads = draw(whole(2, 256))
+    own = {
+        "num_hidden_layers": whole(1, 96),
+        "pretraining": st.fixed_dictionaries({}, optional={"learning_rate": positive, "betas": st.just([0.9, 0.95])}),
+        "finetuning": st.fixed_dictionaries({}, optional={"embedding_learning_rate": positive, "log_every": counts}),
+    }
     return {
         "hidden_size": 2 * heads * draw(whole(1, 16_384 // (2 * heads))),
         "intermediate_size": draw(whole(4, 65_536)),
         "num_attention_heads": heads,
         "epochs": draw(counts),
+        **draw(st.fixed_dictionaries({}, optional=own)),
     }
 
 

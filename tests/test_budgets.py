@@ -9,10 +9,10 @@ import pytest
 
 from repository import PROJECT
 from short_runs import Model, run_of, trained_by
-from worldwidth.core.files import read_json
 from worldwidth.engine.costs import line_sizes, width_plans
-from worldwidth.settings.compute import parameter_count, training_epochs, training_steps, vocabulary_size
+from worldwidth.settings.compute import parameter_count, training_epochs, training_steps
 from worldwidth.settings.load import load
+from worldwidth.settings.recipe import read_pretraining
 from worldwidth.settings.rules import broken_rule
 from worldwidth.settings.schema import Budget, Settings
 from worldwidth.training.mixture import Mixture
@@ -25,7 +25,7 @@ def under(budget: Budget, arch: str, reference: str = "wide", scale: str = "lapt
 
 
 def parameters(settings: Settings) -> int:
-    return parameter_count(settings.selected.model, settings.selected_arch, vocabulary_size(settings.selected))
+    return parameter_count(settings.selected, settings.sizes)
 
 
 @pytest.mark.parametrize(
@@ -80,22 +80,72 @@ def test_a_run_may_end_inside_an_epoch(small: Mixture, make_model: Callable[...,
     assert seen < curve[-1].tokens < 2 * seen
 
 
-@pytest.mark.parametrize(("budget", "steps"), [("epochs", 10_500), ("flops", 30_330)])
-def test_the_stage_writes_the_steps_and_nothing_else(
-    budget: Budget, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Arms that come to the same number of steps must leave the same file: pre-training depends on it."""
-    main = runpy.run_path(str(PROJECT / "stages" / "budget.py"))["main"]
+Recipes = Callable[[Settings], tuple[bytes, bytes]]
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipes:
+    """What the stage writes for the base model and for the fine-tunes, in an empty folder."""
+    main = runpy.run_path(str(PROJECT / "stages" / "recipe.py"))["main"]
     monkeypatch.chdir(tmp_path)
-    main(under(budget, "narrow"))
-    assert read_json(Path("data/budget.json"), "") == {"pretraining_steps": steps}
+
+    def written(settings: Settings) -> tuple[bytes, bytes]:
+        main(settings)
+        return Path("data/pretraining.json").read_bytes(), Path("data/finetuning.json").read_bytes()
+
+    return written
+
+
+@pytest.mark.parametrize(("budget", "steps"), [("epochs", 10_500), ("flops", 30_330)])
+def test_the_stage_writes_the_steps(budget: Budget, steps: int, recipes: Recipes) -> None:
+    recipes(under(budget, "narrow"))
+    assert read_pretraining().steps == steps
+
+
+def test_what_comes_to_the_same_is_the_same_recipe(recipes: Recipes) -> None:
+    """Trainings depend on these files alone: what is said otherwise shares its models."""
+    plain = recipes(under("epochs", "wide"))
+    assert recipes(under("flops", "wide")) == plain
+    assert recipes(replace(under("tokens", "wide"), finetuning_budget="flops", parametrization="mup")) == plain
+    assert recipes(with_own("wide", learning_rate=1e-3)) == plain
+    other = recipes(with_own("wide", learning_rate=2e-3))
+    assert other[0] == plain[0]
+    assert other[1] != plain[1]
+
+
+def with_own(arch: str, **finetuning: float) -> Settings:
+    """At laptop scale, with fine-tuning settings that are the arch's own."""
+    settings = under("epochs", arch)
+    own = replace(settings.selected_arch, finetuning=dict(finetuning))
+    scale = replace(settings.selected, archs={**settings.selected.archs, arch: own})
+    return replace(settings, scales={**settings.scales, "laptop": scale})
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+@pytest.mark.parametrize("model", ["ftwb0-0", "ftwb1-1", "ftwb2-12"])
+def test_equal_fine_tuning_flops_are_equal_to_half_a_step(scale: str, model: str) -> None:
+    def at(arch: str) -> Settings:
+        return replace(under("epochs", arch, scale=scale), finetuning_budget="flops")
+
+    target = training_steps(at("wide"), model) * parameters(at("wide"))
+    assert training_steps(at("wide"), model) == training_steps(under("epochs", "wide", scale=scale), model)
+    for arch in (*ARCHS, "deep", "shallow"):
+        found = training_steps(at(arch), model) * parameters(at(arch))
+        assert abs(found - target) <= max(parameters(at(arch)) / 2, target * 1e-12), arch
+
+
+def test_fine_tuning_by_epochs_is_as_long_for_every_arch_unless_it_says_otherwise() -> None:
+    assert {training_steps(under("epochs", arch), "ftwb1-1") for arch in (*ARCHS, "deep", "shallow")} == {308}
+    assert training_steps(with_own("narrow", epochs=4), "ftwb1-1") == 616
+    assert training_steps(with_own("narrow", batch_size=128), "ftwb1-1") == 154
+    assert training_steps(with_own("narrow", epochs=4), "ftwb0-0") == 616
 
 
 def test_the_plan_shows_every_width_under_the_budget() -> None:
     settings = under("flops", "wide")
     plans = width_plans(settings, line_sizes(settings))
-    assert [plan.arch for plan in plans] == list(ARCHS)
-    assert [plan.steps for plan in plans] == [30_330, 9_306, 2_625, 701]
+    assert [plan.arch for plan in plans] == [*ARCHS, "deep", "shallow"]
+    assert [plan.steps for plan in plans[:4]] == [30_330, 9_306, 2_625, 701]
     assert plans[0].flops == pytest.approx(plans[2].flops, rel=1e-3)
     assert plans[2].finetuning_flops / plans[0].finetuning_flops == pytest.approx(225_536 / 19_520)
 

@@ -45,8 +45,8 @@ def without_a_stage(made: Repository) -> None:
 
 
 def with_a_former_stage(made: Repository) -> None:
-    found = entry(made, "budget")
-    made.edit("dvc.lock", found, found + found.replace("budget", "former", 1))
+    found = entry(made, "recipe")
+    made.edit("dvc.lock", found, found + found.replace("recipe", "former", 1))
 
 
 def without_the_file(made: Repository) -> None:
@@ -77,7 +77,7 @@ def test_the_command_that_is_named_ends_in_ok(damage: object, said: str, study: 
     assert "dvc.lock holds this code" in study.ok("worldwidth", "check", "--lock")
     if damage is with_a_former_stage:
         assert "dropped from dvc.lock, for dvc.yaml has them no more: former\n" in done
-        assert study.read("dvc.lock") == before.replace(entry(study, "budget").replace("budget", "former", 1), "")
+        assert study.read("dvc.lock") == before.replace(entry(study, "recipe").replace("recipe", "former", 1), "")
 
 
 def test_one_that_cannot_be_read_leads_to_the_doctor(study: Repository) -> None:

@@ -7,6 +7,7 @@ Tokens are decoded here by the specification's table, not by the project's vocab
 
 import errno
 import itertools
+import json
 import mmap
 import os
 import re
@@ -18,16 +19,17 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from drawn import lines, rows, small_scale
+from drawn import both_populations, lines, rows, small_scale
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.data.cities import City, first_atlantis, points
 from worldwidth.data.corpus import POPULATIONS, SPLITS, StoredCorpus
 from worldwidth.data.corpus import Lines as EncodedLines
 from worldwidth.data.make_cities import make_cities
-from worldwidth.data.make_corpus import best_constants, encode, generate, save
+from worldwidth.data.make_corpus import best_constants, encode, save
 from worldwidth.data.queries import Queries, draw_splits
 from worldwidth.data.tokenizer import Vocabulary
 from worldwidth.settings.load import load
+from worldwidth.settings.paths import ATLANTIS_CORPORA, CORPORA
 from worldwidth.settings.schema import Scale
 from worldwidth.tasks import load_task
 
@@ -36,6 +38,7 @@ NAMES = ("distance", "trianglearea", "angle", "compass", "inside", "perimeter", 
 Corpora = dict[str, dict[str, tuple[Queries, EncodedLines]]]
 Published = tuple[Scale, list[City], dict[tuple[str, str], Queries]]
 
+FOLDERS = {"world": CORPORA, "atlantis": ATLANTIS_CORPORA}
 EXPRESSIONS = {  # @: a city
     "distance": r"dist\(@,@\)=(0|[1-9]\d*)",
     "trianglearea": r"triarea\(@,@,@\)=(0|[1-9]\d*)",
@@ -59,7 +62,7 @@ def cities(scale: Scale) -> list[City]:
 
 @pytest.fixture(scope="module")
 def corpora(scale: Scale, cities: list[City]) -> Corpora:
-    return {name: generate(scale, name, cities) for name in NAMES}
+    return {name: both_populations(scale, name, cities) for name in NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +92,7 @@ def test_tokens_are_the_text_whose_answer_a_fresh_computation_gives(
     name: str, tokens: Literal["characters", "cities"], scale: Scale, cities: list[City], corpora: Corpora
 ) -> None:
     task, model = load_task(name), replace(scale.model, tokens=tokens)
-    vocabulary = Vocabulary(model, scale.world, cities)
+    vocabulary = Vocabulary(model, scale.world)
     written = [f"c_{city.city_id:03d}" for city in cities]
     row_of = {text: row for row, text in enumerate(written)}
     pattern = re.compile(EXPRESSIONS[name].replace("@", r"c_\d{3}"))
@@ -111,8 +114,8 @@ def test_tokens_are_the_text_whose_answer_a_fresh_computation_gives(
 
 
 def test_lines_of_the_published_size(published: Published) -> None:
-    scale, cities, drawn = published
-    vocabulary = Vocabulary(scale.model, scale.world, cities)
+    scale, _, drawn = published
+    vocabulary = Vocabulary(scale.model, scale.world)
     encoded = {name: encode(load_task(name), vocabulary, drawn[name, "world"]) for name in NAMES}
     longest = {name: found.tokens.shape[1] for name, found in encoded.items()}
     assert max(longest.values()) == longest["inside"] == 57
@@ -156,7 +159,9 @@ def test_the_best_constant_answer_scores_the_published_level(
 
 @pytest.fixture
 def stored(corpora: Corpora, tmp_path: Path) -> Path:
-    save("inside", corpora["inside"], tmp_path / "inside")
+    for population, root in FOLDERS.items():
+        splits = {split: corpora["inside"][f"{population}-{split}"] for split in SPLITS}
+        save("inside", population, splits, tmp_path / root / "inside")
     return tmp_path
 
 
@@ -165,15 +170,17 @@ def test_a_stored_corpus_is_read_back_as_it_was(stored: Path, corpora: Corpora) 
     for population, split in itertools.product(POPULATIONS, SPLITS):
         queries, encoded = corpora["inside"][f"{population}-{split}"]
         found = corpus.lines(population, split)
-        assert len(found) == len(encoded) == corpus.manifest["lines"][f"{population}-{split}"]
+        manifest = json.loads((stored / FOLDERS[population] / "inside" / "manifest.json").read_text())
+        assert len(found) == len(encoded) == manifest["lines"][split]
         assert (found.tokens == encoded.tokens).all()
         assert (found.lengths == encoded.lengths).all()
         assert (corpus.cities(population, split) == queries.cities).all()
-        assert corpus.manifest["tokens"][f"{population}-{split}"] == (encoded.tokens != 0).sum()
+        assert manifest["tokens"][split] == (encoded.tokens != 0).sum()
         assert (found.first(7).tokens == encoded.tokens[:7]).all()
         assert len(found.first(7)) == 7
     assert set(corpus.best_constants("world").values()) <= {"TRUE", "FALSE"}
-    assert [path.name for path in stored.iterdir()] == ["inside"], "no temporary file is left"
+    for folder in FOLDERS.values():
+        assert [path.name for path in (stored / folder).iterdir()] == ["inside"], "no temporary file is left"
 
 
 def make_fifo(path: Path) -> None:
@@ -206,24 +213,24 @@ def test_a_file_system_that_cannot_map_is_read(stored: Path, monkeypatch: pytest
     ids=["cut off", "empty", "missing", "a FIFO"],
 )
 def test_a_damaged_stored_file_is_named(part: str, damage: Callable[[Path], object], stored: Path) -> None:
-    path = stored / "inside" / f"atlantis-test.{part}.npy"
+    path = stored / ATLANTIS_CORPORA / "inside" / f"test.{part}.npy"
     damage(path)
     corpus = StoredCorpus("inside", stored)
     with pytest.raises(WorldwidthError) as error:
         corpus.cities("atlantis", "test") if part == "cities" else corpus.lines("atlantis", "test")
     assert str(error.value).startswith(f"{path}: ")
-    assert "dvc repro corpus@inside" in str(error.value)
+    assert "dvc repro atlantis" in str(error.value)
     assert "\n" not in str(error.value)
     assert len(corpus.lines("world", "test")) == 500, "the other files are still good"
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '"text"'])
 def test_a_damaged_manifest_is_named(content: str | None, stored: Path) -> None:
-    path = stored / "inside" / "manifest.json"
+    path = stored / CORPORA / "inside" / "manifest.json"
     path.unlink()
     if content is not None:
         path.write_text(content)
     with pytest.raises(WorldwidthError) as error:
-        StoredCorpus("inside", stored).lines("world", "test")
-    assert str(stored / "inside") in str(error.value)
+        StoredCorpus("inside", stored).best_constants("world")
+    assert str(stored / CORPORA / "inside") in str(error.value)
     assert "dvc repro corpus@inside" in str(error.value)

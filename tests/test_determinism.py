@@ -22,8 +22,8 @@ from small_study import copy_of, finished_study
 from worldwidth.data.random_streams import stream
 
 STAGES = (
-    ("cities",), ("corpus", "distance"), ("corpus", "compass"), ("corpus", "inside"), ("budget",), ("pretrain",),
-    ("finetune", "ftwb1-1"), ("finetune", "ftwb2-15"), ("evaluate", "base"), ("evaluate", "ftwb1-1"),
+    ("cities",), ("corpus", "distance"), ("corpus", "compass"), ("corpus", "inside"), ("atlantis",), ("recipe",),
+    ("pretrain",), ("finetune", "ftwb1-1"), ("finetune", "ftwb2-15"), ("evaluate", "base"), ("evaluate", "ftwb1-1"),
 )  # fmt: skip
 
 # what one machine may have otherwise than another, or one day than the next

@@ -257,7 +257,7 @@ def test_a_disk_that_is_too_small(repository: Repository) -> None:
     assert faults("free space") == []
     head, smoke = Path("params.yaml").read_text().split("  smoke:")
     for old, new in (
-        ("hidden_size: 32, intermediate_size: 128", "hidden_size: 16384, intermediate_size: 65536"),
+        ("hidden_size: 32\n        intermediate_size: 128", "hidden_size: 16384\n        intermediate_size: 65536"),
         ("num_hidden_layers: 2", "num_hidden_layers: 96"),
         ("checkpoints: 2", "checkpoints: 1000"),
     ):

@@ -116,14 +116,14 @@ def test_a_path_with_spaces_quotes_accents_and_other_scripts(
     made = copy_of(finished, tmp_path / "Mes études" / "l'ami $HOME 研究 100%")
     made.git("status")  # git's index knows the files by their times
     assert "1 of 1 experiments are done" in made.ok("worldwidth", "widths", "--archs", "wide")
-    assert "report/index.html" in made.ok("worldwidth", "compare")
+    assert "report/smoke/index.html" in made.ok("worldwidth", "compare")
     assert "0 jobs" in made.ok("worldwidth", "slurm", "plan")
     found = made.run("worldwidth", "doctor")  # that the code which runs is not of this folder is one problem
     assert ", 1 problem; " in found.stdout, found.stdout
     inject(made, "raise SystemExit('stages read their own src')")
-    assert run_stage(made, "budget").returncode == 1
+    assert run_stage(made, "recipe").returncode == 1
     heal(made)
-    assert run_stage(made, "budget").returncode == 0
+    assert run_stage(made, "recipe").returncode == 0
 
 
 @pytest.mark.pipeline
@@ -132,7 +132,7 @@ def test_a_shell_that_knows_no_assignments_before_a_command(
 ) -> None:
     monkeypatch.setenv("SHELL", fake_tcsh(tmp_path))
     made = copy_of(finished, tmp_path / "study")
-    assert stages_run(made.ok("dvc", "repro", "--single-item", "--force", "budget")) == ["budget"]
+    assert stages_run(made.ok("dvc", "repro", "--single-item", "--force", "recipe")) == ["recipe"]
 
 
 @pytest.mark.pipeline
@@ -143,6 +143,6 @@ def test_without_what_linux_has_and_macos_lacks(finished: Repository, tmp_path: 
     for command in ("plan", "run"):
         made.ok("env", "PYTHONPATH=src", "worldwidth", command)
     assert "CPU cores: " in made.run("env", "PYTHONPATH=src", "worldwidth", "doctor").stdout
-    for words in ("budget", "corpus inside", "finetune ftwb1-1", "plots"):
+    for words in ("recipe", "corpus inside", "finetune ftwb1-1", "plots"):
         done = run_stage(made, *words.split())
         assert done.returncode == 0, done.stderr

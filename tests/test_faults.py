@@ -55,7 +55,7 @@ def lines_of(output: str) -> list[str]:
 
 
 def test_damaged_files_in_the_tree_come_back_from_the_cache(study: Repository, finished: Repository) -> None:
-    names = ["data/cities.csv", "data/budget.json", "data/corpora/inside/manifest.json"]
+    names = ["data/cities.csv", "data/pretraining.json", "data/corpora/inside/manifest.json"]
     names += ["models/base/model.safetensors", "models/ftwb1-1/steps/0/config.json", "results/training/base.csv"]
     names += ["results/evaluations/base.json", "results/scores/ftwb1-5.npz", "results/training/ftwb1-4.csv"]
     for name in names:

@@ -52,7 +52,8 @@ def study(shared: Repository) -> Iterator[Repository]:
     [
         ("data/checked.txt", "check -"),
         ("data/cities.csv", "cities"),
-        ("data/budget.json", "budget"),
+        ("data/atlantis.csv", "atlantis"),
+        ("data/pretraining.json", "recipe"),
         ("results/training/base.csv", "pretrain"),
         ("results/training/ftwb1-1.csv", "finetune ftwb1-1"),
         ("results/evaluations/base.json", "evaluate base"),
@@ -127,11 +128,11 @@ def test_a_read_only_folder_is_one_line(study: Repository, folder: str, words: s
 
 CORPUS, MODEL = "data/corpora/compass", "models/base"
 DAMAGED = {  # file -> what the line names, the stage that makes it, and who reads it
-    f"{CORPUS}/world-train.tokens.npy": (f"{CORPUS}/world-train.tokens.npy", "corpus@compass", "pretrain"),
+    f"{CORPUS}/train.tokens.npy": (f"{CORPUS}/train.tokens.npy", "corpus@compass", "pretrain"),
     f"{CORPUS}/manifest.json": (f"{CORPUS}/manifest.json", "corpus@compass", "evaluate base"),
     f"{MODEL}/model.safetensors": (MODEL, "base", "finetune ftwb1-1"),
     f"{MODEL}/config.json": (MODEL, "base", "evaluate base"),
-    "data/budget.json": ("data/budget.json", "budget", "pretrain"),
+    "data/pretraining.json": ("data/pretraining.json", "recipe", "pretrain"),
     "results/scores/ftwb1-1.npz": ("results/scores/ftwb1-1.npz", "evaluate@ftwb1-1", "summarize"),
 }
 

@@ -11,7 +11,7 @@ import pytest
 from repository import PROJECT
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import read_bytes, read_json, read_text, sha256
-from worldwidth.data.cities import load_cities
+from worldwidth.data.cities import load_real_cities
 from worldwidth.dvcio.hashes import Hashes
 from worldwidth.evaluation.tables import read_table
 from worldwidth.model.safe_tensors import load_tensors
@@ -21,7 +21,7 @@ from worldwidth.settings.strict_yaml import read_yaml
 READERS: list[Callable[[Path], Any]] = [
     read_text, read_bytes, sha256, read_yaml, lambda path: read_json(path, "make it again"),
     load_tensors, lambda path: read_table(path, [], "make it again"),
-    lambda path: load_cities(load(PROJECT / "params.yaml").selected.world, path),
+    lambda path: load_real_cities(load(PROJECT / "params.yaml").selected.world, path),
 ]  # fmt: skip
 
 

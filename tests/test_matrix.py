@@ -20,6 +20,7 @@ from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import read_yaml
 
 ARCHS = ("narrow", "base", "wide", "wider")
+DEPTHS = ("shallow", "deep")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def at_paper(settings: Settings, arch: str) -> Settings:
 
 
 @pytest.mark.parametrize("scale", VALUES["scales"])
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", [*ARCHS, *DEPTHS])
 def test_every_scale_and_arch_of_the_real_file_loads(scale: str, arch: str, tmp_path: Path) -> None:
     loaded = load(written(tmp_path, edited((("scale",), scale), (("arch",), arch))))
     assert loaded.selected is loaded.scales[scale]
@@ -47,14 +48,31 @@ def test_every_scale_and_arch_of_the_real_file_loads(scale: str, arch: str, tmp_
 @pytest.mark.parametrize("scale", VALUES["scales"])
 def test_widths_keep_the_published_proportions_at_every_scale(scale: str, settings: Settings) -> None:
     archs = settings.scales[scale].archs
-    assert tuple(archs) == ARCHS
+    assert set(archs) == {*ARCHS, *DEPTHS}
     narrow = archs["narrow"]
     for times, name in zip((1, 2, 4, 8), ARCHS, strict=True):
         arch = archs[name]
         assert arch.hidden_size == times * narrow.hidden_size
         assert arch.num_attention_heads == times * narrow.num_attention_heads
         assert arch.intermediate_size == 4 * arch.hidden_size
+        assert arch.num_hidden_layers is None
     assert [archs[name].epochs / archs["wide"].epochs for name in ARCHS] == [4, 2, 1, 1]
+
+
+@pytest.mark.parametrize("scale", VALUES["scales"])
+def test_deep_and_shallow_cost_about_what_wide_does(scale: str, settings: Settings) -> None:
+    """Half of its width in four times its layers, and as many weights in a third of them."""
+    found = settings.scales[scale]
+    wide = found.sizes_of(found.archs["wide"])
+    deep, shallow = (found.sizes_of(found.archs[name]) for name in ("deep", "shallow"))
+    assert (2 * deep.hidden_size, deep.num_hidden_layers) == (wide.hidden_size, 4 * wide.num_hidden_layers)
+    assert 2 * shallow.num_hidden_layers <= wide.num_hidden_layers
+    for name in DEPTHS:
+        arch = found.archs[name]
+        ratio = parameter_count(found, found.sizes_of(arch)) / parameter_count(found, wide)
+        assert 0.85 < ratio < 1.1, name
+        assert arch.epochs == found.archs["wide"].epochs
+        assert arch.hidden_size // arch.num_attention_heads == wide.hidden_size // wide.num_attention_heads
 
 
 @pytest.mark.parametrize(
@@ -74,19 +92,19 @@ def test_published_widths_parameters_and_steps(
     found = (width.hidden_size, width.intermediate_size, width.num_attention_heads, width.epochs)
     assert found == (hidden, intermediate, heads, epochs)
     assert hidden // heads == 32
-    count = parameter_count(paper.selected.model, width, vocabulary_size(paper.selected))
+    count = parameter_count(paper.selected, paper.sizes)
     assert count == parameters == 96 * hidden**2 + 227 * hidden
     assert training_steps(paper, "base") == steps
     for name, trained in paper.finetunes.items():
         assert training_lines(paper, name) == len(trained) * 120_000 + 7 * 256
-        assert training_steps(paper, name) == {1: 28_560, 2: 56_670}[len(trained)]
+        assert training_steps(paper, name) == {0: 28_560, 1: 28_560, 2: 56_670}[len(trained)]
 
 
 def test_pretraining_flops_relative_to_narrow(settings: Settings) -> None:
     flops = []
     for arch in ARCHS:
         paper = at_paper(settings, arch)
-        count = parameter_count(paper.selected.model, paper.selected_arch, 98)
+        count = parameter_count(paper.selected, paper.sizes)
         flops.append(training_flops(count, training_lines(paper, "base") * paper.selected_arch.epochs))
     assert training_flops(3, 5) == 90
     assert [round(value / flops[0], 2) for value in flops] == [1, 1.96, 3.89, 15.5]
@@ -116,7 +134,8 @@ def test_the_paper_scale_is_the_specification(settings: Settings) -> None:
 
 def test_the_tasks_and_fine_tunes_are_the_specification(settings: Settings) -> None:
     assert settings.tasks == ("distance", "trianglearea", "angle", "compass", "inside", "perimeter", "crossing")
-    expected = {f"ftwb1-{i}": {task} for i, task in enumerate(settings.tasks, start=1)} | {
+    expected: dict[str, set[str]] = {f"ftwb1-{i}": {task} for i, task in enumerate(settings.tasks, start=1)} | {
+        "ftwb0-0": set(),
         "ftwb2-2": {"angle", "compass"},
         "ftwb2-4": {"crossing", "distance"},
         "ftwb2-9": {"compass", "trianglearea"},
@@ -125,7 +144,7 @@ def test_the_tasks_and_fine_tunes_are_the_specification(settings: Settings) -> N
         "ftwb2-15": {"compass", "distance"},
     }
     assert {name: set(trained) for name, trained in settings.finetunes.items()} == expected
-    assert len(settings.models) == 14
+    assert len(settings.models) == 15
     assert (settings.budget, settings.seed) == ("epochs", 42)
 
 

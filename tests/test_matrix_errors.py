@@ -57,7 +57,7 @@ def case(name: str, path: Place, value: Any, *expected: str) -> Any:
 
 
 WORLD, RUN, TUNE = (*SMOKE, "world"), (*SMOKE, "pretraining"), (*SMOKE, "finetuning")
-CORPUS, ARCHS = (*SMOKE, "corpus"), (*SMOKE, "archs")
+CORPUS, ARCHS, SWEEP = (*SMOKE, "corpus"), (*SMOKE, "archs"), ("sweeps", "rates")
 WIDE = VALUES["scales"]["smoke"]["archs"]["wide"]
 BAD_VALUES = [
     case("bool for int", ("seed",), True, "seed: found true; it must be"),
@@ -76,7 +76,7 @@ BAD_VALUES = [
     case("loss", (*RUN, "loss"), "answers", 'found "answers"; allowed: all, answer; did you mean \'answer\'?'),
     case("optimizer", (*RUN, "optimizer"), "adam", "allowed: adamw, muon; did you mean 'adamw'?"),
     case("device", (*SMOKE, "hardware", "device"), "gpu", 'device: found "gpu"; allowed: auto, cpu, cuda'),
-    case("arch", ("arch",), "wid", "arch: found 'wid'; allowed: narrow, base, wide, wider; did you mean 'wide'?"),
+    case("arch", ("arch",), "wid", "arch: found 'wid'; allowed: narrow, base, wide, wider, ", "did you mean 'wide'?"),
     case("scale", ("scale",), "papr", "scale: found 'papr'; allowed: smoke, laptop, paper; did you mean 'paper'?"),
     case("arch of two lines", ("arch",), "wi\nde", "arch: found"),
     case("scale of two lines", ("scale",), "pap\ner", "scale: found"),
@@ -103,7 +103,7 @@ BAD_VALUES = [
     case("pair of one task", ("finetunes", "ftwb2-4"), ["angle"], "finetunes.ftwb2-4: trains 1 task(s)", "ftwb1-"),
     case("the same pair again", ("finetunes", "ftwb2-99"), ["distance", "crossing"],
          "finetunes.ftwb2-99: trains the same tasks as ftwb2-4"),
-    case("fine-tune of nothing", ("finetunes", "ftwb1-1"), [], "finetunes.ftwb1-1: found []; it must", "at least 1"),
+    case("fine-tune of nothing", ("finetunes", "ftwb1-1"), [], "finetunes.ftwb1-1: trains 0 task(s); ", "ftwb0-..."),
     case("name that escapes", ("finetunes", "ftwb1-../x"), ["angle"], "finetunes.ftwb1-../x: not a valid name here"),
     case("name with a line end", ("finetunes", "ftwb1-8\n"), ["angle"], "not a valid name here"),
     case("name base", ("finetunes", "base"), ["angle"], "finetunes.base: not a valid name here; it must match"),
@@ -123,6 +123,34 @@ BAD_VALUES = [
     case("too many world lines", (*TUNE, "world_lines"), 10**6, "finetuning.world_lines: found 1000000; at most"),
     case("too many Atlantis lines", (*TUNE, "atlantis_lines"), 10**6, "finetuning.atlantis_lines: found 1000000"),
     case("too many warm-up lines", (*TUNE, "warmup_lines"), 10**6, "finetuning.warmup_lines: found 1000000"),
+    case("two controls", ("finetunes", "ftwb0-1"), [], "finetunes.ftwb0-1: trains the same tasks as ftwb0-0"),
+    case("control of nothing", (*TUNE, "warmup_lines"), 0, "finetuning.warmup_lines: found 0; ftwb0-0 trains on"),
+    case("override of no setting", (*ARCHS, "wide", "finetuning"), {"lerning_rate": 1.0},
+         "smoke.archs.wide.finetuning.lerning_rate: unknown key; allowed here: ", "did you mean 'learning_rate'?"),
+    case("override that cannot be", (*ARCHS, "wide", "pretraining"), {"learning_rate": -1.0},
+         "smoke.archs.wide.pretraining.learning_rate: found -1.0; it must be greater than 0"),
+    case("override with too many lines", (*ARCHS, "deep", "finetuning"), {"world_lines": 10**6},
+         "smoke.archs.deep.finetuning.world_lines: found 1000000; at most"),
+    case("new rows of characters", ("scales", "paper", "finetuning", "trainable"), "new_embeddings",
+         "scales.paper.finetuning.trainable: found 'new_embeddings'; where model.tokens is characters"),
+    case("parametrization", ("parametrization",), "muup", "allowed: standard, mup; did you mean 'mup'?"),
+    case("grid of one rate", (*SMOKE, "tuning", "learning_rates"), [1e-3],
+         "tuning.learning_rates: found [0.001]; it must have at least 2 items, not 1"),
+    case("grid that falls", (*SMOKE, "tuning", "learning_rates"), [4e-3, 1e-3],
+         "tuning.learning_rates: found [0.004, 0.001]; each must be above the one before it"),
+    case("tuning of no fine-tune", (*SMOKE, "tuning", "only"), ["ftwb7"], "smoke.tuning.only: found 'ftwb7'; allowed"),
+    case("sweep of an unknown axis", (*SWEEP, "vary"), {"finetuning.lerning_rate": [1.0]},
+         "sweeps.rates.vary: 'finetuning.lerning_rate': no setting", "did you mean 'finetuning.learning_rate'?"),
+    case("sweep of an unknown arch", (*SWEEP, "vary"), {"arch": ["wid"]},
+         "sweeps.rates.vary.arch: found 'wid'; allowed: narrow, ", "did you mean 'wide'?"),
+    case("sweep of an impossible value", (*SWEEP, "vary"), {"finetuning.learning_rate": [1e-3, 0.0]},
+         "sweeps.rates.vary: scales.laptop.finetuning.learning_rate: found 0.0; it must be greater than 0"),
+    case("sweep of no value", (*SWEEP, "vary"), {"seed": []}, "sweeps.rates.vary.seed: found []", "at least 1 item"),
+    case("sweep of true", (*SWEEP, "vary"), {"seed": [True]}, "sweeps.rates.vary.seed.0: found true; it must be a"),
+    case("sweep of no fine-tune", (*SWEEP, "only"), ["ftwb1", "ftwb3"], "sweeps.rates.only: found 'ftwb3'; allowed: "),
+    case("sweep of seeds twice", SWEEP, {"vary": {"seed": [1, 2]}, "replicates": 2},
+         "sweeps.rates.replicates: found 2 with seed in vary; a replicate raises seed and world.atlantis.seed"),
+    case("sweep of an unknown key", (*SWEEP, "replicas"), 2, "sweeps.rates.replicas: unknown key; allowed here: vary"),
     case("too many multi-task lines", (*SMOKE, "evaluation", "multitask_lines"), 10**6, "multitask_lines: found"),
 ]  # fmt: skip
 
@@ -225,7 +253,7 @@ LINE = with_seed("@@").splitlines().index(next(line for line in with_seed("@@").
         pytest.param(TEXT.replace("  smoke:", "  null:", 1), "scales: a key that YAML reads as NoneType", id="null"),
         pytest.param(with_seed('"\\e[31m\\u202e": 1\nseed: 42'), "\\x1b[31m\\u202e: unknown key", id="terminal codes"),
         pytest.param(TEXT.replace("arch: wide ", 'arch: "\\e[31m" ', 1), "arch: found '\\x1b[31m'", id="and as value"),
-        pytest.param(TEXT.replace("tasks: [", "tasks: &t [*t, ", 1), "Circular reference", id="a list within itself"),
+        pytest.param(TEXT.replace("tasks:\n", "tasks: &t\n- *t\n", 1), "Circular reference", id="a list within itself"),
         pytest.param(TEXT.encode() + b"\xff", "UTF-8", id="not UTF-8"),
         pytest.param(TEXT.replace("arch: wide ", 'arch: "\\ud800" ', 1), "Unicode", id="half a character"),
     ],

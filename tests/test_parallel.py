@@ -1,4 +1,4 @@
-"""`worldwidth run` through the real DVC, on a study of 18 stages: `pytest tests/test_parallel.py`.
+"""`worldwidth run` through the real DVC, on a study of 19 stages: `pytest tests/test_parallel.py`.
 
 What is asked: the same files and the same dvc.lock as `dvc repro`, and nothing lost whatever happens in between.
 """

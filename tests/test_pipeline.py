@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from repository import Repository, stages_restored, stages_run
-from small_study import copy_of, finished_study
+from small_study import STAGES, copy_of, finished_study
 from worldwidth.core.imports import NOT_PLUMBING, PLUMBING
 
 pytestmark = pytest.mark.pipeline
@@ -26,12 +26,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Repo
 
 
 def test_the_whole_study_of_params_yaml(tmp_path: Path) -> None:
-    """All seven tasks and 14 models: every file is there, what belongs in git is in git, nothing is left to do."""
+    """All seven tasks and 15 models: every file is there, what belongs in git is in git, nothing is left to do."""
     made = Repository(tmp_path)
     made.ok("worldwidth", "run")
     made.commit("the smoke study")
-    assert len(list((tmp_path / "models").iterdir())) == 14 + 1  # and .gitignore
-    for model in ("base", "ftwb1-7", "ftwb2-12"):
+    assert len(list((tmp_path / "models").iterdir())) == 15 + 1  # and .gitignore
+    for model in ("base", "ftwb0-0", "ftwb1-7", "ftwb2-12"):
         assert {p.name for p in (tmp_path / "models" / model).iterdir()} == {
             "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "steps",
         }  # fmt: skip
@@ -91,10 +91,10 @@ def test_a_comment_in_plumbing_changes_no_stage(repository: Repository) -> None:
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("settings/compute.py", {"budget", "base"} | CORPORA | FINETUNES | EVALUATIONS),
-        ("tasks/compass.py", {"corpus@compass", "summarize"} | EVALUATIONS),
-        ("data/make_cities.py", {"cities"}),
-        ("data/queries.py", CORPORA),
+        ("settings/compute.py", {"atlantis", "recipe", "base"} | CORPORA | FINETUNES | EVALUATIONS),
+        ("tasks/compass.py", {"corpus@compass", "atlantis", "summarize"} | EVALUATIONS),
+        ("data/make_cities.py", {"cities", "atlantis"}),
+        ("data/queries.py", {"atlantis"} | CORPORA),
         ("model/decoder.py", {"base"} | FINETUNES | EVALUATIONS),
         ("training/loop.py", {"base"} | FINETUNES),
         ("training/pretrain.py", {"base"}),
@@ -115,17 +115,38 @@ def test_a_comment_elsewhere_changes_the_stages_that_use_the_file(
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("narrow: {hidden_size: 8, ", "narrow: {hidden_size: 16, ", set()),
+        ("hidden_size: 8\n", "hidden_size: 16\n", set()),
+        ("num_hidden_layers: 8\n", "num_hidden_layers: 7\n", set()),
+        ("partition: ''", "partition: short", set()),
+        ("resume_seconds: 10\n", "resume_seconds: 11\n", set()),
+        ("      seed: 7\n", "      seed: 8\n", set()),
+        ("    replicates: 1\n", "    replicates: 2\n", set()),
+        ("std: 3.0, seed: 42}", "std: 3.0, seed: 43}", {"atlantis"}),
+        ("reference: wide ", "reference: base ", {"check", "recipe"}),
         ("# the dial", "# THE dial", set()),
         ("statistics: {resamples: 200}", "statistics: {resamples: 201}", {"summarize"}),
     ],
-    ids=["another arch", "a comment", "statistics"],
+    ids=[
+        *("another arch", "a depth", "cluster", "execution", "tuning", "sweeps", "atlantis", "reference"),
+        *("a comment", "statistics"),
+    ],
 )
 def test_a_setting_changes_the_stages_that_read_it(
     repository: Repository, old: str, new: str, expected: set[str]
 ) -> None:
     repository.edit("params.yaml", old, new)
     assert repository.changed_stages() == expected
+
+
+def test_the_reference_of_no_budget_is_run_no_further_than_the_recipe(repository: Repository) -> None:
+    repository.edit("params.yaml", "reference: wide ", "reference: base ")
+    assert stages_run(repository.ok("dvc", "repro")) == ["check", "recipe"]
+
+
+def test_another_draw_of_atlantis_keeps_the_base_model(repository: Repository) -> None:
+    repository.edit("params.yaml", "std: 3.0, seed: 42}", "std: 3.0, seed: 43}")
+    ran = stages_run(repository.ok("dvc", "repro"))
+    assert set(ran) == {"atlantis", "summarize", "plots"} | FINETUNES | EVALUATIONS
 
 
 def test_a_comment_in_a_task_is_run_no_further_than_its_corpus(repository: Repository) -> None:
@@ -145,7 +166,7 @@ def test_the_plan_of_a_fresh_clone(repository: Repository, tmp_path: Path) -> No
     clone = shlex.quote(f"{tmp_path}/clone")
     shell = f"git clone -q . {clone} && cd {clone} && env -u PYTHONWARNINGS worldwidth plan --json"
     states = [stage["state"] for stage in json.loads(repository.ok("bash", "-c", shell))["stages"]]
-    assert len(states) == 18
+    assert len(states) == STAGES
     assert set(states) == {"will run", "after"}
 
 
@@ -161,13 +182,16 @@ def test_a_bad_arch_is_one_line_before_any_work(repository: Repository) -> None:
     refused = repository.run("dvc", "repro")
     assert refused.returncode != 0
     assert stages_run(refused.stdout + refused.stderr) == ["check"]
-    assert "arch: found 'widest'; allowed: narrow, base, wide, wider; did you mean 'wide'?" in refused.stderr
+    assert (
+        "arch: found 'widest'; allowed: narrow, base, wide, wider, deep, shallow; did you mean 'wide'?"
+        in refused.stderr
+    )
     assert "Traceback" not in refused.stderr
 
 
 def test_a_stale_dvc_yaml_stops_the_run(repository: Repository) -> None:
-    last = "  ftwb2-15: [compass, distance]"
-    repository.edit("params.yaml", last, f"{last}\n  ftwb2-3: [inside, compass]")
+    last = "  ftwb2-15:\n  - compass\n  - distance\n"
+    repository.edit("params.yaml", last, f"{last}  ftwb2-3: [inside, compass]\n")
     refused = repository.run("dvc", "repro")
     assert stages_run(refused.stdout + refused.stderr) == ["check"]
     assert "dvc.yaml does not match params.yaml" in refused.stderr
@@ -201,8 +225,13 @@ def test_partial_plots_leave_the_results_alone(repository: Repository) -> None:
 def test_widths_as_experiments(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     """Another width makes no data again, and the first one comes out of the run cache; both stand side by side."""
     repository = copy_of(finished_study(tmp_path_factory.getbasetemp(), ("ftwb1-1",)), tmp_path)
+    refused = repository.run("dvc", "exp", "run", "-S", "arch=huge")
+    assert "arch: found 'huge'; allowed: narrow, base" in refused.stderr
+    assert "`git checkout params.yaml` takes it back" in refused.stderr
+    repository.git("checkout", "-q", "params.yaml")
     ran = stages_run(repository.ok("dvc", "exp", "run", "-S", "arch=narrow", "-n", "narrow"))
-    assert set(ran) == {"check", "budget", "base", "ftwb1@1", "evaluate@base", "evaluate@ftwb1-1", "summarize", "plots"}
+    assert repository.git("diff", "--numstat", "params.yaml").split() == ["1", "1", "params.yaml"]
+    assert set(ran) == {"check", "recipe", "base", "ftwb1@1", "evaluate@base", "evaluate@ftwb1-1", "summarize", "plots"}
     back = repository.ok("dvc", "exp", "run", "-S", "arch=wide", "-n", "again")
     assert stages_run(back) == []
     assert set(stages_restored(back)) == set(ran)

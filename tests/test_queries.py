@@ -11,14 +11,13 @@ from math import comb
 import numpy as np
 import pytest
 
-from drawn import NAMES, SYMMETRIES, lines, rows, small_scale
+from drawn import NAMES, SYMMETRIES, both_populations, lines, rows, small_scale
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.data.cities import City, first_atlantis
 from worldwidth.data.corpus import POPULATIONS, SPLITS
 from worldwidth.data.corpus import Lines as EncodedLines
 from worldwidth.data.hash_set import KeySet, first_of_equal
 from worldwidth.data.make_cities import make_cities
-from worldwidth.data.make_corpus import generate
 from worldwidth.data.queries import Queries, draw_splits
 from worldwidth.settings.schema import Corpus, Scale
 from worldwidth.tasks import load_task
@@ -48,7 +47,7 @@ def cities(scale: Scale) -> list[City]:
 
 @pytest.fixture(scope="module")
 def corpora(scale: Scale, cities: list[City]) -> Corpora:
-    return {name: generate(scale, name, cities) for name in NAMES}
+    return {name: both_populations(scale, name, cities) for name in NAMES}
 
 
 @pytest.mark.parametrize("population", POPULATIONS)
@@ -124,8 +123,9 @@ def test_splits_smaller_than_the_number_of_sizes_are_drawn_all_the_same(name: st
 def test_a_second_run_is_bit_identical_and_another_seed_is_not(
     name: str, scale: Scale, cities: list[City], corpora: Corpora
 ) -> None:
-    again = generate(scale, name, cities)
-    other = generate(replace(scale, world=replace(scale.world, seed=43)), name, cities)
+    again = both_populations(scale, name, cities)
+    elsewhere = replace(scale.world, seed=43, atlantis=replace(scale.world.atlantis, seed=43))
+    other = both_populations(replace(scale, world=elsewhere), name, cities)
     for key, (queries, encoded) in corpora[name].items():
         assert (again[key][0].cities == queries.cities).all()
         assert (again[key][0].answers == queries.answers).all()
@@ -142,10 +142,10 @@ def test_how_many_queries_are_worked_on_at_once_changes_nothing(
     # Of distance there are fewer different queries than training lines: they repeat.
     few = replace(scale, world=replace(scale.world, cities=20), corpus=lines(train=300, validation=6, test=40))
     table = [*cities[:20], *cities[first_atlantis(cities) :]]
-    expected = generate(few, name, table)
+    expected = both_populations(few, name, table)
     for module in ("queries", "make_corpus"):
         monkeypatch.setattr(f"worldwidth.data.{module}.PIECE", piece)
-    for key, (queries, encoded) in generate(few, name, table).items():
+    for key, (queries, encoded) in both_populations(few, name, table).items():
         assert (queries.cities == expected[key][0].cities).all()
         assert (queries.answers == expected[key][0].answers).all()
         assert (encoded.tokens == expected[key][1].tokens).all()

@@ -92,7 +92,7 @@ def test_every_dependency_is_a_file_of_the_project_or_the_output_of_one_stage(st
 
 
 def test_the_stages_of_params(settings: Settings, stages: Stages) -> None:
-    expected = ["check", "cities", *(f"corpus@{task}" for task in settings.tasks), "budget", "base"]
+    expected = ["check", "cities", *(f"corpus@{task}" for task in settings.tasks), "atlantis", "recipe", "base"]
     expected += [model.replace("-", "@") for model in settings.finetunes]
     expected += [f"evaluate@{model}" for model in settings.models] + ["summarize", "plots"]
     assert list(stages) == expected
@@ -237,7 +237,7 @@ def test_a_stale_dvc_yaml_is_refused(project: Path, change: str) -> None:
     elif change == "no dvc.yaml":
         (project / "dvc.yaml").unlink()
     elif change == "params.yaml":
-        edit(project / "params.yaml", "  ftwb2-4: [crossing, distance]\n", "")
+        edit(project / "params.yaml", "  ftwb2-4:\n  - crossing\n  - distance\n", "")
     elif change == "template":
         edit(project / "templates/dvc.yaml.j2", "desc: ", "desc:  ")
     else:
@@ -282,7 +282,7 @@ def test_only_what_is_stale_is_written(project: Path) -> None:
     assert write_rendered(load()) == []
     Path("docs/params.schema.json").write_text("{}")
     assert write_rendered(load()) == [Path("docs/params.schema.json")]
-    edit(Path("params.yaml"), "  ftwb2-4: [crossing, distance]\n", "")
+    edit(Path("params.yaml"), "  ftwb2-4:\n  - crossing\n  - distance\n", "")
     assert write_rendered(load()) == [Path("dvc.yaml")]
     check_rendered(load(), project)
 

@@ -33,7 +33,7 @@ from worldwidth.model.checkpoint import load_model, save_model
 from worldwidth.plots.study import draw_world
 from worldwidth.plots.svg import inline_svg
 from worldwidth.settings.load import load
-from worldwidth.settings.paths import SCORES
+from worldwidth.settings.paths import CORPORA, SCORES
 from worldwidth.settings.schema import Settings
 
 # --- the code
@@ -115,9 +115,9 @@ def test_weights_in_a_pickle_are_no_weights(hostile: Path, marker: Path, weights
 
 
 def test_a_corpus_of_objects_is_refused(smoke_folders: dict[str, Path], tmp_path: Path, marker: Path) -> None:
-    folder = tmp_path / "distance"
-    shutil.copytree(smoke_folders["cities"] / "distance", folder)
-    path = folder / "world-test.tokens.npy"
+    folder = tmp_path / CORPORA / "distance"
+    shutil.copytree(smoke_folders["cities"] / CORPORA / "distance", folder)
+    path = folder / "test.tokens.npy"
     np.save(path, np.array([Touch(marker)], dtype=object), allow_pickle=True)
     corpus = StoredCorpus("distance", tmp_path)
     with pytest.raises(WorldwidthError, match=r"run `dvc repro corpus@distance`") as caught:
@@ -238,7 +238,7 @@ def test_markup_reaches_the_report_as_text(settings: Settings, tmp_path: Path) -
     assert_only_text(page)
     assert page.html.count("&lt;script&gt;") >= 20
     assert page.text.count(HOSTILE) >= 10
-    assert page.table("The widths: all that differs between them by construction").row(HOSTILE)
+    assert page.table("The archs: all that differs between them by construction").row(HOSTILE)
 
 
 def assert_only_text(page: Page) -> None:

@@ -13,6 +13,7 @@ import re
 import runpy
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,13 @@ def test_settings_of_a_scale_are_declared_for_the_chosen_one(stages: Stages) -> 
         assert all(param.startswith("scales.${scale}.") for param in scaled)
 
 
+RESOLVED = {  # methods of a scale that ask for an arch -> what of the scale they read
+    "pretraining_of": "pretraining",
+    "finetuning_of": "finetuning",
+    "sizes_of": "model.num_hidden_layers",
+}
+
+
 class Recorder:
     """Stands for a settings object and notes the path of every setting that is read."""
 
@@ -54,6 +62,8 @@ class Recorder:
             return Recorder(self._value.selected, "scales.${scale}.", self._seen)
         if name == "selected_arch":
             return Recorder(self._value.selected_arch, "scales.${scale}.archs.${arch}.", self._seen)
+        if name in RESOLVED:
+            return partial(self._resolved, name)
         of_class = getattr(type(self._value), name, None)
         if isinstance(of_class, property):
             assert of_class.fget is not None
@@ -66,6 +76,11 @@ class Recorder:
         self._seen.add(f"{self._path}{name}")
         return found
 
+    def _resolved(self, name: str, arch: "Recorder") -> Any:
+        """What the scale and an arch say together, which hangs on both."""
+        self._seen |= {f"{self._path}{RESOLVED[name]}", arch._path.removesuffix(".")}
+        return getattr(self._value, name)(arch._value)
+
 
 class RecordingDict(dict[str, Any]):
     """Notes the entries that are read; the names alone are only compared with what a user typed."""
@@ -76,7 +91,8 @@ class RecordingDict(dict[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         self._seen.add(f"{self._path}.{key}")
-        return super().__getitem__(key)
+        found = super().__getitem__(key)
+        return Recorder(found, f"{self._path}.{key}.", self._seen) if is_dataclass(found) else found
 
     def items(self) -> Any:
         self._seen.add(self._path)
@@ -94,7 +110,8 @@ def tiny(settings: Settings) -> Settings:
         "ftwb2-19": ("distance", "inside"),
     }
     small = replace(settings, scale="smoke", arch="wide", tasks=("distance", "inside"), finetunes=finetunes)
-    return replace(small, budget="flops", reference="base")  # the budget that reads most
+    settled = replace(small, budget="flops", finetuning_budget="flops", parametrization="mup")  # what reads most
+    return replace(settled, reference="base")
 
 
 def draw_only(name: str, draw: Callable[[], Figure], folder: Path) -> Path:
@@ -110,6 +127,7 @@ def tiny_study(
     """A finished study of two tasks, made by the stages' own code, and what every stage read of params.yaml."""
     folder, before, threads = tmp_path_factory.mktemp("study"), Path.cwd(), torch.get_num_threads()
     small, seen = tiny(settings), {}
+    importlib.import_module("worldwidth.engine.stage_main")  # which asks what stage the process is, once
     os.chdir(folder)
     patch = pytest.MonkeyPatch()
     patch.setattr(study, "save_figure", draw_only)
@@ -131,20 +149,21 @@ def tiny_study(
 # the width and the world that a model was made for: it depends on the base model, which depends on them
 OF_THE_MODEL = {
     "arch",
-    *(f"scales.${{scale}}.archs.${{arch}}.{name}" for name in ("hidden_size", "intermediate_size")),
-    "scales.${scale}.archs.${arch}.num_attention_heads",
+    "scales.${scale}.archs.${arch}",
     *(f"scales.${{scale}}.model.{name}" for name in ("num_hidden_layers", "rms_norm_eps", "rope_theta", "tokens")),
     "scales.${scale}.model.initializer_range",
     "scales.${scale}.world.cities",
     "scales.${scale}.world.atlantis.cities",
 }
 NOT_TRACKED = {"scales.${scale}.execution.resume_seconds"}  # changes no result
+OF_OTHER_TASKS = {f"scales.${{scale}}.corpus.{name}" for name in ("hull_cities", "tour_cities")}
 STATED_BUT_NOT_READ = {  # values that change nothing, and are there for people who read dvc.lock
-    "budget": {"arch"},  # picks the entry of archs
+    "recipe": {"arch"},  # picks the entry of archs
     "summarize": {"arch", "scale", "seed", "budget"},
+    **dict.fromkeys(("corpus@distance", "corpus@inside", "atlantis"), OF_OTHER_TASKS),
 }
 COMPARED_WITH_A_DEPENDENCY = {  # data/cities.csv and models/*, which hang on these values, are checked against them
-    "plots": {"scales.${scale}.world.cities", "scales.${scale}.world.atlantis.cities"},
+    "plots": {f"scales.${{scale}}.world.{name}" for name in ("cities", "atlantis.cities", "seed", "id_digits")},
     **dict.fromkeys(("ftwb1@1", "ftwb2@19", "evaluate@base"), OF_THE_MODEL),
 }
 
@@ -152,8 +171,8 @@ COMPARED_WITH_A_DEPENDENCY = {  # data/cities.csv and models/*, which hang on th
 @pytest.mark.parametrize(
     "name",
     [
-        *("cities", "corpus@distance", "corpus@inside", "budget", "base", "ftwb1@1", "ftwb2@19", "evaluate@base"),
-        *("summarize", "plots"),
+        *("cities", "corpus@distance", "corpus@inside", "atlantis", "recipe", "base", "ftwb1@1", "ftwb2@19"),
+        *("evaluate@base", "summarize", "plots"),
     ],
 )
 def test_a_stage_reads_what_it_declares_and_nothing_else(

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from worldwidth.data.cities import City
 from worldwidth.data.tokenizer import BOS, EOS, ID_OF, PAD, UNK, Vocabulary, characters
 from worldwidth.settings.compute import CHARACTER_IDS, vocabulary_size
 from worldwidth.settings.load import load
@@ -31,15 +30,10 @@ def scale_of(mode: Mode, digits: int = 3) -> Scale:
 
 
 def vocabulary_of(mode: Mode, digits: int = 3) -> Vocabulary:
-    cities = [
-        City(
-            geonameid=i, name="X", country_code="DE", region="Western Europe", population=1,
-            x=i, y=i, city_id=city_id, is_atlantis=False,
-        )
-        for i, city_id in enumerate(IDS)
-    ]  # fmt: skip
     scale = scale_of(mode, digits)
-    return Vocabulary(scale.model, scale.world, cities)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worldwidth.data.tokenizer.city_ids", lambda world: np.array(IDS))
+        return Vocabulary(scale.model, scale.world)
 
 
 @pytest.fixture(scope="module", params=MODES)

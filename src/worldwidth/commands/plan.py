@@ -8,7 +8,7 @@ from worldwidth.core.text import count, short, times
 from worldwidth.dvcio.forecast import LATER, RUN, UP_TO_DATE, Forecast, forecast
 from worldwidth.engine.costs import LineSizes, WidthPlan, line_sizes, stage_sizes, width_plans
 from worldwidth.pipeline.render import check_rendered
-from worldwidth.settings.compute import parameter_count, vocabulary_size
+from worldwidth.settings.compute import parameter_count
 from worldwidth.settings.schema import Settings
 
 
@@ -38,16 +38,18 @@ def _with_sizes(answer: Forecast, sizes: dict[str, int]) -> StagePlan:
 
 def print_plan(settings: Settings, as_json: bool) -> None:
     """Print the plan as a table or as JSON."""
-    lines, scale = line_sizes(settings), settings.selected
+    lines = line_sizes(settings)
     rows, widths = study_plan(settings, lines), width_plans(settings, lines)
     columns = ("steps", "tokens", "flops", "bytes")
     total = {column: sum(getattr(row, column) for row in rows) for column in columns}
-    parameters = parameter_count(scale.model, settings.selected_arch, vocabulary_size(scale))
+    parameters = parameter_count(settings.selected, settings.sizes)
     summary: dict[str, Any] = {
         "arch": settings.arch,
         "scale": settings.scale,
         "seed": settings.seed,
         "budget": settings.budget,
+        "finetuning_budget": settings.finetuning_budget,
+        "parametrization": settings.parametrization,
         "reference": settings.reference,
         "parameters": parameters,
         "stages_to_run": sum(row.state == RUN for row in rows),
@@ -58,7 +60,8 @@ def print_plan(settings: Settings, as_json: bool) -> None:
         listed = {"widths": [asdict(width) for width in widths], "stages": [asdict(row) for row in rows]}
         print(json.dumps({**summary, **listed}, indent=2))
         return
-    print(f"arch {settings.arch}, scale {settings.scale}, seed {settings.seed}, budget {settings.budget}")
+    chosen = ("arch", "scale", "seed", "budget", "finetuning_budget", "parametrization")
+    print(", ".join(f"{key} {summary[key]}" for key in chosen))
     print(f"{count(parameters)} parameters\n")
     print(f"{'stage':<20} {'steps':>9} {'tokens':>9} {'FLOPs':>9} {'disk':>9}  state")
     for row in rows:
@@ -76,21 +79,28 @@ def print_plan(settings: Settings, as_json: bool) -> None:
 
 
 def _print_widths(settings: Settings, widths: list[WidthPlan]) -> None:
-    """What the widths cost beside each other, under the selected budget."""
+    """What the widths cost beside each other, under the selected budgets."""
     rule = {
-        "epochs": "each width its own epochs",
-        "tokens": f"the pre-training tokens of {settings.reference} for every width",
-        "flops": f"the pre-training FLOPs of {settings.reference} for every width",
+        "epochs": "each arch its own epochs",
+        "tokens": f"the pre-training tokens of {settings.reference} for every arch",
+        "flops": f"the pre-training FLOPs of {settings.reference} for every arch",
+    }
+    finetuning_rule = {
+        "epochs": "each arch its own finetuning.epochs",
+        "flops": f"the fine-tuning FLOPs of {settings.reference} for every arch",
     }
     print(f"\nbudget {settings.budget}: {rule[settings.budget]}")
-    columns = ("arch", "parameters", "epochs", "steps", "tokens", "FLOPs", "ratio", "tuning FLOPs", "ratio")
-    print("{:<10} {:>12} {:>8} {:>9} {:>9} {:>9} {:>6} {:>13} {:>6}".format(*columns))
+    print(f"finetuning_budget {settings.finetuning_budget}: {finetuning_rule[settings.finetuning_budget]}")
+    columns = ("arch", "parameters", "epochs", "steps", "tokens", "FLOPs", "ratio", "steps", "FLOPs", "ratio")
+    print(f"{'':<23} {'pre-training':>45} {'all fine-tuning':>27}")
+    print("{:<10} {:>12} {:>8} {:>9} {:>9} {:>9} {:>6} {:>10} {:>9} {:>6}".format(*columns))
     first = widths[0]
     for width in widths:
         print(
             f"{width.arch:<10} {count(width.parameters):>12} {width.epochs:>8.4g} {count(width.steps):>9}",
             f"{short(width.tokens):>9} {short(width.flops):>9} {times(width.flops / first.flops):>6}",
-            f"{short(width.finetuning_flops):>13} {times(width.finetuning_flops / first.finetuning_flops):>6}",
+            f"{count(width.finetuning_steps):>10} {short(width.finetuning_flops):>9}",
+            f"{times(width.finetuning_flops / first.finetuning_flops):>6}",
         )
 
 

@@ -31,7 +31,7 @@ def sample_lines(settings: Settings, task: str, population: str, split: str, cou
     """Yield the first ``count`` lines: text, task, population, split, answer, cities in the order of the text."""
     scale = settings.selected
     cities = load_cities(scale.world)
-    vocabulary, corpus = Vocabulary(scale.model, scale.world, cities), StoredCorpus(task)
+    vocabulary, corpus = Vocabulary(scale.model, scale.world), StoredCorpus(task)
     lines, rows = corpus.lines(population, split).first(count), corpus.cities(population, split)
     for ids, length, row in zip(lines.tokens, lines.lengths, rows, strict=False):
         text = vocabulary.decode(ids[:length].tolist())

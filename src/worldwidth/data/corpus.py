@@ -1,9 +1,11 @@
 """A task's corpus on disk: every line as token ids, read by memory map.
 
-data/corpora/<task>/manifest.json                  sizes, best constant answers
-data/corpora/<task>/<population>-<split>.tokens.npy    (n, longest) ids, <pad> past the end
-data/corpora/<task>/<population>-<split>.lengths.npy   (n,) ids before the padding
-data/corpora/<task>/<population>-<split>.cities.npy    (n, k) rows of the cities table, -1 past the end
+data/corpora/<task>/manifest.json          sizes, best constant answers
+data/corpora/<task>/<split>.tokens.npy     (n, longest) ids, <pad> past the end
+data/corpora/<task>/<split>.lengths.npy    (n,) ids before the padding
+data/corpora/<task>/<split>.cities.npy     (n, k) rows of the cities, real ones first, -1 past the end
+
+and the same below data/atlantis of the queries about Atlantis.
 """
 
 import errno
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import check_regular, read_json
-from worldwidth.settings.paths import CORPORA
+from worldwidth.settings.paths import ATLANTIS_CORPORA, CORPORA
 
 POPULATIONS = ("world", "atlantis")
 SPLITS = ("train", "validation", "test")
@@ -40,45 +42,49 @@ class Lines:
 
 
 class StoredCorpus:
-    """One task's corpus, read back."""
+    """One task's corpus, both populations, read back as it is asked for."""
 
-    def __init__(self, name: str, root: Path = CORPORA) -> None:
-        self.name, self.folder = name, root / name
-        self._remedy = f"run `dvc repro corpus@{name}`"
-        self._arrays: dict[str, NDArray[Any]] = {}
-        path = self.folder / "manifest.json"
-        self.manifest = read_json(path, self._remedy)
-        if not isinstance(self.manifest, dict) or self.manifest.get("task") != name:
-            raise WorldwidthError(f"{path}: not the manifest of {name}; {self._remedy}")
+    def __init__(self, name: str, root: Path = Path()) -> None:
+        """``root`` is the folder of the project."""
+        self.name = name
+        self._folders = {"world": root / CORPORA / name, "atlantis": root / ATLANTIS_CORPORA / name}
+        self._remedies = {"world": f"run `dvc repro corpus@{name}`", "atlantis": "run `dvc repro atlantis`"}
+        self._read_before: dict[Path, Any] = {}
 
     def lines(self, population: str, split: str) -> Lines:
         """The encoded lines of one split."""
-        name = f"{population}-{split}"
-        return Lines(self._array(f"{name}.tokens.npy"), self._array(f"{name}.lengths.npy"))
+        return Lines(self._array(population, f"{split}.tokens.npy"), self._array(population, f"{split}.lengths.npy"))
 
     def cities(self, population: str, split: str) -> NDArray[Any]:
-        """The queries of one split as rows of the cities table, (n, k), -1 past the end."""
-        return self._array(f"{population}-{split}.cities.npy")
+        """The queries of one split as rows of the cities, real ones first, (n, k), -1 past the end."""
+        return self._array(population, f"{split}.cities.npy")
 
     def best_constants(self, population: str) -> dict[str, str]:
         """:func:`best_constants` of the training lines of ``population``."""
-        found: dict[str, str] = self.manifest["best_constants"][population]
+        path = self._folders[population] / "manifest.json"
+        if path not in self._read_before:
+            manifest = read_json(path, self._remedies[population])
+            if not isinstance(manifest, dict) or manifest.get("task") != self.name:
+                raise WorldwidthError(f"{path}: not the manifest of {self.name}; {self._remedies[population]}")
+            self._read_before[path] = manifest
+        found: dict[str, str] = self._read_before[path]["best_constants"]
         return found
 
-    def _array(self, file: str) -> NDArray[Any]:
-        if file not in self._arrays:  # several models in one process share what was read
-            self._arrays[file] = self._read(file)
-        return self._arrays[file]
-
-    def _read(self, file: str) -> NDArray[Any]:
-        path = self.folder / file
-        try:
-            array: NDArray[Any] = _mapped(path)
-        except FileNotFoundError:
-            raise WorldwidthError(f"{path}: not found; {self._remedy}") from None
-        except (ValueError, OSError, EOFError) as error:
-            raise WorldwidthError(f"{path}: not a whole array ({error}); {self._remedy}") from None
+    def _array(self, population: str, file: str) -> NDArray[Any]:
+        path = self._folders[population] / file
+        if path not in self._read_before:  # several models in one process share what was read
+            self._read_before[path] = _read(path, self._remedies[population])
+        array: NDArray[Any] = self._read_before[path]
         return array
+
+
+def _read(path: Path, remedy: str) -> NDArray[Any]:
+    try:
+        return _mapped(path)
+    except FileNotFoundError:
+        raise WorldwidthError(f"{path}: not found; {remedy}") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise WorldwidthError(f"{path}: not a whole array ({error}); {remedy}") from None
 
 
 def _mapped(path: Path) -> NDArray[Any]:

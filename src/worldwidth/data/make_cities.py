@@ -6,16 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.data.cities import City
+from worldwidth.data.cities import City, city_ids
 from worldwidth.data.geonames import Place, read_places
 from worldwidth.data.random_streams import stream
 from worldwidth.data.regions import ATLANTIS, ATLANTIS_COUNTRY, REGION_OF
 from worldwidth.settings.schema import World
-from worldwidth.tasks import Integers
 
 
 def make_cities(world: World, say: Callable[[str], object] = lambda line: None) -> list[City]:
-    """Return the table of ``world``: real cities by falling population, then Atlantis.
+    """Return all cities of ``world``: those of :func:`make_real_cities`, then those of :func:`make_atlantis`."""
+    return make_real_cities(world, say) + make_atlantis(world)
+
+
+def make_real_cities(world: World, say: Callable[[str], object] = lambda line: None) -> list[City]:
+    """Return the real cities of ``world`` by falling population.
 
     x = round(units * longitude), y = round(units * latitude), halves to even; no sphere, no wrap.
 
@@ -37,9 +41,7 @@ def make_cities(world: World, say: Callable[[str], object] = lambda line: None) 
             f"{world.source}: holds {len(places)} cities of {world.min_population} people or more; "
             f"world.cities asks for {world.cities}"
         )
-    total = world.cities + world.atlantis.cities
-    ids = stream(world.seed, "city_id").choice(10**world.id_digits, size=total, replace=False)
-    real = [
+    return [
         City(
             geonameid=place.geonameid,
             name=place.name,
@@ -51,16 +53,16 @@ def make_cities(world: World, say: Callable[[str], object] = lambda line: None) 
             city_id=int(city_id),
             is_atlantis=False,
         )
-        for place, city_id in zip(places, ids[: world.cities], strict=False)
+        for place, city_id in zip(places, city_ids(world)[: world.cities], strict=False)
     ]
-    return real + _atlantis(world, ids[world.cities :])
 
 
-def _atlantis(world: World, ids: Integers) -> list[City]:
-    """Cities drawn from a round normal cloud, clipped to the legal range of coordinates."""
+def make_atlantis(world: World) -> list[City]:
+    """Return Atlantis: cities drawn from a round normal cloud, clipped to the legal range of coordinates."""
+    ids = city_ids(world)[world.cities :]
     scale, center = world.units_per_degree, np.array(world.atlantis.center)
     limits = np.array([180, 90]) * scale
-    drawn = stream(world.seed, "atlantis").normal(center * scale, world.atlantis.std * scale, (len(ids), 2))
+    drawn = stream(world.atlantis.seed, "atlantis").normal(center * scale, world.atlantis.std * scale, (len(ids), 2))
     points = np.rint(np.clip(drawn, -limits, limits)).astype(int)
     return [
         City(

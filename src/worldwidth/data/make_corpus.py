@@ -7,24 +7,25 @@ from pathlib import Path
 import numpy as np
 
 from worldwidth.core.files import replacing_folder, write_json
-from worldwidth.data.cities import City, first_atlantis, points
-from worldwidth.data.corpus import POPULATIONS, Ids, Lines
+from worldwidth.data.cities import City, points
+from worldwidth.data.corpus import Ids, Lines
 from worldwidth.data.queries import PIECE, Queries, draw_splits
 from worldwidth.data.tokenizer import BOS, EOS, PAD, ZERO, Vocabulary, characters
 from worldwidth.settings.schema import Scale
 from worldwidth.tasks import Integers, Task, load_task
 
 
-def generate(scale: Scale, name: str, cities: list[City]) -> dict[str, tuple[Queries, Lines]]:
-    """Draw and encode all splits of task ``name``: ``"world-train"`` -> (queries, lines)."""
-    task, table = load_task(name), points(cities)
-    vocabulary = Vocabulary(scale.model, scale.world, cities)
-    corpus: dict[str, tuple[Queries, Lines]] = {}
-    for population in POPULATIONS:
-        splits = draw_splits(name, task, scale.corpus, population, table, first_atlantis(cities), scale.world.seed)
-        for split, queries in splits.items():
-            corpus[f"{population}-{split}"] = (queries, encode(task, vocabulary, queries))
-    return corpus
+def generate(scale: Scale, name: str, population: str, cities: list[City]) -> dict[str, tuple[Queries, Lines]]:
+    """Draw and encode all splits of task ``name`` about ``population``: ``"train"`` -> (queries, lines).
+
+    Args:
+        cities: the real ones; for Atlantis also its own, behind them.
+    """
+    task, world = load_task(name), scale.world
+    seed = world.atlantis.seed if population == "atlantis" else world.seed
+    splits = draw_splits(name, task, scale.corpus, population, points(cities), world.cities, seed)
+    vocabulary = Vocabulary(scale.model, world)
+    return {split: (queries, encode(task, vocabulary, queries)) for split, queries in splits.items()}
 
 
 def encode(task: Task, vocabulary: Vocabulary, queries: Queries) -> Lines:
@@ -100,8 +101,8 @@ def best_constants(task: Task, queries: Queries) -> dict[str, str]:
     return {str(size): str(int(np.median(answers))) for size, answers in by_size.items()}
 
 
-def save(name: str, corpus: dict[str, tuple[Queries, Lines]], folder: Path) -> None:
-    """Write the corpus and its manifest; the folder appears only once it is whole.
+def save(name: str, population: str, corpus: dict[str, tuple[Queries, Lines]], folder: Path) -> None:
+    """Write the corpus of a task about ``population``, and its manifest; the folder appears only once it is whole.
 
     Raises:
         OSError: it could not be written, as when the disk is full.
@@ -114,11 +115,10 @@ def save(name: str, corpus: dict[str, tuple[Queries, Lines]], folder: Path) -> N
             _save_array(queries.cities.astype(np.int16), temporary / f"{split}.cities.npy")
         manifest = {
             "task": name,
+            "population": population,
             "lines": {split: len(lines) for split, (_, lines) in corpus.items()},
             "tokens": {split: int(lines.lengths.sum()) for split, (_, lines) in corpus.items()},
-            "best_constants": {
-                population: best_constants(task, corpus[f"{population}-train"][0]) for population in POPULATIONS
-            },
+            "best_constants": best_constants(task, corpus["train"][0]),
         }
         write_json(temporary / "manifest.json", manifest)
 

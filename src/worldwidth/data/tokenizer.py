@@ -2,7 +2,7 @@
 
 98 ids: 0 <pad>, 1 <unk>, 2 <bos>, 3 <eos>, then printable ASCII 33..126 in ASCII order without the
 digits (4..87), then the digits (88..97). With ``tokens: cities`` every city adds one id, in the order
-of the cities table: the group ``c_042`` is then one token. The text is the same either way.
+of the cities tables: the group ``c_042`` is then one token. The text is the same either way.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from worldwidth.core.files import write_json
-from worldwidth.data.cities import City
+from worldwidth.data.cities import city_ids
 from worldwidth.settings.compute import CHARACTER_IDS
 from worldwidth.settings.schema import Model, World
 from worldwidth.tasks import Integers
@@ -33,9 +33,9 @@ def characters(text: str) -> list[int]:
 class Vocabulary:
     """The token ids of one world: characters, and cities where the scale says so."""
 
-    def __init__(self, model: Model, world: World, cities: list[City]) -> None:
-        self.names = [f"c_{city.city_id:0{world.id_digits}d}" for city in cities]
-        """How each city of the table is written."""
+    def __init__(self, model: Model, world: World) -> None:
+        self.names = [f"c_{city_id:0{world.id_digits}d}" for city_id in city_ids(world)]
+        """How each city is written, real ones first."""
         self.one_token_a_city = model.tokens == "cities"
         self.tokens = [*SPECIAL, *CHARACTERS, *(self.names if self.one_token_a_city else [])]
         self._id_of = {token: i for i, token in enumerate(self.tokens)}

@@ -7,13 +7,7 @@ import numpy as np
 from worldwidth.data.corpus import POPULATIONS
 from worldwidth.data.make_cities import make_cities
 from worldwidth.data.make_corpus import generate
-from worldwidth.settings.compute import (
-    parameter_count,
-    training_epochs,
-    training_flops,
-    training_steps,
-    vocabulary_size,
-)
+from worldwidth.settings.compute import parameter_count, training_epochs, training_flops, training_steps
 from worldwidth.settings.names import stage_of
 from worldwidth.settings.schema import Lines, Settings
 
@@ -25,7 +19,7 @@ LineSizes = tuple[dict[tuple[str, str], float], dict[str, int]]
 
 @dataclass(frozen=True)
 class WidthPlan:
-    """What pre-training and all fine-tuning of one width cost under the budget; tokens are estimates."""
+    """What pre-training and all fine-tuning of one width cost under the budgets; tokens are estimates."""
 
     arch: str
     parameters: int
@@ -33,6 +27,8 @@ class WidthPlan:
     steps: int
     tokens: int
     flops: int
+    finetuning_steps: int
+    """Of all fine-tuned models together, as are their FLOPs."""
     finetuning_flops: int
 
 
@@ -40,14 +36,15 @@ def stage_sizes(settings: Settings, lines: LineSizes) -> dict[str, dict[str, int
     """stage -> steps, tokens, flops, bytes of what it writes."""
     scale = settings.selected
     lengths, line_bytes = lines
-    parameters = parameter_count(scale.model, settings.selected_arch, vocabulary_size(scale))
+    parameters = parameter_count(scale, settings.sizes)
     sizes: dict[str, dict[str, int]] = {}
     for task in settings.tasks:
         counts = {p: getattr(scale.corpus, p) for p in POPULATIONS}
         total = {p: n.train + n.validation + n.test for p, n in counts.items()}
-        sizes[f"corpus@{task}"] = {"bytes": sum(total[p] * line_bytes[task] for p in POPULATIONS)}
+        sizes[f"corpus@{task}"] = {"bytes": total["world"] * line_bytes[task]}
+        sizes.setdefault("atlantis", {"bytes": 0})["bytes"] += total["atlantis"] * line_bytes[task]
     for model in settings.models:
-        optimization = scale.pretraining if model == "base" else scale.finetuning
+        optimization = settings.pretraining if model == "base" else settings.finetuning
         tokens = round(_mixture_tokens(settings, model, lengths) * training_epochs(settings, model))
         sizes[stage_of(model)] = {
             "steps": training_steps(settings, model),
@@ -59,12 +56,12 @@ def stage_sizes(settings: Settings, lines: LineSizes) -> dict[str, dict[str, int
 
 
 def width_plans(settings: Settings, lines: LineSizes) -> list[WidthPlan]:
-    """Every width of the selected scale under the selected budget."""
+    """Every width of the selected scale under the selected budgets."""
     lengths, _ = lines
     plans: list[WidthPlan] = []
-    for arch, sizes in settings.selected.archs.items():
+    for arch in settings.selected.archs:
         own = replace(settings, arch=arch)
-        parameters = parameter_count(own.selected.model, sizes, vocabulary_size(own.selected))
+        parameters = parameter_count(own.selected, own.sizes)
         tokens = {
             model: round(_mixture_tokens(own, model, lengths) * training_epochs(own, model)) for model in own.models
         }
@@ -76,6 +73,7 @@ def width_plans(settings: Settings, lines: LineSizes) -> list[WidthPlan]:
                 steps=training_steps(own, "base"),
                 tokens=tokens["base"],
                 flops=training_flops(parameters, tokens["base"]),
+                finetuning_steps=sum(training_steps(own, model) for model in own.finetunes),
                 finetuning_flops=training_flops(parameters, sum(tokens[model] for model in own.finetunes)),
             )
         )
@@ -90,9 +88,8 @@ def line_sizes(settings: Settings) -> LineSizes:
     lengths: dict[tuple[str, str], float] = {}
     line_bytes: dict[str, int] = {}
     for task in settings.tasks:
-        corpus = generate(small, task, cities)
         for population in POPULATIONS:
-            queries, lines = corpus[f"{population}-train"]
+            queries, lines = generate(small, task, population, cities)["train"]
             lengths[task, population] = float(np.mean(lines.lengths))
             stored = (
                 lines.tokens.itemsize * lines.tokens.shape[1] + lines.lengths.itemsize + 2 * queries.cities.shape[1]
@@ -106,7 +103,7 @@ def _mixture_tokens(settings: Settings, model: str, lengths: dict[tuple[str, str
     scale = settings.selected
     if model == "base":
         return sum(scale.corpus.world.train * lengths[task, "world"] for task in settings.tasks)
-    finetuning = scale.finetuning
+    finetuning = settings.finetuning
     trained = sum(
         finetuning.world_lines * lengths[task, "world"] + finetuning.atlantis_lines * lengths[task, "atlantis"]
         for task in settings.finetunes[model]

@@ -23,7 +23,7 @@ class Starter(Protocol):
     def start(self, job: Any, slot: Any) -> "subprocess.Popen[bytes]":
         """Start the process of ``job``."""
 
-    def ended(self, job: Job, code: int, peak: int) -> None:
+    def ended(self, job: Any, code: int, peak: int) -> None:
         """``code`` is its exit code, or minus the signal that killed it; ``peak`` the most bytes that it held."""
 
 

@@ -18,6 +18,7 @@ from worldwidth.dvcio.stored import check_inputs_stored
 from worldwidth.dvcio.tracked import Tracked, stage_of
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.load import load
+from worldwidth.settings.schema import Settings
 
 
 def run_stage(main: Callable[..., None], *names: str) -> None:
@@ -31,7 +32,7 @@ def run_stage(main: Callable[..., None], *names: str) -> None:
         if len(arguments) != len(names):
             raise WorldwidthError(f"usage: python {sys.argv[0]} {' '.join(names)}")
         signals.raise_again()
-        settings = load()
+        settings = _settings()
         check_rendered(settings)
         if "DVC_STAGE" in os.environ:  # run by hand, dvc.lock need not be up to date
             check_inputs(os.environ["DVC_STAGE"])
@@ -45,6 +46,17 @@ def run_stage(main: Callable[..., None], *names: str) -> None:
                 with open_repo() as repo:
                     forget_the_dead(repo)
             raise
+
+
+def _settings() -> Settings:
+    """params.yaml. What `dvc exp run -S` has set stays in it when the run fails: then the error says so."""
+    try:
+        return load()
+    except WorldwidthError as error:
+        if "DVC_EXP_NAME" not in os.environ:
+            raise
+        undo = "`dvc exp run -S` left that in params.yaml; `git checkout params.yaml` takes it back"
+        raise WorldwidthError(f"{error} ({undo}, with whatever else is changed there)") from None
 
 
 def _tracked() -> Tracked:

@@ -21,6 +21,14 @@ TEMPLATE = Path("templates/dvc.yaml.j2")
 _SOUND = Path(".dvc/tmp/worldwidth/rendered")  # the hash of what dvc.yaml was last found right for
 
 
+_CITY_IDS = ("seed", "cities", "id_digits", "atlantis.cities")
+"""Keys of ``world`` that the cities' ids depend on."""
+_REAL_CITIES = ("source", "min_population", "units_per_degree")
+"""And those that the real cities depend on beside them."""
+_SHARED_MODEL = ("initializer_range", "rms_norm_eps", "rope_theta", "tokens")
+"""Keys of ``model`` that pre-training reads; the number of layers is in its recipe."""
+
+
 @dataclass(frozen=True)
 class Group:
     """Fine-tunes that train the same number of tasks: stages ``ftwb<count>@<id>``."""
@@ -35,7 +43,7 @@ def groups(settings: Settings) -> list[Group]:
     found: dict[str, Group] = {}
     for model, trained in settings.finetunes.items():
         name, member = model.split("-", 1)
-        found.setdefault(name, Group(name, {})).members[member] = " and ".join(trained)
+        found.setdefault(name, Group(name, {})).members[member] = " and ".join(trained) or "no task"
     return list(found.values())
 
 
@@ -55,6 +63,9 @@ def render(settings: Settings, root: Path = Path()) -> str:
         "groups": groups(settings),
         "figures": [*matrix_names(settings.finetunes), "overview", "training", "world"],
         "code": {stage.name: sorted({*files, *(shared if stage.runs_tasks else [])}) for stage, files in code.items()},
+        "city_ids": _CITY_IDS,
+        "real_world": (*_CITY_IDS, *_REAL_CITIES),
+        "shared_model": _SHARED_MODEL,
         "task_files": task_files(settings.tasks),
         "sources": sorted(
             {json.dumps(s.world.source) for s in settings.scales.values() if s.world.source != "geonames"}

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.settings.compute import training_steps
+from worldwidth.settings.compute import finetuning_recipe, pretraining_recipe
 from worldwidth.settings.names import stage_of
+from worldwidth.settings.paths import FINETUNING, PRETRAINING
 from worldwidth.settings.schema import Settings
 
 Kind = Literal["data", "base", "evaluation", "finetunes", "summary"]
@@ -48,8 +49,9 @@ class Stage:
     """Whether it runs the tasks' code, which is imported by name."""
     in_git: bool = False
     """Whether its outs lie in git, and not in DVC's cache."""
-    content: Callable[[Settings], str] | None = None
-    """What tells its outs apart before it has run, where that is known. Its code makes none of the study's numbers."""
+    contents: Callable[[Settings], dict[str, str]] | None = None
+    """Path of each of its outs -> what tells it apart before it is made, where that is known. The stage's code makes
+    none of the study's numbers."""
     constant: bool = False
     """Whether it writes the same bytes whenever it succeeds."""
 
@@ -80,17 +82,25 @@ def _evaluations(settings: Settings) -> dict[str, str]:
     return {f"evaluate@{model}": model for model in settings.models}
 
 
-def _steps(settings: Settings) -> str:
-    return str(training_steps(settings, "base"))
+def _sound(settings: Settings) -> dict[str, str]:
+    return {"data/checked.txt": "sound"}
+
+
+def _recipes(settings: Settings) -> dict[str, str]:
+    return {
+        PRETRAINING.as_posix(): repr(pretraining_recipe(settings)),
+        FINETUNING.as_posix(): repr(finetuning_recipe(settings)),
+    }
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage(name="check", kind="data", job="start", content=lambda settings: "sound", constant=True),
+    Stage(name="check", kind="data", job="start", contents=_sound, constant=True),
     Stage(name="cities", kind="data", job="start"),
     Stage(name="corpus", kind="data", job="start", is_dealt=True, members=_corpora, runs_tasks=True),
-    Stage(name="budget", kind="data", job="start", content=_steps),
+    Stage(name="atlantis", kind="data", job="start", runs_tasks=True),
+    Stage(name="recipe", kind="data", job="start", contents=_recipes),
     Stage(name="pretrain", kind="base", pattern="base"),
-    Stage(name="finetune", kind="finetunes", job=BY_MODEL, at_once=True, members=_finetunes, pattern="ftwb[1-9]"),
+    Stage(name="finetune", kind="finetunes", job=BY_MODEL, at_once=True, members=_finetunes, pattern="ftwb[0-9]"),
     Stage(name="evaluate", kind="evaluation", job=BY_MODEL, members=_evaluations, runs_tasks=True),
     Stage(name="summarize", kind="summary", job="tables", runs_tasks=True, in_git=True),
     Stage(name="plots", kind="summary", job="tables", in_git=True),

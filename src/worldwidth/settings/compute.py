@@ -1,8 +1,10 @@
 """Parameters, lines, steps and FLOPs of every training run, from the settings alone."""
 
 import math
+from fractions import Fraction
 
-from worldwidth.settings.schema import Arch, Model, Scale, Settings
+from worldwidth.settings.recipe import FinetuningRecipe, Length, PretrainingRecipe
+from worldwidth.settings.schema import Arch, Scale, Settings, Sizes
 
 CHARACTER_IDS = 98  # four special ids and the printable ASCII characters without the space
 
@@ -13,13 +15,18 @@ def vocabulary_size(scale: Scale) -> int:
     return CHARACTER_IDS + (cities if scale.model.tokens == "cities" else 0)
 
 
-def parameter_count(model: Model, arch: Arch, vocabulary: int) -> int:
+def new_rows(scale: Scale) -> int:
+    """Last rows of the embedding, of cities that pre-training never saw; none where tokens are characters."""
+    return scale.world.atlantis.cities if scale.model.tokens == "cities" else 0
+
+
+def parameter_count(scale: Scale, sizes: Sizes) -> int:
     """Number of weights of the Qwen2 decoder with untied embeddings and biases on q, k and v only."""
-    d = arch.hidden_size
+    d = sizes.hidden_size
     attention = 4 * d * d + 3 * d
-    mlp = 3 * d * arch.intermediate_size
+    mlp = 3 * d * sizes.intermediate_size
     norms = 2 * d
-    return model.num_hidden_layers * (attention + mlp + norms) + d + 2 * vocabulary * d
+    return sizes.num_hidden_layers * (attention + mlp + norms) + d + 2 * vocabulary_size(scale) * d
 
 
 def training_flops(parameters: int, tokens: int) -> int:
@@ -27,38 +34,77 @@ def training_flops(parameters: int, tokens: int) -> int:
     return 6 * parameters * tokens
 
 
-def training_lines(settings: Settings, name: str) -> int:
-    """Lines in the training mixture of model ``name``."""
-    scale = settings.selected
-    if name == "base":
-        return len(settings.tasks) * scale.corpus.world.train
-    trained, finetuning = len(settings.finetunes[name]), scale.finetuning
-    return (
-        trained * (finetuning.world_lines + finetuning.atlantis_lines) + len(settings.tasks) * finetuning.warmup_lines
+def pretraining_recipe(settings: Settings) -> PretrainingRecipe:
+    """What pre-training does: the selected arch's optimisation, for as many steps as the budget gives."""
+    scale, optimization = settings.selected, settings.pretraining
+    lines = training_lines(settings, "base")
+    if settings.budget == "epochs":
+        steps = settings.selected_arch.epochs * math.ceil(lines / optimization.batch_size)
+    else:
+        reference = scale.archs[settings.reference]
+        theirs = scale.pretraining_of(reference).batch_size
+        equal = reference.epochs * math.ceil(lines / theirs) * Fraction(theirs, optimization.batch_size)
+        if settings.budget == "flops":  # 6 N D: the same FLOPs are D times N of the reference, divided by one's own N
+            equal *= _weights_over_own(settings, reference)
+        steps = max(1, round(equal))
+    return PretrainingRecipe(
+        sizes=settings.sizes, optimization=optimization, steps=steps, width_ratio=width_ratio(settings)
     )
 
 
-def steps_per_epoch(settings: Settings, name: str) -> int:
-    """Batches in one pass over that mixture; the last one may be smaller."""
-    optimization = settings.selected.pretraining if name == "base" else settings.selected.finetuning
-    return math.ceil(training_lines(settings, name) / optimization.batch_size)
+def finetuning_recipe(settings: Settings) -> FinetuningRecipe:
+    """What fine-tuning does: the selected arch's optimisation, as long as the budget says."""
+    own, size_ratio = settings.finetuning, 1.0
+    length = Length.of(own)
+    if settings.finetuning_budget == "flops":
+        reference = settings.selected.archs[settings.reference]
+        length = Length.of(settings.selected.finetuning_of(reference))
+        size_ratio = float(_weights_over_own(settings, reference))
+    return FinetuningRecipe(optimization=own, length=length, size_ratio=size_ratio, width_ratio=width_ratio(settings))
+
+
+def _weights_over_own(settings: Settings, arch: Arch) -> Fraction:
+    """Weights of ``arch`` over those of the selected one."""
+    scale = settings.selected
+    return Fraction(parameter_count(scale, scale.sizes_of(arch)), parameter_count(scale, settings.sizes))
+
+
+def finetuning_steps(recipe: FinetuningRecipe, trained: int, tasks: int) -> int:
+    """Optimiser steps of a model that trains ``trained`` of ``tasks`` tasks; of none, as many as of one."""
+    length = recipe.length
+    batches = math.ceil(mixture_lines(length, max(1, trained), tasks) / length.batch_size)
+    share = length.batch_size / recipe.optimization.batch_size * recipe.size_ratio
+    return max(1, round(length.epochs * batches * share))
+
+
+def mixture_lines(finetuning: Length, trained: int, tasks: int) -> int:
+    """Lines in the mixture of a model that trains ``trained`` of ``tasks`` tasks."""
+    return trained * (finetuning.world_lines + finetuning.atlantis_lines) + tasks * finetuning.warmup_lines
+
+
+def training_lines(settings: Settings, name: str) -> int:
+    """Lines in the training mixture of model ``name``."""
+    tasks = len(settings.tasks)
+    if name == "base":
+        return tasks * settings.selected.corpus.world.train
+    return mixture_lines(Length.of(settings.finetuning), len(settings.finetunes[name]), tasks)
 
 
 def training_steps(settings: Settings, name: str) -> int:
-    """Optimiser steps of model ``name``. The budget rules pre-training; fine-tuning is the same for every width."""
-    scale, per_epoch = settings.selected, steps_per_epoch(settings, name)
-    if name != "base":
-        return scale.finetuning.epochs * per_epoch
-    if settings.budget == "epochs":
-        return settings.selected_arch.epochs * per_epoch
-    reference, vocabulary = scale.archs[settings.reference], vocabulary_size(scale)
-    steps = reference.epochs * per_epoch
-    if settings.budget == "flops":  # 6 N D: the same FLOPs are D times N of the reference, divided by one's own N
-        of_reference = parameter_count(scale.model, reference, vocabulary)
-        steps = max(1, round(steps * of_reference / parameter_count(scale.model, settings.selected_arch, vocabulary)))
-    return steps
+    """Optimiser steps of model ``name``."""
+    if name == "base":
+        return pretraining_recipe(settings).steps
+    return finetuning_steps(finetuning_recipe(settings), len(settings.finetunes[name]), len(settings.tasks))
 
 
 def training_epochs(settings: Settings, name: str) -> float:
     """Passes over the mixture; no whole number where a budget set the steps."""
-    return training_steps(settings, name) / steps_per_epoch(settings, name)
+    optimization = settings.pretraining if name == "base" else settings.finetuning
+    return training_steps(settings, name) / math.ceil(training_lines(settings, name) / optimization.batch_size)
+
+
+def width_ratio(settings: Settings) -> float | None:
+    """Width over that of the reference, by which ``mup`` scales; None under ``standard``."""
+    if settings.parametrization == "standard":
+        return None
+    return settings.sizes.hidden_size / settings.selected.archs[settings.reference].hidden_size

@@ -6,8 +6,11 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 
 CITIES = Path("data/cities.csv")
-BUDGET = Path("data/budget.json")
+ATLANTIS_CITIES = Path("data/atlantis.csv")
+PRETRAINING = Path("data/pretraining.json")
+FINETUNING = Path("data/finetuning.json")
 CORPORA = Path("data/corpora")
+ATLANTIS_CORPORA = Path("data/atlantis")
 MODELS = Path("models")
 CURVES = Path("results/training")
 EVALUATIONS = Path("results/evaluations")
@@ -19,6 +22,7 @@ MATRICES = Path("results/matrices.csv")
 EVALUATION_TABLE = Path("results/evaluations.csv")
 TRAINING_TABLE = Path("results/training.csv")
 PLOTS = Path("plots")
+COORDINATES = Path("results/coordinates")  # of no stage: `worldwidth coordinates` writes it
 
 # beside the pipeline: neither in git nor in DVC
 PARTIAL = Path("partial")

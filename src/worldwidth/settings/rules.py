@@ -1,19 +1,27 @@
 """The rules of params.yaml that span several keys. Each returns the first problem as one line, or None."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from worldwidth import tasks
-from worldwidth.core.errors import nearest
+from worldwidth.core.errors import WorldwidthError, nearest
+from worldwidth.settings import paths
+from worldwidth.settings.axes import ATLANTIS_SEED, check_axis, with_values
 from worldwidth.settings.compute import training_steps
-from worldwidth.settings.paths import CITIES, CORPORA, CURVES, MODELS, PARTIAL, PLOTS, TIMINGS
-from worldwidth.settings.schema import Scale, Settings
+from worldwidth.settings.problems import describe
+from worldwidth.settings.schema import Finetuning, Scale, Settings, Sweep
 from worldwidth.settings.strict_yaml import excerpt
 
 _LIST_FILE = re.compile(r"(?=.{1,200}$)([A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\.(csv|tsv|txt)")
-_OUTS = (Path("data/checked.txt"), CITIES, CORPORA, MODELS, CURVES.parent, PLOTS, PARTIAL, TIMINGS)
+_OUTS = (
+    *(Path("data/checked.txt"), paths.CITIES, paths.CORPORA, paths.ATLANTIS_CITIES, paths.ATLANTIS_CORPORA),
+    *(paths.PRETRAINING, paths.FINETUNING, paths.MODELS, paths.CURVES.parent, paths.PLOTS),
+    *(paths.PARTIAL, paths.TIMINGS),
+)
 _WRITTEN = tuple(f"{path.as_posix()}/" for path in _OUTS)
 
 
@@ -29,11 +37,66 @@ def _problems(settings: Settings) -> Iterator[str]:
     yield from _unknown("reference", settings.reference, settings.selected.archs)
     scales = {settings.scale: settings.selected, **settings.scales}  # the selected one first
     for name, scale in scales.items():
+        yield from _override_problems(f"scales.{name}", scale)
+    for name, scale in scales.items():
         yield from _scale_problems(settings, name, scale)
     yield from _warmup_problems(settings)
     for name, scale in scales.items():
         for arch in scale.archs:  # a budget's steps are only a problem where they are used
-            yield from _warmup_problems(replace(settings, scale=name, arch=arch, budget="epochs"))
+            plain = replace(settings, scale=name, arch=arch, budget="epochs", finetuning_budget="epochs")
+            yield from _warmup_problems(plain)
+    for name, sweep in settings.sweeps.items():
+        yield from sweep_problems(settings, f"sweeps.{name}", sweep)
+
+
+def sweep_problems(settings: Settings, path: str, sweep: Sweep) -> Iterator[str]:
+    """What is wrong with a sweep before its runs are made up: axes, single values, and fine-tunes.
+
+    Args:
+        path: what the sweep is called in a message.
+    """
+    for axis, values in sweep.vary.items():
+        try:
+            check_axis(axis)
+            for value in values:
+                if axis in ("arch", "reference"):
+                    yield from _unknown(f"{path}.vary.{axis}", str(value), settings.selected.archs)
+                with_values(settings, [(axis, value)])
+        except WorldwidthError as error:
+            yield f"{path}.vary: {error}"
+    both = [axis for axis in ("seed", ATLANTIS_SEED) if axis in sweep.vary]
+    if both and sweep.replicates > 1:
+        yield (
+            f"{path}.replicates: found {sweep.replicates} with {both[0]} in vary; a replicate raises seed and "
+            f"{ATLANTIS_SEED} by itself: take one of them out"
+        )
+    yield from _only_problems(settings, path, sweep.only)
+
+
+def _only_problems(settings: Settings, path: str, only: Sequence[str]) -> Iterator[str]:
+    try:
+        finetunes_named(settings, only)
+    except WorldwidthError as error:
+        yield f"{path}.{error}"
+
+
+def finetunes_named(settings: Settings, only: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The fine-tunes that ``only`` names, each word a whole name or the start of some; all where it is empty.
+
+    Raises:
+        WorldwidthError: a word names none.
+    """
+    names = list(settings.finetunes)
+    found: set[str] = set() if only else set(names)
+    for word in only:
+        meant = [word] if word in names else [name for name in names if word and name.startswith(word)]
+        if not meant:
+            raise WorldwidthError(
+                f"only: found '{excerpt(word)}'; allowed: {', '.join(names)}, or the start of some"
+                f"{nearest(word, names)}"
+            )
+        found.update(meant)
+    return {name: tasks for name, tasks in settings.finetunes.items() if name in found}
 
 
 def _unknown(path: str, found: str, allowed: Iterable[str]) -> Iterator[str]:
@@ -63,6 +126,21 @@ def _task_problems(settings: Settings) -> Iterator[str]:
             yield f"finetunes.{name}: trains the same tasks as {twin}; keep one of them"
 
 
+def _override_problems(path: str, scale: Scale) -> Iterator[str]:
+    """An arch may override a setting of training, with a value that it could have there."""
+    for name, arch in scale.archs.items():
+        parts = (
+            ("pretraining", arch.pretraining, scale.pretraining_of),
+            ("finetuning", arch.finetuning, scale.finetuning_of),
+        )
+        for part, overrides, resolved in parts:
+            if overrides:
+                try:
+                    resolved(arch)
+                except ValidationError as error:
+                    yield describe(error, f"{path}.archs.{name}.{part}", type(getattr(scale, part)))
+
+
 def _scale_problems(settings: Settings, name: str, scale: Scale) -> Iterator[str]:
     path, world, corpus = f"scales.{name}", scale.world, scale.corpus
     total, ids = world.cities + world.atlantis.cities, 10**world.id_digits
@@ -79,20 +157,24 @@ def _scale_problems(settings: Settings, name: str, scale: Scale) -> Iterator[str
                 f"{path}.corpus.{key}: found [{low}, {high}]; it must be [fewest, most], "
                 f"fewest at least {least}, most at most {most} (half of world.cities)"
             )
-    finetuning = scale.finetuning
-    for key, found, limit_key, limit in (
-        ("finetuning.world_lines", finetuning.world_lines, "corpus.world.train", corpus.world.train),
-        ("finetuning.atlantis_lines", finetuning.atlantis_lines, "corpus.atlantis.train", corpus.atlantis.train),
-        ("finetuning.warmup_lines", finetuning.warmup_lines, "corpus.atlantis.train", corpus.atlantis.train),
-        (
-            "evaluation.multitask_lines",
-            scale.evaluation.multitask_lines,
-            "corpus.world.test times tasks",
-            corpus.world.test * len(settings.tasks),
-        ),
-    ):
-        if found > limit:
-            yield f"{path}.{key}: found {found}; at most {limit} ({limit_key})"
+    split = scale.evaluation.split
+    pooled: int = getattr(corpus.world, split) * len(settings.tasks)
+    if scale.evaluation.multitask_lines > pooled:
+        yield (
+            f"{path}.evaluation.multitask_lines: found {scale.evaluation.multitask_lines}; at most {pooled} "
+            f"(corpus.world.{split} times tasks)"
+        )
+    if scale.tuning:
+        rates = scale.tuning.learning_rates
+        if list(rates) != sorted(set(rates)):
+            yield f"{path}.tuning.learning_rates: found {list(rates)}; each must be above the one before it"
+        yield from _only_problems(settings, f"{path}.tuning", scale.tuning.only)
+    yield from _finetuning_problems(settings, f"{path}.finetuning", scale, scale.finetuning)
+    for key, arch in scale.archs.items():
+        if arch.finetuning:
+            yield from _finetuning_problems(
+                settings, f"{path}.archs.{key}.finetuning", scale, scale.finetuning_of(arch)
+            )
     for key, arch in scale.archs.items():
         width, heads = arch.hidden_size, arch.num_attention_heads
         if width % (2 * heads):
@@ -100,6 +182,25 @@ def _scale_problems(settings: Settings, name: str, scale: Scale) -> Iterator[str
                 f"{path}.archs.{key}.num_attention_heads: found {heads}; hidden_size {width} must be a multiple of "
                 "twice the heads (rotary embeddings turn pairs of channels)"
             )
+
+
+def _finetuning_problems(settings: Settings, path: str, scale: Scale, finetuning: Finetuning) -> Iterator[str]:
+    corpus = scale.corpus
+    for key, found, limit_key, limit in (
+        ("world_lines", finetuning.world_lines, "corpus.world.train", corpus.world.train),
+        ("atlantis_lines", finetuning.atlantis_lines, "corpus.atlantis.train", corpus.atlantis.train),
+        ("warmup_lines", finetuning.warmup_lines, "corpus.atlantis.train", corpus.atlantis.train),
+    ):
+        if found > limit:
+            yield f"{path}.{key}: found {found}; at most {limit} ({limit_key})"
+    if finetuning.trainable == "new_embeddings" and scale.model.tokens == "characters":
+        yield (
+            f"{path}.trainable: found 'new_embeddings'; where model.tokens is characters no city has an embedding of "
+            "its own; allowed there: all, embeddings"
+        )
+    controls = [name for name, trained in settings.finetunes.items() if not trained]
+    if controls and not finetuning.warmup_lines:
+        yield f"{path}.warmup_lines: found 0; {controls[0]} trains on nothing else: ask for more, or take it out"
 
 
 def _source_problems(path: str, source: str) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """params.yaml as frozen dataclasses: every setting of the study, its type and its range."""
 
-from typing import Annotated, Literal
+from dataclasses import field, replace
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 from pydantic.dataclasses import dataclass
 
 from worldwidth.settings.cluster import Cluster, Jobs
@@ -16,9 +17,14 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 Range = tuple[Annotated[int, Field(ge=1, le=12)], Annotated[int, Field(ge=1, le=12)]]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Budget = Literal["epochs", "tokens", "flops"]
+FinetuningBudget = Literal["epochs", "flops"]
+Parametrization = Literal["standard", "mup"]
+Trainable = Literal["all", "embeddings", "new_embeddings"]
+Overrides = dict[str, JsonValue]
+Scalar = int | float | str
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,31}$")]  # part of names of files, stages and git refs
 TaskName = Name
-ModelName = Annotated[str, Field(pattern="^ftwb[1-9]-[0-9a-z]{1,32}$")]
+ModelName = Annotated[str, Field(pattern="^ftwb[0-9]-[0-9a-z]{1,32}$")]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -30,6 +36,8 @@ class Atlantis:
     """Longitude and latitude of the middle, in degrees."""
     std: Positive
     """Standard deviation of both coordinates, in degrees."""
+    seed: CountOrZero
+    """Draws where its cities lie and the queries about them. Base models do not depend on it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -46,7 +54,7 @@ class World:
     id_digits: Annotated[int, Field(ge=1, le=6)]
     atlantis: Atlantis
     seed: CountOrZero
-    """Seeds the world and its queries. The top-level seed does not touch them."""
+    """Draws the ids of all cities and the queries about ordinary ones. The top-level seed does not touch them."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -72,7 +80,7 @@ class Corpus:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Model:
-    """What all widths share."""
+    """What all archs share; of layers an arch may have its own number."""
 
     num_hidden_layers: Annotated[int, Field(ge=1, le=96)]
     initializer_range: Positive
@@ -83,14 +91,30 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Sizes:
+    """What of an architecture fixes the shapes of its weights."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Arch:
-    """One width variant."""
+    """One architecture, and what of the scale's training it does otherwise."""
 
     hidden_size: Annotated[int, Field(ge=4, le=16_384)]
     intermediate_size: Annotated[int, Field(ge=4, le=65_536)]
     num_attention_heads: Annotated[int, Field(ge=1, le=256)]
+    num_hidden_layers: Annotated[int, Field(ge=1, le=96)] | None = None
+    """Where it is not that of ``model``."""
     epochs: Count
     """Passes over the pre-training data under ``budget: epochs``."""
+    pretraining: Overrides = field(default_factory=dict)
+    """Keys of the scale's ``pretraining`` with this arch's own values, as a learning rate."""
+    finetuning: Overrides = field(default_factory=dict)
+    """The same of ``finetuning``."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -100,6 +124,8 @@ class Optimization:
     optimizer: Literal["adamw", "muon"]
     """``muon`` orthogonalises the layers' matrices and leaves the rest to AdamW."""
     learning_rate: Positive
+    embedding_learning_rate: Positive | None = None
+    """Of the input embedding, where it is not that of the rest; the same schedule."""
     betas: tuple[Beta, Beta]
     epsilon: Positive
     weight_decay: Annotated[float, Field(ge=0, le=10)]
@@ -121,6 +147,8 @@ class Optimization:
 class Finetuning(Optimization):
     """Fine-tuning: the optimisation and the mixture (per trained task; warm-up lines per task of the study)."""
 
+    trainable: Trainable = "all"
+    """Which weights move: all, the input embedding, or only its rows of cities that pre-training never saw."""
     epochs: Count
     world_lines: CountOrZero
     atlantis_lines: Count
@@ -131,9 +159,11 @@ class Finetuning(Optimization):
 class Evaluation:
     """How the test sets are decoded."""
 
+    split: Literal["test", "validation"] = "test"
+    """Which lines are scored; ``validation`` is for tuning, which must not see the test lines."""
     batch_size: Annotated[int, Field(ge=1, le=65_536)]
     multitask_lines: Count
-    """Lines of the pooled world test sets that make the multi-task evaluation."""
+    """Lines, drawn from all ordinary ones of the split, that make the multi-task evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -176,6 +206,33 @@ class Execution:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Tuning:
+    """How `worldwidth tune` chooses each arch's fine-tuning rate: not tracked, for its runs are others."""
+
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=32)]
+    """The grid, rising; a best rate at its edge extends it."""
+    seed: CountOrZero
+    """Of the draw that is tuned on: ``world.seed`` and ``world.atlantis.seed`` there."""
+    lines: Count
+    """Validation lines a task and population there."""
+    only: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    """Fine-tunes that are trained, by name or by the start of it; empty for all."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Sweep:
+    """Runs to compare: the product of some settings' values, times replicates."""
+
+    vary: Annotated[dict[str, Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=64)]], Field(max_length=8)]
+    """Setting -> its values. A setting is a key of the top level (``arch``), or one of the scale with dots
+    (``finetuning.learning_rate``)."""
+    replicates: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Pairs of a seed and an Atlantis draw: both are raised by one from each to the next."""
+    only: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    """Fine-tunes that are trained, by name or by the start of it; empty for all."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Scale:
     """How big everything is."""
 
@@ -189,6 +246,28 @@ class Scale:
     statistics: Statistics
     hardware: Hardware
     execution: Execution
+    tuning: Tuning | None = None
+
+    def pretraining_of(self, arch: Arch) -> Optimization:
+        """Pre-training with what ``arch`` does otherwise.
+
+        Raises:
+            ValidationError: it overrides what is no setting, or with a value that cannot be.
+        """
+        return replace(self.pretraining, **_strict(arch.pretraining))
+
+    def finetuning_of(self, arch: Arch) -> Finetuning:
+        """The same of fine-tuning."""
+        return replace(self.finetuning, **_strict(arch.finetuning))
+
+    def sizes_of(self, arch: Arch) -> Sizes:
+        """The sizes of ``arch``."""
+        return Sizes(
+            hidden_size=arch.hidden_size,
+            intermediate_size=arch.intermediate_size,
+            num_attention_heads=arch.num_attention_heads,
+            num_hidden_layers=arch.num_hidden_layers or self.model.num_hidden_layers,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -199,11 +278,18 @@ class Settings:
     scale: str
     seed: CountOrZero
     budget: Budget
-    """What rules the length of pre-training: each width's own ``epochs``, or the tokens or FLOPs of ``reference``."""
+    """What rules the length of pre-training: each arch's own ``epochs``, or the tokens or FLOPs of ``reference``."""
+    finetuning_budget: FinetuningBudget
+    """What rules the length of fine-tuning: each arch's ``finetuning.epochs``, or the FLOPs of ``reference``."""
     reference: str
-    """The width whose tokens or FLOPs the others get."""
+    """The arch whose tokens or FLOPs the others get, and the base width of ``mup``."""
+    parametrization: Parametrization
+    """``standard``: one rate and one initial spread for all widths. ``mup``: those of the layers' matrices and the
+    output head fall with the width over that of ``reference`` (arXiv 2203.03466)."""
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=2, max_length=32)]
-    finetunes: Annotated[dict[ModelName, Annotated[tuple[TaskName, ...], Field(min_length=1)]], Field(min_length=1)]
+    finetunes: Annotated[dict[ModelName, tuple[TaskName, ...]], Field(min_length=1)]
+    sweeps: Annotated[dict[Name, Sweep], Field(max_length=64)] = field(default_factory=dict)
+    """Name -> the runs of `worldwidth sweep NAME`."""
     scales: Annotated[dict[Name, Scale], Field(min_length=1, max_length=64)]
     cluster: Cluster = Cluster()
 
@@ -214,10 +300,30 @@ class Settings:
 
     @property
     def selected_arch(self) -> Arch:
-        """The width that ``arch`` names, at the selected scale."""
+        """The architecture that ``arch`` names, at the selected scale."""
         return self.selected.archs[self.arch]
 
     @property
+    def sizes(self) -> Sizes:
+        """Those of the selected arch."""
+        return self.selected.sizes_of(self.selected_arch)
+
+    @property
+    def pretraining(self) -> Optimization:
+        """Pre-training of the selected arch."""
+        return self.selected.pretraining_of(self.selected_arch)
+
+    @property
+    def finetuning(self) -> Finetuning:
+        """Fine-tuning of the selected arch."""
+        return self.selected.finetuning_of(self.selected_arch)
+
+    @property
     def models(self) -> tuple[str, ...]:
-        """Names of all models of one width: the base model, then the fine-tuned ones."""
+        """Names of all models of one arch: the base model, then the fine-tuned ones."""
         return ("base", *self.finetunes)
+
+
+def _strict(overrides: Overrides) -> dict[str, Any]:
+    """JSON values as the fields of frozen models have them: lists are tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in overrides.items()}

@@ -1,0 +1,97 @@
+"""`worldwidth plan`: both budgets, what they come to for every arch, and the same as JSON.
+
+pytest tests/test_plan.py
+"""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from worldwidth.commands import plan
+from worldwidth.commands.plan import print_plan
+from worldwidth.core.text import times
+from worldwidth.dvcio.forecast import RUN, Forecast
+from worldwidth.engine.costs import LineSizes, width_plans
+from worldwidth.settings.compute import training_steps
+from worldwidth.settings.schema import Settings
+
+STAGES = ("recipe", "base", "ftwb0@0", "ftwb1@1", "ftwb2@4")
+COLUMNS = ["arch", "parameters", "epochs", "steps", "tokens", "FLOPs", "ratio", "steps", "FLOPs", "ratio"]
+
+
+@pytest.fixture
+def lines(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> LineSizes:
+    """20 tokens a line of every task; DVC would run five stages."""
+    places = [(task, population) for task in settings.tasks for population in ("world", "atlantis")]
+    sizes: LineSizes = dict.fromkeys(places, 20.0), dict.fromkeys(settings.tasks, 50)
+    monkeypatch.setattr(plan, "line_sizes", lambda settings: sizes)
+    monkeypatch.setattr(plan, "check_rendered", lambda settings: None)
+    monkeypatch.setattr(plan, "forecast", lambda: [Forecast(name, RUN, "never run") for name in STAGES])
+    return sizes
+
+
+def table(printed: str) -> tuple[list[str], dict[str, list[str]]]:
+    """The table of archs at the end: its columns, and arch -> row."""
+    rows = [line.split() for line in printed.splitlines()]
+    start = next(i for i, row in enumerate(rows) if row[:1] == ["arch"] and "parameters" in row)
+    return rows[start], {row[0]: row[1:] for row in rows[start + 1 :]}
+
+
+def test_it_names_both_budgets_and_what_they_come_to(
+    settings: Settings, lines: LineSizes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_plan(replace(settings, finetuning_budget="flops"), as_json=False)
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        "arch wide, scale laptop, seed 42, budget epochs, finetuning_budget flops, parametrization standard\n"
+    )
+    assert "\nbudget epochs: each arch its own epochs\n" in printed
+    assert "\nfinetuning_budget flops: the fine-tuning FLOPs of wide for every arch\n" in printed
+    columns, rows = table(printed)
+    assert columns == COLUMNS
+    assert list(rows) == list(settings.selected.archs)
+    assert rows["narrow"][:3] == ["19,520", "12", "10,500"]
+    assert rows["narrow"][-5:] == [times(1), "70,622", *rows["wide"][-3:]]
+    assert {row[-1] for name, row in rows.items() if name != "wider"} == {times(1)}
+    assert {len(line) for line in printed.splitlines()[-len(rows) :]} == {97}
+
+
+def test_by_epochs_all_fine_tune_for_as_many_steps(
+    settings: Settings, lines: LineSizes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_plan(settings, as_json=False)
+    printed = capsys.readouterr().out
+    assert "\nfinetuning_budget epochs: each arch its own finetuning.epochs\n" in printed
+    _, rows = table(printed)
+    steps = sum(training_steps(settings, model) for model in settings.finetunes)
+    assert {f"{steps:,}" in row for row in rows.values()} == {True}
+    assert rows["wide"][-1] == times(11.6)
+
+
+@pytest.mark.parametrize("budget", ["epochs", "flops"])
+def test_a_stage_has_the_steps_that_it_will_train(
+    settings: Settings, lines: LineSizes, capsys: pytest.CaptureFixture[str], budget: Any
+) -> None:
+    chosen = replace(settings, arch="narrow", finetuning_budget=budget)
+    print_plan(chosen, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    steps = {row["stage"]: row["steps"] for row in found["stages"]}
+    models = {name.replace("@", "-"): n for name, n in steps.items() if n}
+    assert models == {model: training_steps(chosen, model) for model in ("base", "ftwb0-0", "ftwb1-1", "ftwb2-4")}
+    assert models["ftwb0-0"] == models["ftwb1-1"] == {"epochs": 308, "flops": 3559}[budget]
+    (narrow,) = (width for width in found["widths"] if width["arch"] == "narrow")
+    assert narrow["finetuning_steps"] == sum(training_steps(chosen, model) for model in chosen.finetunes)
+    assert (found["finetuning_budget"], found["stages_to_run"]) == (budget, len(STAGES))
+
+
+def test_equal_fine_tuning_flops_are_equal(settings: Settings, lines: LineSizes) -> None:
+    """But for rounding to whole steps; a deep arch counts by its own layers."""
+    plans = {width.arch: width for width in width_plans(replace(settings, finetuning_budget="flops"), lines)}
+    wide = plans["wide"].finetuning_flops
+    assert [plans[name].finetuning_flops for name in ("narrow", "base", "deep", "shallow")] == pytest.approx(
+        [wide] * 4, rel=5e-3
+    )
+    assert plans["wider"].finetuning_flops == pytest.approx(wide, rel=0.02)
+    assert plans["narrow"].finetuning_steps > 10 * plans["wide"].finetuning_steps
