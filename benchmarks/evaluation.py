@@ -23,7 +23,7 @@ from worldwidth.core.files import write_text
 from worldwidth.data.corpus import POPULATIONS, StoredCorpus
 from worldwidth.pipeline.render import DVC_YAML, render
 from worldwidth.settings.load import load
-from worldwidth.settings.paths import CORPORA, MODELS, PARAMS
+from worldwidth.settings.paths import MODELS, PARAMS
 from worldwidth.settings.strict_yaml import read_yaml
 from worldwidth.tasks import load_task
 
@@ -76,10 +76,10 @@ class _Bench:
     def __init__(self, folder: Path, every: int) -> None:
         """``every``: of so many sets one gets a process of its own."""
         self._folder, self._study = folder, _study_folder(folder)
-        self._corpora = self._study.write_corpora(folder / CORPORA)
-        arch, lines = self._study.scale.archs[_ARCH], ours.shuffled_lines(self._corpora, self._study.seed)
+        self._corpora = self._study.write_corpora(folder)
+        sizes, lines = self._study.sizes(_ARCH), ours.shuffled_lines(self._corpora, self._study.seed)
         optimization = replace(self._study.scale.pretraining, warmup_steps=10)
-        ours.save_trained_model(self._study, arch, lines, optimization, _TRAINING_STEPS, folder / MODELS / "base")
+        ours.save_trained_model(self._study, sizes, lines, optimization, _TRAINING_STEPS, folder / MODELS / "base")
         self.sets = [_written(questions, folder) for questions in _test_sets(self._study, self._corpora)]
         self.alone = self.sets[::every]
         model = folder / MODELS / "base"

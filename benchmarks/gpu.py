@@ -26,7 +26,8 @@ from steps import model_flops, part, real_tokens
 from study import Study, load_study
 from worldwidth.data.corpus import POPULATIONS, Lines, StoredCorpus
 from worldwidth.model.generate import greedy_answers
-from worldwidth.model.layout import DecoderConfig, initial_weights
+from worldwidth.model.layout import DecoderConfig
+from worldwidth.model.parametrization import initial_weights
 from worldwidth.native.compute import Compute
 from worldwidth.native.decoders import decoder_of
 from worldwidth.tasks import load_task
@@ -59,7 +60,7 @@ class Bench:
     def training(self, arch: str, steps: int, compute: Compute, name: str = "base") -> Training:
         """A run of ``steps`` steps from new weights."""
         scale = self.study.scale
-        config = DecoderConfig.of(scale, scale.archs[arch])
+        config = DecoderConfig.of(scale, self.study.sizes(arch))
         mixture = Mixture.of([self.lines])
         few = Mixture(mixture.tokens[:128], mixture.lengths[:128])
         optimization = replace(scale.pretraining, checkpoints=0, log_every=10, warmup_steps=5)
@@ -115,11 +116,11 @@ def throughput(bench: Bench, arch: str) -> dict[str, Callable[[], dict[str, floa
     scale = bench.study.scale
     size, on_gpu = scale.pretraining.batch_size, bench.device == "cuda"
     lines = part(bench.lines, 0, _TRAINER_STEPS * size)
-    flops = model_flops(scale.model, scale.archs[arch], len(bench.study.vocabulary), lines) / real_tokens(lines)
+    flops = model_flops(bench.study.sizes(arch), len(bench.study.vocabulary), lines) / real_tokens(lines)
 
     def trainer() -> dict[str, float]:
         folder = bench.folder / arch
-        ours.save_new_model(bench.study, scale.archs[arch], folder)
+        ours.save_new_model(bench.study, bench.study.sizes(arch), folder)
         texts = [bench.study.vocabulary.decode(ids) for ids in lines.tokens.tolist()]
         steps = transformers_training.trainer_steps(folder, texts, scale.pretraining, on_gpu)
         dropped = _TRAINER_STEPS // 4

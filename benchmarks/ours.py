@@ -19,11 +19,12 @@ from worldwidth.data.random_streams import stream
 from worldwidth.evaluation.evaluate import evaluate
 from worldwidth.model.checkpoint import load_model, save_model
 from worldwidth.model.generate import greedy_answers
-from worldwidth.model.layout import DecoderConfig, Weights, initial_weights
+from worldwidth.model.layout import DecoderConfig, Weights
 from worldwidth.model.packing import Tree, in_order, pack, split
+from worldwidth.model.parametrization import initial_weights
 from worldwidth.native.compute import Compute
 from worldwidth.native.decoders import decoder_of
-from worldwidth.settings.schema import Arch, Optimization
+from worldwidth.settings.schema import Optimization, Sizes
 from worldwidth.training.cpu_engine import CpuEngine
 from worldwidth.training.loop import train
 from worldwidth.training.mixture import Mixture, Rows, pretraining_mixture
@@ -34,9 +35,9 @@ from worldwidth.training.torch_step import TorchStep
 NATIVE, TORCH = Compute("cpu", "native", 1), Compute("cpu", "torch", 1)
 
 
-def new_model(study: Study, arch: Arch) -> tuple[DecoderConfig, Weights]:
+def new_model(study: Study, sizes: Sizes) -> tuple[DecoderConfig, Weights]:
     """A model as pre-training begins with it."""
-    config = DecoderConfig.of(study.scale, arch)
+    config = DecoderConfig.of(study.scale, sizes)
     return config, initial_weights(config, study.seed)
 
 
@@ -45,18 +46,18 @@ def save_weights(study: Study, config: DecoderConfig, weights: Weights, folder: 
     save_model(config, weights, folder, study.vocabulary.save)
 
 
-def save_new_model(study: Study, arch: Arch, folder: Path) -> None:
+def save_new_model(study: Study, sizes: Sizes, folder: Path) -> None:
     """Write a model as pre-training begins with it."""
-    save_weights(study, *new_model(study, arch), folder)
+    save_weights(study, *new_model(study, sizes), folder)
 
 
 def save_trained_model(
-    study: Study, arch: Arch, lines: Lines, optimization: Optimization, steps: int, folder: Path
+    study: Study, sizes: Sizes, lines: Lines, optimization: Optimization, steps: int, folder: Path
 ) -> None:
     """Pre-train for ``steps`` steps and write the model: enough for answers of the right form."""
     count = steps * optimization.batch_size
     mixture = Mixture.of([Lines(lines.tokens[:count], lines.lengths[:count])])
-    training = _training(*new_model(study, arch), _run(mixture, optimization, study.seed, NATIVE))
+    training = _training(*new_model(study, sizes), _run(mixture, optimization, study.seed, NATIVE))
     _train(training)
     save_weights(study, training.config, training.weights, folder)
 
@@ -97,22 +98,22 @@ def train_steps(folder: Path, lines: Lines, optimization: Optimization, compute:
     return Steps([*mixture.asked, time.perf_counter()], [point.loss for point in training.curve])
 
 
-def pretraining_step(study: Study, arch: Arch, corpora: dict[str, StoredCorpus], compute: Compute) -> CpuEngine:
+def pretraining_step(study: Study, sizes: Sizes, corpora: dict[str, StoredCorpus], compute: Compute) -> CpuEngine:
     """What takes the steps of a pre-training run, as `dvc repro base` does."""
-    training = pretraining(study, arch, corpora, compute)
+    training = pretraining(study, sizes, corpora, compute)
     arithmetic = NativeStep(training) if compute.engine == "native" else TorchStep(training)
     return CpuEngine(training, arithmetic)
 
 
-def pretraining(study: Study, arch: Arch, corpora: dict[str, StoredCorpus], compute: Compute) -> Training:
+def pretraining(study: Study, sizes: Sizes, corpora: dict[str, StoredCorpus], compute: Compute) -> Training:
     """A pre-training run at its start."""
     run = _run(pretraining_mixture(corpora), study.scale.pretraining, study.seed, compute)
-    return _training(*new_model(study, arch), replace(run, steps=10**6))
+    return _training(*new_model(study, sizes), replace(run, steps=10**6))
 
 
-def pretraining_of(study: Study, arch: Arch, lines: Lines, optimization: Optimization) -> Training:
+def pretraining_of(study: Study, sizes: Sizes, lines: Lines, optimization: Optimization) -> Training:
     """A run on ``lines`` at its start."""
-    return _training(*new_model(study, arch), _run(Mixture.of([lines]), optimization, study.seed, NATIVE))
+    return _training(*new_model(study, sizes), _run(Mixture.of([lines]), optimization, study.seed, NATIVE))
 
 
 def packed(training: Training, rows: Rows) -> list[Tree]:

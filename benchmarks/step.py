@@ -34,7 +34,7 @@ def run(options: Options) -> dict[str, Any]:
 
 
 def _measure(study: Study, corpora: dict[str, StoredCorpus], arch: str, rounds: int) -> dict[str, Any]:
-    size = study.scale.archs[arch]
+    size = study.sizes(arch)
     computes = {TORCH: ours.TORCH, NATIVE: ours.NATIVE, SHARED: replace(ours.NATIVE, threads=2)}
     variants = {name: _timed(ours.pretraining_step(study, size, corpora, c).step) for name, c in computes.items()}
     found = Comparison(take_turns(variants, rounds, warm_up=True), reference=TORCH, less_is_better=True)
@@ -60,7 +60,7 @@ def _timed(step: Callable[[], object]) -> Callable[[], float]:
 
 def _parts(study: Study, corpora: dict[str, StoredCorpus], arch: str, rounds: int) -> tuple[dict[str, float], int]:
     """Median ms of each part of a native step with one thread, and the FLOPs of its batch."""
-    size = study.scale.archs[arch]
+    size = study.sizes(arch)
     training = ours.pretraining(study, size, corpora, ours.NATIVE)
     arithmetic, rows = NativeStep(training), next(training.rows())
     trees = ours.packed(training, rows)
@@ -76,5 +76,5 @@ def _parts(study: Study, corpora: dict[str, StoredCorpus], arch: str, rounds: in
         "update": lambda: arithmetic.update(len(trees), 0, 1e-9, map),
     }
     values = take_turns({name: _timed(call) for name, call in calls.items()}, rounds, warm_up=True)
-    flops = tree_flops(study.scale.model, size, len(study.vocabulary), trees)
+    flops = tree_flops(size, len(study.vocabulary), trees)
     return {name: median(found) for name, found in values.items()}, flops

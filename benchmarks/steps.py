@@ -6,7 +6,7 @@ import numpy as np
 
 from worldwidth.data.corpus import Lines
 from worldwidth.model.packing import Tree
-from worldwidth.settings.schema import Arch, Model
+from worldwidth.settings.schema import Sizes
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def real_tokens(lines: Lines) -> int:
     return int(lines.lengths.sum(dtype=np.int64))
 
 
-def model_flops(model: Model, arch: Arch, vocabulary: int, lines: Lines) -> int:
+def model_flops(sizes: Sizes, vocabulary: int, lines: Lines) -> int:
     """FLOPs of training on ``lines`` once where lines share nothing; padding does not count.
 
     6 x (weights of the layers' matrices) x tokens + 6 x (weights of the output head) x predictions
@@ -42,20 +42,20 @@ def model_flops(model: Model, arch: Arch, vocabulary: int, lines: Lines) -> int:
     weights times values, 2 FLOPs each a pair of tokens and channel, twice that backward; the masked half is
     included, as in PaLM (arXiv 2204.02311). The embedding is a look-up: none.
     """
-    d, layers = arch.hidden_size, model.num_hidden_layers
+    d, layers = sizes.hidden_size, sizes.num_hidden_layers
     lengths = lines.lengths.astype(np.int64)
     tokens, predictions = int(lengths.sum()), int((lengths - 1).sum())
-    matrices = layers * (4 * d * d + 3 * d * arch.intermediate_size)
+    matrices = layers * (4 * d * d + 3 * d * sizes.intermediate_size)
     return 6 * matrices * tokens + 6 * d * vocabulary * predictions + 12 * layers * d * int((lengths**2).sum())
 
 
-def tree_flops(model: Model, arch: Arch, vocabulary: int, trees: list[Tree]) -> int:
+def tree_flops(sizes: Sizes, vocabulary: int, trees: list[Tree]) -> int:
     """FLOPs of training on trees: the same sum as :func:`model_flops` over what is computed at all.
 
     Every layer but the last works on all nodes; the last works out keys and values for all, and the rest, as the output
     head does, for the nodes that something is predicted from. Attention counts each node's own pairs.
     """
-    d, inner, layers = arch.hidden_size, arch.intermediate_size, model.num_hidden_layers
+    d, inner, layers = sizes.hidden_size, sizes.intermediate_size, sizes.num_hidden_layers
     total = 0
     for tree in trees:
         nodes, queries = len(tree.ids), len(tree.queries)

@@ -81,7 +81,7 @@ def _measure(
     case: _Case, study: Study, lines: Lines, optimization: Optimization, rounds: int, peak: float, threads: int
 ) -> dict[str, Any]:
     """One case. Every variant starts from the same saved weights in every round."""
-    arch, size = study.scale.archs[case.arch], optimization.batch_size
+    sizes, size = study.sizes(case.arch), optimization.batch_size
     lines = part(lines, 0, case.steps * size)
     timed = part(lines, case.dropped * size, len(lines))
     texts = [study.vocabulary.decode(ids) for ids in lines.tokens.tolist()]
@@ -95,7 +95,7 @@ def _measure(
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        ours.save_new_model(study, arch, folder)
+        ours.save_new_model(study, sizes, folder)
         variants: dict[str, Callable[[], Steps]] = {
             TRAINER: partial(transformers_training.trainer_steps, folder, texts, optimization),
             PLAIN: partial(transformers_training.plain_steps, folder, lines, optimization),
@@ -104,12 +104,12 @@ def _measure(
         }
         values = take_turns({name: partial(rate, name, train) for name, train in variants.items()}, rounds)
     comparison = Comparison(values, reference=TRAINER)
-    flops = model_flops(study.scale.model, arch, len(study.vocabulary), timed) / real_tokens(timed)
+    flops = model_flops(sizes, len(study.vocabulary), timed) / real_tokens(timed)
     gflops = {name: median(rates) * flops / 1e9 for name, rates in values.items()}
     differences = {name: _largest_difference(losses[name], losses[NATIVE]) for name in (TRAINER, PLAIN, IN_TORCH)}
-    training = ours.pretraining_of(study, arch, timed, optimization)
+    training = ours.pretraining_of(study, sizes, timed, optimization)
     trees = ours.packed(training, next(training.rows()))
-    needed = tree_flops(study.scale.model, arch, len(study.vocabulary), trees)
+    needed = tree_flops(sizes, len(study.vocabulary), trees)
     shared = needed / sum(int(tree.lengths.sum()) + len(tree.lengths) for tree in trees) / flops
     counted = f"threads: {threads}; {case.steps - case.dropped} steps of {size} lines a turn; rounds: {rounds}"
     print_table(

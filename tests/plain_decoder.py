@@ -9,7 +9,8 @@ from torch import Tensor
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.data.tokenizer import EOS, EQUALS, PAD
-from worldwidth.model.layout import DecoderConfig, Weights, initial_weights, views
+from worldwidth.model.layout import DecoderConfig, Weights, views
+from worldwidth.model.parametrization import initial_weights
 from worldwidth.native.build import instruction_set
 
 try:

@@ -63,7 +63,7 @@ def test_the_flops_of_a_step_are_those_that_torch_counts(
     d, vocabulary = model[0].hidden_size, model[0].vocab_size
     after_the_end = 6 * d * vocabulary * len(rows)  # transformers predicts what follows a line, too
     counted = counter.get_total_flops() - after_the_end
-    assert steps.model_flops(scale.model, scale.archs[arch], vocabulary, lines) == counted
+    assert steps.model_flops(scale.sizes_of(scale.archs[arch]), vocabulary, lines) == counted
 
 
 def test_every_section_is_a_module() -> None:

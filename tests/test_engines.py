@@ -17,6 +17,7 @@ from torch import Tensor
 import worldwidth.training.cpu_engine
 import worldwidth.training.loop
 from short_runs import Model, run_of, some, trained_by, training_of
+from torch_optimizers import CASES, kept
 from worldwidth.model.packing import Tree
 from worldwidth.native.compute import ONE_THREAD
 from worldwidth.training import stacked_engine
@@ -67,6 +68,23 @@ def test_a_stack_trains_each_run_as_alone(loss: str, optimizer: str, small: Mixt
         for name in ("weights", "first", "second"):
             np.testing.assert_allclose(getattr(mine, name), getattr(alone, name), rtol=0, atol=2e-5, err_msg=name)
         assert abs(alone.weights - model[1]).max() > 0.01, "the tolerance must be small against what training changes"
+
+
+@pytest.mark.parametrize("name", ["mup, narrow, fast embedding", "new rows"])
+def test_a_stack_moves_the_weights_that_each_run_moves_alone(name: str, small: Mixture, make_model: MakeModel) -> None:
+    case, model = CASES[name], make_model("base")
+    runs = [
+        replace(run, optimization=case.settings(run.optimization), width_ratio=case.m, new_rows=case.new_rows)
+        for run in three_runs(small, optimizer="muon")
+    ]
+    found = together(model, runs)
+    for run in runs:
+        alone, mine = trained_by(model, run), found[run.name]
+        np.testing.assert_allclose(losses(mine), losses(alone), rtol=2e-5)
+        np.testing.assert_allclose(mine.weights, alone.weights, rtol=0, atol=1e-4)
+        stays = kept(model[0], mine.groups)
+        np.testing.assert_array_equal(mine.weights[stays], model[1][stays])
+        assert abs(alone.weights - model[1]).max() > 0.01
 
 
 def test_a_checkpoint_in_a_stack_is_that_of_the_run_alone(small: Mixture, make_model: MakeModel) -> None:

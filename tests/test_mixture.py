@@ -17,7 +17,6 @@ from worldwidth.model.packing import pack
 from worldwidth.settings.compute import training_lines, training_steps
 from worldwidth.settings.schema import Settings
 from worldwidth.training.mixture import Mixture, finetuning_mixture, pretraining_mixture, validation_mixture
-from worldwidth.training.run import Run
 
 ARCHS = ("narrow", "base", "wide", "wider")
 Corpora = dict[str, StoredCorpus]
@@ -85,23 +84,28 @@ def test_validation_takes_the_validation_lines_of_its_tasks(population: str, cor
 @pytest.mark.parametrize("arch", ARCHS)
 def test_lines_and_steps_are_those_the_plan_counts(arch: str, corpora: Corpora, smoke: dict[str, Settings]) -> None:
     settings = replace(smoke["cities"], arch=arch)
-    scale = settings.selected
-    assert len(settings.models) == 14
+    assert set(settings.models) > {"base", "ftwb0-0", "ftwb1-1", "ftwb2-4"}
     for name in settings.models:
         base = name == "base"
+        optimization = settings.pretraining if base else settings.finetuning
         trained = settings.tasks if base else settings.finetunes[name]
-        mixture = pretraining_mixture(corpora) if base else finetuning_mixture(corpora, trained, scale.finetuning)
-        run = Run(
-            name=name,
-            mixture=mixture,
-            validation=mixture,
-            optimization=scale.pretraining if base else scale.finetuning,
-            steps=training_steps(settings, name),
-            seed=settings.seed,
-        )
+        mixture = pretraining_mixture(corpora) if base else finetuning_mixture(corpora, trained, settings.finetuning)
         assert len(mixture) == training_lines(settings, name)
-        per_epoch = len(list(mixture.epoch(1, name, 0, run.optimization.batch_size)))
-        assert run.steps == per_epoch * (settings.selected_arch.epochs if base else scale.finetuning.epochs)
+        per_epoch = len(list(mixture.epoch(1, name, 0, optimization.batch_size)))
+        epochs = settings.selected_arch.epochs if base else settings.finetuning.epochs
+        if trained:
+            assert training_steps(settings, name) == epochs * per_epoch
+    assert training_steps(settings, "ftwb0-0") == training_steps(settings, "ftwb1-1") > 1
+
+
+def test_the_control_trains_on_the_warmup_lines_alone(corpora: Corpora, smoke: dict[str, Settings]) -> None:
+    mixture = finetuning_mixture(corpora, (), smoke["cities"].finetuning)
+    wanted: list[tuple[int, ...]] = []
+    for corpus in corpora.values():
+        lines = corpus.lines("atlantis", "train").first(8)
+        wanted += texts(lines.tokens, lines.lengths)
+    assert texts(mixture.tokens, mixture.lengths) == sorted(wanted)
+    assert len(wanted) == 7 * 8
 
 
 # batches

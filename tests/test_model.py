@@ -19,10 +19,11 @@ from plain_path import flat_gradient, plain_loss, side_by_side, twin_of
 from short_runs import Model
 from worldwidth.data.corpus import StoredCorpus
 from worldwidth.model.decoder import Decoder, TreeAttention, attention
-from worldwidth.model.layout import MATRICES, OUTSIDE, VECTORS, Weights, initial_weights, slices, views
+from worldwidth.model.layout import MATRICES, OUTSIDE, VECTORS, Weights, slices, views
 from worldwidth.model.packing import pack
+from worldwidth.model.parametrization import initial_weights
 from worldwidth.model.tree_tensors import tensors_of
-from worldwidth.settings.compute import parameter_count, vocabulary_size
+from worldwidth.settings.compute import parameter_count
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
 from worldwidth.training.mixture import Mixture, pretraining_mixture
@@ -124,7 +125,7 @@ def test_parameter_counts_agree(
     variant: tuple[str, str], model: Model, twin: Any, tokens: str, smoke: dict[str, Settings]
 ) -> None:
     scale = load(PARAMS).scales["paper"] if variant == PUBLISHED else smoke[tokens].selected
-    counted = parameter_count(scale.model, scale.archs[variant[1]], vocabulary_size(scale))
+    counted = parameter_count(scale, scale.sizes_of(scale.archs[variant[1]]))
     assert len(model[1]) == counted == twin.num_parameters()
     if variant == PUBLISHED:
         assert counted == 407_744

@@ -18,9 +18,9 @@ from worldwidth.settings.paths import PARAMS
 pytestmark = needs_native
 
 SHAPES = {
-    f"{name}-{arch}": DecoderConfig.of(scale, sizes)
+    f"{name}-{key}": DecoderConfig.of(scale, scale.sizes_of(arch))
     for name, scale in load(PARAMS).scales.items()
-    for arch, sizes in scale.archs.items()
+    for key, arch in scale.archs.items()
 }
 
 

@@ -3,6 +3,8 @@
 pytest tests/test_publish.py
 """
 
+import worldwidth.engine.stage_main  # noqa: F401, which reads the params.yaml beside which it is first imported
+
 import csv
 import importlib.util
 import json
@@ -18,12 +20,11 @@ from safetensors.numpy import load_file
 
 from killed_runs import at_step, publish
 from short_runs import Model, run_of, trained_by
-from worldwidth.data.cities import City, save_cities
-from worldwidth.data.corpus import StoredCorpus
 from worldwidth.data.tokenizer import Vocabulary
 from worldwidth.model.checkpoint import load_model
-from worldwidth.model.layout import initial_weights, shapes, views
+from worldwidth.model.layout import shapes, views
 from worldwidth.model.packing import Tree
+from worldwidth.model.parametrization import initial_weights
 from worldwidth.native.optimizer import Spread
 from worldwidth.settings.compute import training_steps, vocabulary_size
 from worldwidth.settings.schema import Settings
@@ -36,7 +37,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).parents[1]
 MakeModel = Callable[..., Model]
-Corpora = dict[str, StoredCorpus]
 
 
 @pytest.fixture
@@ -187,24 +187,27 @@ def stage(name: str) -> Any:
     return module
 
 
+def link_corpora(project: Path) -> None:
+    Path("data").mkdir()
+    for name in ("corpora", "atlantis"):
+        Path("data", name).symlink_to(project / "data" / name)
+
+
 @pytest.mark.parametrize("tokens", ["cities", "characters"])
 def test_the_stages_pretrain_and_finetune(
     tokens: str,
     workspace: Path,
     smoke: dict[str, Settings],
-    smoke_cities: list[City],
     smoke_folders: dict[str, Path],
-    smoke_corpora: dict[str, Corpora],
 ) -> None:
-    save_cities(smoke_cities)
-    Path("data/corpora").symlink_to(smoke_folders[tokens])
+    link_corpora(smoke_folders[tokens])
     settings = smoke[tokens]
     scale = settings.selected
     hardware = replace(scale.hardware, device="cpu", threads=1)
     arch = replace(scale.archs["narrow"], epochs=1)
     scale = replace(scale, hardware=hardware, archs={**scale.archs, "narrow": arch})
     settings = replace(settings, scales={**settings.scales, "smoke": scale})
-    stage("budget").main(settings)
+    stage("recipe").main(settings)
     stage("pretrain").main(settings)
     stage("finetune").main(settings, "ftwb2-12")
     for name, first in (("base", None), ("ftwb2-12", "models/base")):
@@ -223,3 +226,25 @@ def test_the_stages_pretrain_and_finetune(
     assert {name: Path(name).read_bytes() for name in before} == before, "the same matrix, the same bytes"
     stage("pretrain").main(replace(settings, seed=43))
     assert Path("models/base/model.safetensors").read_bytes() != before["models/base/model.safetensors"]
+
+
+def test_the_stages_do_as_the_recipe_says(
+    workspace: Path, smoke: dict[str, Settings], smoke_folders: dict[str, Path]
+) -> None:
+    """Under ``mup`` the first weights are others; only new rows move where only they may."""
+    link_corpora(smoke_folders["cities"])
+    settings = smoke["cities"]
+    arch = replace(settings.selected.archs["narrow"], epochs=1, finetuning={"trainable": "new_embeddings"})
+    scale = replace(settings.selected, archs={**settings.selected.archs, "narrow": arch})
+    settings = replace(settings, parametrization="mup", scales={**settings.scales, "smoke": scale})
+    stage("recipe").main(settings)
+    stage("pretrain").main(settings)
+    stage("finetune").main(settings, "ftwb1-4")
+    config, initial = load_model(Path("models/base/steps/0"), "")
+    np.testing.assert_array_equal(initial, initial_weights(config, settings.seed, 8 / 32))
+    assert (initial != initial_weights(config, settings.seed)).mean() > 0.5
+    before, after = (load_model(Path(f"models/{name}"), "")[1] for name in ("base", "ftwb1-4"))
+    new = slice((config.vocab_size - 20) * 8, config.vocab_size * 8)
+    moved = views(before != after, config)["embed"].reshape(-1)
+    assert moved[new].mean() > 0.9
+    assert (before != after).sum() == moved[new].sum(), "nothing else moves"

@@ -111,7 +111,9 @@ def other_runs(run: Run, model: Model, make_model: MakeModel) -> dict[str, tuple
         "settings  ": (model, replace(run, steps=run.steps + 1)),
         "settings   ": (model, replace(run, compute=replace(run.compute, bfloat16=True))),
         "settings    ": (model, replace(run, compute=replace(run.compute, device="cuda"))),
-        "settings     ": ((replace(model[0], num_attention_heads=1), model[1]), run),
+        "settings     ": (model, replace(run, width_ratio=2.0)),
+        "settings      ": (model, replace(run, new_rows=20)),
+        "settings       ": ((replace(model[0], num_attention_heads=1), model[1]), run),
         "starting weights": (make_model("narrow", seed=2), run),
         "training lines": (model, replace(run, mixture=lines)),
         "validation lines": (model, replace(run, validation=held_out)),
@@ -147,7 +149,15 @@ def test_other_code_is_another_run(
         return "0" * 64 if path.name == changed["path"] else whole(path)
 
     monkeypatch.setattr(worldwidth.training.resume, "sha256", other)
-    for name in ("loop.py", "decoder.py", "torch_update.py", "cpu_engine.py", "packing.py", "mixture.py"):
+    for name in (
+        "loop.py",
+        "decoder.py",
+        "torch_update.py",
+        "cpu_engine.py",
+        "packing.py",
+        "mixture.py",
+        "parametrization.py",
+    ):
         changed["path"] = name
         differing = {part for part, value in identity(*model, run).items() if value != before[part]}
         assert differing == {"code"}, name

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,15 +18,15 @@ from transformers import get_linear_schedule_with_warmup
 
 from plain_path import plain_loss, twin_of
 from short_runs import SETTINGS, Model, run_of, some, trained_by, training_of
+from torch_optimizers import CASES, TorchOptimizers, kept
 from worldwidth.data.corpus import StoredCorpus
-from worldwidth.model.layout import MATRICES, OUTSIDE, DecoderConfig, slices, views
-from worldwidth.settings.compute import parameter_count, vocabulary_size
-from worldwidth.settings.schema import Optimization, Settings
+from worldwidth.model.layout import views
+from worldwidth.settings.compute import parameter_count
+from worldwidth.settings.schema import Settings
 from worldwidth.training.engines import engine_of
 from worldwidth.training.loop import train
 from worldwidth.training.mixture import Mixture, pretraining_mixture
-from worldwidth.training.optimizer import adamw_parts, learning_rate
-from worldwidth.training.run import Training, checkpoint_steps, write_curve
+from worldwidth.training.run import Training, checkpoint_steps, learning_rate, write_curve
 from worldwidth.training.torch_update import FlatState, orthogonalized, step_factors, update
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -61,75 +61,36 @@ def test_a_smaller_fraction_is_warmup_stable_decay(fraction: float) -> None:
     np.testing.assert_allclose(rates[220 - decay :], 2.0 * np.arange(decay, -1, -1) / decay, atol=1e-12)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_adamw_takes_what_is_not_muons_and_decays_only_matrices(optimizer: Kind, make_model: MakeModel) -> None:
-    """Embeddings and output head are AdamW's, under ``muon`` as well."""
-    config, weights = make_model("narrow")
-    decays = np.full(len(weights), np.nan)
-    for place, decay in adamw_parts(config, replace(SETTINGS, optimizer=optimizer, weight_decay=0.3)):
-        assert np.isnan(decays[place]).all(), "every weight stands in one part"
-        decays[place] = decay
-    for name, place in slices(config).items():
-        if name in MATRICES and optimizer == "muon":
-            assert np.isnan(decays[place]).all()
-        else:
-            assert (decays[place] == (0.3 if name in (*OUTSIDE, *MATRICES) else 0.0)).all(), name
-
-
-def torchs_optimizers(
-    config: DecoderConfig, weights: Tensor, optimization: Optimization
-) -> tuple[dict[tuple[str, int], torch.nn.Parameter], list[Any]]:
-    """(name, layer) -> its own parameter, and torch's optimisers of all of them."""
-    found = {
-        (name, layer): torch.nn.Parameter(torch.from_numpy(part.copy()))
-        for name, view in views(weights.numpy(), config).items()
-        for layer, part in enumerate(view if name not in (*OUTSIDE, "norm") else view[None])
-    }
-    muons = [p for (name, _), p in found.items() if name in MATRICES and optimization.optimizer == "muon"]
-    others = [(name, p) for (name, _), p in found.items() if optimization.optimizer != "muon" or name not in MATRICES]
-    decay, kept = optimization.weight_decay, (*OUTSIDE, *MATRICES)
-    groups = [
-        {"params": [p for name, p in others if name in kept], "weight_decay": decay},
-        {"params": [p for name, p in others if name not in kept], "weight_decay": 0.0},
-    ]
-    optimizers: list[Any] = [torch.optim.AdamW(groups, betas=optimization.betas, eps=optimization.epsilon)]
-    if muons:
-        optimizers.append(torch.optim.Muon(muons, weight_decay=decay, momentum=0.95, adjust_lr_fn="original"))
-    return found, optimizers
-
-
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_hundred_updates_are_those_of_torch(
-    optimizer: Kind, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+    optimizer: Kind, case: str, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two models at once, with clipping; torch's Muon without its bfloat16."""
     monkeypatch.setattr(Tensor, "bfloat16", Tensor.float)
-    optimization = replace(SETTINGS, optimizer=optimizer, weight_decay=0.1, betas=(0.8, 0.95), epsilon=1e-6)
+    optimization = replace(SETTINGS, optimizer=optimizer, weight_decay=0.1, betas=(0.8, 0.95), epsilon=1e-5)
     config, _ = make_model("narrow")
-    weights = torch.from_numpy(np.stack([make_model("narrow", seed=seed)[1] for seed in (1, 2)]))
+    starts = [make_model("narrow", seed=seed)[1] for seed in (1, 2)]
+    groups = CASES[case].groups(config, optimization)
+    weights = torch.from_numpy(np.stack(starts))
     state = FlatState(weights, torch.zeros_like(weights), torch.zeros_like(weights))
-    theirs = [torchs_optimizers(config, own, optimization) for own in weights]
+    theirs = [TorchOptimizers(config, own, optimization, CASES[case]) for own in starts]
     generator = torch.Generator().manual_seed(0)
     for step in range(100):
         rates = [learning_rate(step, 100, optimization), 1e-3]
         sizes = torch.tensor([[0.001], [1.0]])  # only the second is clipped
         gradients = sizes * torch.randn(weights.shape, generator=generator)
-        for rate, own, (parameters, optimizers) in zip(rates, gradients, theirs, strict=True):
-            for (name, layer), parameter in parameters.items():
-                view = views(own.numpy(), config)[name]
-                parameter.grad = torch.from_numpy((view[None] if name in (*OUTSIDE, "norm") else view)[layer].copy())
-            torch.nn.utils.clip_grad_norm_(parameters.values(), optimization.max_grad_norm)
-            for each in optimizers:
-                for group in each.param_groups:
-                    group["lr"] = rate
-                each.step()
+        for rate, own, each in zip(rates, gradients, theirs, strict=True):
+            each.step(own.numpy(), rate)
         factors = torch.tensor([step_factors(step, rate, optimization) for rate in rates])
-        update(state, gradients, factors, config, optimization)
-    for index, (parameters, _) in enumerate(theirs):
-        found = views(state.weights[index].numpy(), config)
-        for (name, layer), parameter in parameters.items():
-            mine = found[name] if name in (*OUTSIDE, "norm") else found[name][layer]
-            np.testing.assert_allclose(mine, parameter.detach().numpy(), rtol=1e-5, atol=1e-5, err_msg=name)
+        update(state, gradients, factors, groups, optimization)
+    stays = kept(config, groups)
+    for found, start, reference in zip(state.weights.numpy(), starts, theirs, strict=True):
+        np.testing.assert_allclose(found, reference.weights(), rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(found[stays], start[stays])
+        assert (abs(found - start)[~stays] > 1e-3).mean() > 0.5, "the others move"
+    assert not state.first[:, stays].any()
+    assert not state.second[:, stays].any()
 
 
 @pytest.mark.parametrize("shape", [(2, 24, 8), (3, 8, 8), (1, 8, 32), (4, 192, 64)])
@@ -231,7 +192,7 @@ def test_the_curve(small: Mixture, make_model: MakeModel, smoke: dict[str, Setti
     every = trained_by(make_model("base"), run_of(small, epochs=2)).curve
     assert [point.step for point in every] == list(range(1, 13))
     scale = smoke["cities"].selected
-    parameters = parameter_count(scale.model, scale.archs["base"], vocabulary_size(scale))
+    parameters = parameter_count(scale, scale.sizes_of(scale.archs["base"]))
     seen = np.cumsum([small.lengths[rows].sum(dtype=int) for rows in training.run.rows()])
     before = 0
     for point in curve:

@@ -10,7 +10,7 @@ pairs side by side, so that the rotation is one complex product. checkpoint.py r
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -55,20 +55,29 @@ class Decoder:
         self.layers = [Layer(*each) for each in zip(*(named[name].unbind(1) for name in of_layers), strict=True)]
 
     def hidden(self, ids: Tensor, positions: Tensor, attend: Attend, queries: Tensor | None = None) -> Tensor:
-        """Residual stream after the final norm.
+        """Residual stream after the final norm, (models, M, hidden_size); arguments as of :meth:`streams`."""
+        for x in self.streams(ids, positions, attend, queries):
+            last = x
+        return self._rms_norm(last, self.norm)
+
+    def streams(
+        self, ids: Tensor, positions: Tensor, attend: Attend, queries: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """Residual stream after the embedding and after each layer, the last for the queries alone.
 
         Args:
             ids: tokens (models, N), as rows of all models' embeddings under each other.
             positions: (models, N).
             queries: (models, M) of the models' N nodes, as rows of all of them under each other; None for all.
 
-        Returns:
-            (models, M, hidden_size)
+        Yields:
+            (models, N, hidden_size), at last (models, M, hidden_size)
         """
         models, count = ids.shape
         config, heads = self.config, self.config.num_attention_heads
         rotation = _rotation(positions, config)
         x = self.embed.flatten(0, 1).index_select(0, ids.flatten()).view(models, count, -1)
+        yield x
         for index, layer in enumerate(self.layers):
             d = config.hidden_size
             (w_q, w_kv), (b_q, b_kv) = (torch.split(part, [d, 2 * d], 1) for part in (layer.qkv, layer.qkv_bias))
@@ -81,11 +90,19 @@ class Decoder:
             x = x + _linear(attend(index, q, torch.cat([k, v], 2)), layer.o)
             gate, up = _linear(self._rms_norm(x, layer.post_norm), layer.gate_up).chunk(2, dim=-1)
             x = x + _linear(F.silu(gate) * up, layer.down)
-        return self._rms_norm(x, self.norm)
+            yield x
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(models, M, hidden_size) -> (models, M, vocabulary)."""
         return _linear(hidden, self.lm_head)
+
+    def activations(self, trees: Trees) -> dict[str, Tensor]:
+        """Residual stream after the embedding and each layer, and logits: name -> (models, ..., channels)."""
+        attend = TreeAttention(trees, len(self.layers))
+        streams = list(self.streams(trees.ids, trees.positions, attend, trees.queries))
+        names = ["embedding", *(f"layer {number}" for number in range(1, len(streams)))]
+        logits = self.logits(self._rms_norm(streams[-1], self.norm))
+        return {**dict(zip(names, streams, strict=True)), "logits": logits}
 
     def losses(self, trees: Trees) -> Tensor:
         """Sum of next-token cross-entropy over each model's counted predictions, in nats, (models,)."""

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worldwidth.data.random_streams import stream
 from worldwidth.settings.compute import vocabulary_size
-from worldwidth.settings.schema import Arch, Scale
+from worldwidth.settings.schema import Scale, Sizes
 
 Weights = NDArray[np.float32]
 
@@ -21,6 +20,8 @@ OUTSIDE = ("embed", "lm_head")
 """Matrices outside the layers: weight decay; AdamW even under ``muon``."""
 MATRICES = ("qkv", "o", "gate_up", "down")
 """Matrices of the layers: weight decay; Muon under ``muon``."""
+FUSED = {"qkv": 3, "gate_up": 2}
+"""Matrices of the layers that are several of one shape, their rows under each other."""
 VECTORS = ("input_norm", "qkv_bias", "post_norm", "norm")
 """Norms and biases: no weight decay."""
 
@@ -39,14 +40,14 @@ class DecoderConfig:
     initializer_range: float
 
     @classmethod
-    def of(cls, scale: Scale, arch: Arch) -> "DecoderConfig":
-        """The sizes of width ``arch`` at ``scale``."""
+    def of(cls, scale: Scale, sizes: Sizes) -> "DecoderConfig":
+        """A model of ``sizes`` at ``scale``."""
         return cls(
             vocab_size=vocabulary_size(scale),
-            hidden_size=arch.hidden_size,
-            intermediate_size=arch.intermediate_size,
-            num_hidden_layers=scale.model.num_hidden_layers,
-            num_attention_heads=arch.num_attention_heads,
+            hidden_size=sizes.hidden_size,
+            intermediate_size=sizes.intermediate_size,
+            num_hidden_layers=sizes.num_hidden_layers,
+            num_attention_heads=sizes.num_attention_heads,
             rms_norm_eps=scale.model.rms_norm_eps,
             rope_theta=scale.model.rope_theta,
             initializer_range=scale.model.initializer_range,
@@ -102,15 +103,3 @@ def views(flat: Weights, config: DecoderConfig) -> dict[str, Weights]:
     """Name -> its part of the flat array, in its shape; writing to one writes to the other."""
     places = slices(config)
     return {name: flat[places[name]].reshape(shape) for name, shape in shapes(config).items()}
-
-
-def initial_weights(config: DecoderConfig, seed: int) -> Weights:
-    """New weights (n,): matrices from N(0, initializer_range), biases 0, norms 1."""
-    flat = np.zeros(parameter_count(config), np.float32)
-    rng = stream(seed, "initialization")
-    for name, view in views(flat, config).items():
-        if name in (*OUTSIDE, *MATRICES):
-            view[:] = config.initializer_range * rng.standard_normal(view.shape, np.float32)
-        elif name.endswith("norm"):
-            view[:] = 1.0
-    return flat

@@ -7,8 +7,9 @@ from worldwidth.data.corpus import StoredCorpus
 from worldwidth.model.checkpoint import copy_tokenizer, load_model
 from worldwidth.model.layout import DecoderConfig
 from worldwidth.native.compute import compute_of
-from worldwidth.settings.compute import training_steps
+from worldwidth.settings.compute import finetuning_steps, new_rows
 from worldwidth.settings.paths import MODELS
+from worldwidth.settings.recipe import read_finetuning
 from worldwidth.settings.schema import Settings
 from worldwidth.training.mixture import finetuning_mixture, validation_mixture
 from worldwidth.training.publish import train_and_publish
@@ -24,9 +25,10 @@ def finetune(settings: Settings, names: list[str]) -> Iterator[str]:
     Raises:
         WorldwidthError, OSError: a run diverged or could not be written; raised when the others are done.
     """
-    optimization, resume_seconds = settings.selected.finetuning, settings.selected.execution.resume_seconds
+    recipe, resume_seconds = read_finetuning(), settings.selected.execution.resume_seconds
+    optimization = recipe.optimization
     compute = compute_of(settings.selected.hardware, settings.selected.hardware.threads)
-    expected = DecoderConfig.of(settings.selected, settings.selected_arch)
+    expected = DecoderConfig.of(settings.selected, settings.sizes)
     config, base = load_model(MODELS / "base", "run `dvc repro base`", expected)
     corpora = {task: StoredCorpus(task) for task in settings.tasks}
 
@@ -34,11 +36,13 @@ def finetune(settings: Settings, names: list[str]) -> Iterator[str]:
         return Run(
             name=name,
             mixture=finetuning_mixture(corpora, settings.finetunes[name], optimization),
-            validation=validation_mixture(corpora, settings.finetunes[name], "atlantis"),
+            validation=validation_mixture(corpora, settings.finetunes[name] or settings.tasks, "atlantis"),
             optimization=optimization,
-            steps=training_steps(settings, name),
+            steps=finetuning_steps(recipe, len(settings.finetunes[name]), len(settings.tasks)),
             seed=settings.seed,
             compute=compute,
+            width_ratio=recipe.width_ratio,
+            new_rows=new_rows(settings.selected),
         )
 
     errors: list[WorldwidthError | OSError] = []

@@ -25,7 +25,7 @@ class NativeStep:
         """See :class:`worldwidth.training.cpu_engine.Step`."""
         mine = self._training
         arrays = (mine.weights, mine.first, mine.second, self._gradients[:parts])
-        update(mine.config, *arrays, mine.run.optimization, step + 1, rate, spread)
+        update(*arrays, mine.groups, mine.run.optimization, step + 1, rate, spread)
 
     def loss(self, tree: Tree) -> float:
         """See :class:`worldwidth.training.cpu_engine.Step`."""

@@ -49,10 +49,10 @@ def identity(config: DecoderConfig, weights: Weights, run: Run) -> dict[str, str
     What computes it is no part of it: a run may go on elsewhere, natively or in torch, where the last bits of its
     numbers differ.
     """
-    settings = (run.name, run.steps, run.seed, config, run.optimization, run.compute.device, run.compute.bfloat16)
+    settings = (run.name, run.steps, run.seed, config, run.optimization, run.width_ratio, run.new_rows)
     code = code_closure(Path(__file__).with_name("loop.py").relative_to(_ROOT), _ROOT)
     return {
-        "settings": _digest(repr(settings)),
+        "settings": _digest(repr((*settings, run.compute.device, run.compute.bfloat16))),
         "starting weights": _array_digest(weights),
         "training lines": _array_digest(run.mixture.tokens, run.mixture.lengths),
         "validation lines": _array_digest(run.validation.tokens, run.validation.lengths),

@@ -12,12 +12,12 @@ import numpy as np
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import write_text
 from worldwidth.model.layout import DecoderConfig, Weights
+from worldwidth.model.parametrization import groups
 from worldwidth.model.safe_tensors import Arrays
 from worldwidth.native.compute import ONE_THREAD, Compute
 from worldwidth.settings.compute import training_flops
 from worldwidth.settings.schema import Optimization
 from worldwidth.training.mixture import Mixture, Rows
-from worldwidth.training.optimizer import learning_rate
 
 _ADVICE = "; try a lower learning_rate"
 
@@ -46,6 +46,10 @@ class Run:
     """Optimiser steps of the whole run; the last epoch may be cut short."""
     seed: int
     compute: Compute = ONE_THREAD
+    width_ratio: float | None = None
+    """Under ``mup``: the width over that of the reference."""
+    new_rows: int = 0
+    """Last rows of the embedding, of cities that pre-training never saw."""
 
     def rows(self) -> Iterator[Rows]:
         """The lines of every batch, first to last step."""
@@ -93,6 +97,7 @@ class Training:
         ``save_checkpoint`` is called with the step number at step 0 and at the log-spaced checkpoints.
         """
         self.config, self.run, self.weights = config, run, weights
+        self.groups = groups(config, run.optimization, run.width_ratio, run.new_rows)
         self.first, self.second = np.zeros_like(weights), np.zeros_like(weights)
         self.step, self.tokens = 0, 0
         self.curve: list[CurvePoint] = []
@@ -166,6 +171,19 @@ class Training:
             found = f"{self.run.name}: the loss is {self.losses[index]} at step {first}"
             raise DivergedError(f"{found}{_ADVICE}", self.curve)
         return float(np.mean(self.losses))
+
+
+def learning_rate(step: int, steps: int, optimization: Optimization) -> float:
+    """Rate of optimiser step ``step`` (from 0) of ``steps``.
+
+    Linear from 0 over ``warmup_steps``, as transformers counts them (the first step has rate 0), then
+    constant, then linear to 0 over the last ``decay_fraction`` of what follows the warm-up. A fraction of
+    1 is transformers' linear schedule, a smaller one warm-up-stable-decay.
+    """
+    if step < optimization.warmup_steps:
+        return optimization.learning_rate * step / optimization.warmup_steps
+    decay_steps = optimization.decay_fraction * (steps - optimization.warmup_steps)
+    return optimization.learning_rate * min(1.0, (steps - step) / decay_steps)
 
 
 def checkpoint_steps(steps: int, count: int) -> frozenset[int]:

@@ -28,7 +28,7 @@ class StackedEngine:
     def __init__(self, trainings: list[Training], recorded: bool = True) -> None:
         """``recorded`` has a GPU replay the step; without it every operation is launched by itself."""
         compute = trainings[0].run.compute
-        self._trainings, self._config = trainings, trainings[0].config
+        self._trainings, self._config, self._groups = trainings, trainings[0].config, trainings[0].groups
         self._optimization, self._bfloat16 = trainings[0].run.optimization, compute.bfloat16
         self._device = torch.device(compute.device)
         self._sizes = common_sizes([training.run for training in trainings])
@@ -92,7 +92,7 @@ class StackedEngine:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
             losses = Decoder(self._config, weights).losses(trees) * self._factors[:, 3]
         (gradients,) = torch.autograd.grad(losses.sum(), weights)  # no weight is in two of the losses
-        update(self._state, gradients, self._factors[:, :3], self._config, self._optimization)
+        update(self._state, gradients, self._factors[:, :3], self._groups, self._optimization)
         return losses.detach()
 
 

@@ -16,7 +16,7 @@ class TorchStep:
 
     def __init__(self, training: Training) -> None:
         torch.set_num_threads(1)  # torch's own threads would meet in every operation; ours share the parts
-        self._config, self._optimization = training.config, training.run.optimization
+        self._config, self._optimization, self._groups = training.config, training.run.optimization, training.groups
         arrays = (training.weights, training.first, training.second)
         self._state = FlatState(*(torch.from_numpy(array)[None] for array in arrays))  # in the same memory
         self._bfloat16 = training.run.compute.bfloat16
@@ -36,7 +36,7 @@ class TorchStep:
         for part in range(1, parts):
             gradient += self._gradients[part]
         factors = torch.tensor([step_factors(step, rate, self._optimization)])
-        update(self._state, gradient, factors, self._config, self._optimization)
+        update(self._state, gradient, factors, self._groups, self._optimization)
 
     @torch.no_grad()
     def loss(self, tree: Tree) -> float:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldwidth.model.layout import MATRICES, DecoderConfig, shapes, slices
+from worldwidth.model.parametrization import Group
 from worldwidth.settings.schema import Optimization
-from worldwidth.training.optimizer import MUON_MOMENTUM, adamw_parts
 
+_MUON_MOMENTUM = 0.95
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
 
@@ -29,21 +29,24 @@ class FlatState:
 
 @torch.no_grad()
 def update(
-    state: FlatState, gradients: Tensor, factors: Tensor, config: DecoderConfig, optimization: Optimization
+    state: FlatState, gradients: Tensor, factors: Tensor, groups: list[Group], optimization: Optimization
 ) -> None:
-    """Take one optimiser step.
+    """Take one optimiser step with the weights of ``groups``; the gradients of others do not count.
 
     Args:
         gradients: (models, n), which are overwritten.
         factors: (models, 3) of :func:`step_factors`, on the device.
+        groups: without a gap between one and the next.
     """
-    norms = gradients.norm(dim=1, keepdim=True)
-    gradients *= (optimization.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
-    for place, weight_decay in adamw_parts(config, optimization):
-        _adamw(state, gradients, place, factors, weight_decay, optimization)
-    if optimization.optimizer == "muon":
-        for name in MATRICES:
-            _muon(state, gradients, slices(config)[name], shapes(config)[name], factors, optimization.weight_decay)
+    moving = gradients[:, groups[0].place.start : groups[-1].place.stop]
+    norms = moving.norm(dim=1, keepdim=True)
+    moving *= (optimization.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
+    for group in groups:
+        own = FlatState(*(tensor[:, group.place] for tensor in (state.weights, state.first, state.second)))
+        if group.matrix:
+            _muon(own, gradients[:, group.place], group.matrix, factors[:, :1] * group.rate, group.weight_decay)
+        else:
+            _adamw(own, gradients[:, group.place], group, factors, optimization.betas)
 
 
 def step_factors(step: int, rate: float, optimization: Optimization) -> tuple[float, float, float]:
@@ -52,37 +55,23 @@ def step_factors(step: int, rate: float, optimization: Optimization) -> tuple[fl
     return rate, 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
 
 
-def _adamw(
-    state: FlatState,
-    gradients: Tensor,
-    place: slice,
-    factors: Tensor,
-    weight_decay: float,
-    optimization: Optimization,
-) -> None:
-    """AdamW (arXiv 1711.05101) on one slice."""
-    beta1, beta2 = optimization.betas
-    rate, correction1, correction2 = factors[:, 0:1], factors[:, 1:2], factors[:, 2:3]
-    weights, first, second, gradient = (
-        tensor[:, place] for tensor in (state.weights, state.first, state.second, gradients)
-    )
-    first.lerp_(gradient, 1 - beta1)
-    second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    denominator = (second.sqrt() / correction2.sqrt()).add_(optimization.epsilon)
-    if weight_decay:
-        weights.mul_(1 - rate * weight_decay)
+def _adamw(state: FlatState, gradient: Tensor, group: Group, factors: Tensor, betas: tuple[float, float]) -> None:
+    """AdamW (arXiv 1711.05101) on one slice of each model, (models, n) as its gradient."""
+    (beta1, beta2), weights = betas, state.weights
+    rate, correction1, correction2 = factors[:, 0:1] * group.rate, factors[:, 1:2], factors[:, 2:3]
+    first = state.first.lerp_(gradient, 1 - beta1)
+    second = state.second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    denominator = (second.sqrt() / correction2.sqrt()).add_(group.epsilon)
+    if group.weight_decay:
+        weights.mul_(1 - rate * group.weight_decay)
     weights.sub_(first / denominator * (rate / correction1))
 
 
-def _muon(
-    state: FlatState, gradients: Tensor, place: slice, shape: tuple[int, ...], factors: Tensor, weight_decay: float
-) -> None:
-    """Muon (Jordan 2024) with Nesterov momentum on the matrices of one kind, all layers and models at once."""
-    weights, momentum, gradient = (tensor[:, place] for tensor in (state.weights, state.first, gradients))
-    rows, columns = shape[1:]
-    momentum.lerp_(gradient, 1 - MUON_MOMENTUM)
-    direction = orthogonalized(gradient.lerp(momentum, MUON_MOMENTUM).reshape(-1, rows, columns))
-    rate = factors[:, :1]
+def _muon(state: FlatState, gradient: Tensor, matrix: tuple[int, int], rate: Tensor, weight_decay: float) -> None:
+    """Muon (Jordan 2024) with Nesterov momentum on all matrices of one shape in a slice of each model."""
+    rows, columns = matrix
+    weights, momentum = state.weights, state.first.lerp_(gradient, 1 - _MUON_MOMENTUM)
+    direction = orthogonalized(gradient.lerp(momentum, _MUON_MOMENTUM).reshape(-1, rows, columns))
     weights.mul_(1 - rate * weight_decay)
     weights.sub_(direction.reshape(weights.shape) * (rate * max(1.0, rows / columns) ** 0.5))
 
