@@ -53,7 +53,7 @@ def varied(name: str, model: str, task: str) -> float | None:
 
 def statistics(name: str) -> dict[str, Any]:
     values: dict[str, Any] = {"measurable": 36, "cells": 49 if name == "ftwb1" else 42}
-    for block in ("trained", "transfer", "overall")[: 3 if name == DIFFERENCE else 2]:
+    for block in ("trained", "transfer", "overall" if name == DIFFERENCE else "transfer_minus_control"):
         values |= {block: 0.512, f"{block}_std": 0.257, f"{block}_se": 0.0312}
     return values
 

@@ -25,6 +25,8 @@ from worldwidth.model.decoding import torch_decoder
 from worldwidth.model.generate import Decode, greedy_answers
 from worldwidth.native import compute
 from worldwidth.native.compute import Compute, compute_of
+from worldwidth.settings.axes import with_values
+from worldwidth.settings.rules import broken_rule
 from worldwidth.settings.schema import Hardware, Scale, Settings
 from worldwidth.tasks import load_task
 
@@ -299,6 +301,39 @@ def test_the_mixture_is_the_same_lines_for_every_model(
             assert found[task]["mean"] == pytest.approx(scores[f"{task}.world"][picked].mean())
             exact += int(wanted.exact.sum())
         assert found["exact_match"] == pytest.approx(exact / count)
+
+
+def test_tuning_scores_the_validation_lines(
+    models: list[Decode], corpora: Corpora, scale: Scale, smoke_vocabularies: dict[str, Vocabulary]
+) -> None:
+    """And no test line: all scores, the constant answers and the mixture are of the other split."""
+    tuned = replace(scale, evaluation=replace(scale.evaluation, split="validation", multitask_lines=7 * 16))
+    report, scores = evaluate(models[0], corpora, tuned)
+    for task, corpus in corpora.items():
+        for population in POPULATIONS:
+            wanted = naive_scores(models[0], task, corpus.lines(population, "validation"), smoke_vocabularies["cities"])
+            np.testing.assert_allclose(scores[f"{task}.{population}"], wanted.score)
+            assert report[task][population]["n"] == len(wanted.score) == 16
+        assert report["multitask"][task]["mean"] == pytest.approx(scores[f"{task}.world"].mean())
+    assert report["multitask"]["n"] == 7 * 16
+    assert (
+        report["distance"]["atlantis"]["constant_mean"]
+        != evaluate(models[0], corpora, scale)[0]["distance"]["atlantis"]["constant_mean"]
+    )
+
+
+@pytest.mark.parametrize(("split", "most"), [("test", 280), ("validation", 112)])
+def test_the_mixture_is_no_larger_than_its_split(settings: Settings, split: str, most: int) -> None:
+    """smoke: 40 test lines and 16 validation lines of seven tasks."""
+
+    def broken(lines: int) -> str | None:
+        values = (("evaluation.split", split), ("evaluation.multitask_lines", lines))
+        return broken_rule(with_values(replace(settings, scale="smoke"), values))
+
+    assert broken(most) is None
+    assert broken(most + 1) == (
+        f"scales.smoke.evaluation.multitask_lines: found {most + 1}; at most {most} (corpus.world.{split} times tasks)"
+    )
 
 
 def test_evaluating_again_gives_the_same(

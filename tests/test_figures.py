@@ -55,7 +55,8 @@ def drawn(settings: Settings, *names: str, missing: frozenset[str] = frozenset()
 
 
 def rows_of(settings: Settings, name: str) -> list[str]:
-    return [model for model in settings.finetunes if matrix_of(model) == ("ftwb1" if name == "ftwb1" else "ftwb2")]
+    found = [model for model in settings.finetunes if matrix_of(model) == ("ftwb1" if name == "ftwb1" else "ftwb2")]
+    return found + ["ftwb0-0"] * (name == "ftwb1" and "ftwb0-0" in settings.finetunes)
 
 
 # --- matrices
@@ -69,7 +70,10 @@ def test_every_cell_says_its_score(settings: Settings, name: str) -> None:
     for (row, model), (column, task) in itertools.product(
         enumerate(rows_of(settings, name)), enumerate(settings.tasks)
     ):
-        score, trained = varied(name, model, task), task in settings.finetunes[model]
+        score, trained = (
+            varied(matrix_of(model) if name != DIFFERENCE else name, model, task),
+            task in settings.finetunes[model],
+        )
         text = "" if score is None else f"{score:.2f}"
         expected[row, column] = Seen(text, "±0.04" if text else "", trained, hatched=not text)
     found = read(axes)
@@ -89,7 +93,9 @@ def test_rows_and_columns_follow_params(settings: Settings, name: str) -> None:
     rows = [label.split() for label in row_labels(axes)]
     models = rows_of(settings, name)
     assert [row[0] for row in rows] == [model.split("-")[1] for model in models]
-    assert [tuple(word for word in row[1:] if word != "+") for row in rows] == [settings.finetunes[m] for m in models]
+    trained = [settings.finetunes[model] or ("no", "task") for model in models]
+    assert [tuple(word for word in row[1:] if word != "+") for row in rows] == trained
+    assert (trained[-1] == ("no", "task")) is (name == "ftwb1")
     if name == "ftwb2":  # the published order
         assert [row[0] for row in rows] == ["4", "13", "15", "2", "9", "12"]
 
@@ -120,10 +126,13 @@ def test_the_title_says_which_study_and_the_caption_its_statistics(settings: Set
     assert ("overall 0.51 ± 0.03" in caption(figure)) is (name == DIFFERENCE)
     assert ("const: the best constant answer" in caption(figure)) is (name != DIFFERENCE)
     assert ("Expected: " in caption(figure)) is (name == DIFFERENCE)
+    assert ("no task: the control" in caption(figure)) is (name == "ftwb1")
+    assert ("transfer minus control 0.51 ± 0.03" in caption(figure)) is (name != DIFFERENCE)
 
 
 def test_statistics_that_are_not_measurable_are_said_to_be_so(settings: Settings) -> None:
-    values = {**statistics("ftwb1"), "transfer": None, "transfer_std": None, "transfer_se": None, "trained_se": None}
+    values = {**statistics("ftwb1"), "trained_se": None}
+    values |= dict.fromkeys(key for key in values if key.startswith("transfer"))
     figure = draw_matrices(settings, ["ftwb1"], [], {"ftwb1": values})
     assert "trained 0.51 ± n.m." in caption(figure)
     assert not any(word in caption(figure) for word in ("None", "nan", "transfer"))
@@ -136,6 +145,33 @@ def test_the_overview_has_the_matrices_in_order(settings: Settings) -> None:
     for axes, name in zip(panels(figure), NAMES, strict=True):
         assert read(axes) == read(panels(drawn(settings, name))[0])
     assert all(f"{axes.get_title()}: trained 0.51" in caption(figure) for axes in panels(figure))
+
+
+@pytest.mark.parametrize(
+    ("models", "names", "rows"),
+    [
+        (("ftwb0-0",), ["ftwb0"], ["no task"]),
+        (("ftwb0-0", "ftwb2-4"), ["ftwb2", DIFFERENCE], ["crossing\n+ distance", "no task"]),
+        (("ftwb1-1", "ftwb0-0", "ftwb2-4"), ["ftwb1", "ftwb2", DIFFERENCE], ["distance", "no task"]),
+        (("ftwb1-1",), ["ftwb1"], ["distance"]),
+    ],
+)
+def test_the_control_is_the_last_row_of_the_first_matrix(
+    settings: Settings, tmp_path: Path, models: tuple[str, ...], names: list[str], rows: list[str]
+) -> None:
+    """It has a figure of its own only where nothing else has one."""
+    chosen = replace(settings, finetunes={model: settings.finetunes[model] for model in models})
+    files = draw_study(chosen, make_cells(chosen, varied), {}, tmp_path)
+    assert [path.stem for path in files] == [*names, "overview"]
+    figure = drawn(chosen, *names)
+    first, *others = panels(figure)
+    assert [label.split("  ")[1] for label in row_labels(first)] == rows
+    assert not any("no task" in label for axes in others for label in row_labels(axes))
+    assert all(cell.text or cell.hatched for cell in read(first).values())
+    control = [cell for (row, _), cell in read(first).items() if rows[row] == "no task"]
+    assert not any(cell.trained for cell in control)
+    assert any(cell.text for cell in control) is ("ftwb0-0" in models)
+    nothing_is_cut(figure)
 
 
 @pytest.mark.parametrize("names", [*((name,) for name in NAMES), NAMES])
@@ -219,7 +255,7 @@ def test_training_curves_are_drawn_from_the_table(settings: Settings) -> None:
     for line in (*left.lines, *right.lines):
         assert np.asarray(line.get_xdata()).tolist() == [1000, 10_000, 100_000]
         assert np.asarray(line.get_ydata()).tolist() == [5, 0.5, 0.05]
-    assert len({line.get_color() for line in right.lines}) == 13
+    assert len({line.get_color() for line in right.lines}) == 14
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == list(settings.finetunes)
     nothing_is_cut(figure)

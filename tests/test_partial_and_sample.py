@@ -25,10 +25,10 @@ from worldwidth.core.errors import WorldwidthError
 from worldwidth.data import make_corpus
 from worldwidth.data.cities import City, save_cities
 from worldwidth.data.corpus import POPULATIONS, SPLITS
-from worldwidth.data.make_cities import make_cities
+from worldwidth.data.make_cities import make_cities, make_real_cities
 from worldwidth.evaluation import tables
 from worldwidth.settings.load import load
-from worldwidth.settings.paths import CORPORA, EVALUATIONS, SCORES
+from worldwidth.settings.paths import ATLANTIS_CITIES, ATLANTIS_CORPORA, CITIES, CORPORA, EVALUATIONS, SCORES
 from worldwidth.settings.schema import Settings
 from worldwidth.tasks import load_task
 
@@ -85,7 +85,7 @@ def hashes(*outside: str) -> dict[str, str]:
     return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_three_of_fourteen_models(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_three_of_fifteen_models(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     done = ("base", "ftwb1-3", "ftwb2-2")
     for model in done:
         write_evaluation(settings, model)
@@ -96,7 +96,7 @@ def test_three_of_fourteen_models(settings: Settings, capsys: pytest.CaptureFixt
     assert {path.name for path in Path("partial").iterdir()} == FIGURES
     assert all((Path("partial") / name).read_bytes().startswith(b"\x89PNG") for name in FIGURES)
     output = capsys.readouterr().out.splitlines()
-    assert "evaluated: 3 of 14 models" in output
+    assert "evaluated: 3 of 15 models" in output
     (missing,) = (line for line in output if line.startswith("missing: "))
     assert missing.removeprefix("missing: ").split(", ") == [m for m in settings.models if m not in done]
     assert all(f"partial/{name}" in output[0] for name in FIGURES)
@@ -121,7 +121,7 @@ def test_only_the_base_model(
     write_evaluation(settings, "base")
     draw_partial(settings)
     assert drawn == [(settings, [], {}, Path("partial"), frozenset(settings.finetunes))]
-    assert "evaluated: 1 of 14 models" in capsys.readouterr().out
+    assert "evaluated: 1 of 15 models" in capsys.readouterr().out
 
 
 def test_a_finished_study_is_drawn_as_the_pipeline_does(
@@ -131,7 +131,7 @@ def test_a_finished_study_is_drawn_as_the_pipeline_does(
         write_evaluation(settings, model)
     draw_partial(settings)
     output = capsys.readouterr().out
-    assert "evaluated: 14 of 14 models" in output
+    assert "evaluated: 15 of 15 models" in output
     assert "missing" not in output
     cells, headline = tables.compute_matrices(tables.load_study(settings, settings.models), 100)
     assert drawn == [(settings, cells, headline, Path("partial"), frozenset())]
@@ -166,7 +166,7 @@ def test_a_model_counts_once_both_its_files_are_there(
     (SCORES / "ftwb1-2.npz").unlink()
     draw_partial(settings)
     output = capsys.readouterr().out
-    assert "evaluated: 1 of 14 models" in output
+    assert "evaluated: 1 of 15 models" in output
     assert "ftwb1-1, ftwb1-2" in output
     assert drawn[0][-1] == frozenset(settings.finetunes)
 
@@ -190,7 +190,7 @@ def test_the_command_line_draws_a_part(
         write_evaluation(settings, model)
     write_params()
     assert run(monkeypatch, "plots", "--partial") == 0
-    assert "evaluated: 2 of 14 models" in capsys.readouterr().out
+    assert "evaluated: 2 of 15 models" in capsys.readouterr().out
     (EVALUATIONS / "base.json").unlink()
     assert run(monkeypatch, "plots", "--partial") == 2
     captured = capsys.readouterr()
@@ -226,11 +226,20 @@ def cities() -> list[City]:
 def project(request: pytest.FixtureRequest, cities: list[City], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the smoke world and the corpora of two tasks, for both kinds of tokens. Read only."""
     folder = tmp_path_factory.mktemp(request.param)
-    save_cities(cities, folder / "data" / "cities.csv")
-    settings = two_tasks(request.param)
-    for task in TASKS:
-        make_corpus.save(task, make_corpus.generate(settings.selected, task, cities), folder / CORPORA / task)
+    write_world(two_tasks(request.param), cities, folder)
     return folder
+
+
+def write_world(settings: Settings, cities: list[City], folder: Path) -> None:
+    """The cities and Atlantis below ``folder``, and the corpora about both."""
+    real = settings.selected.world.cities
+    save_cities(cities[:real], folder / CITIES)
+    save_cities(cities[real:], folder / ATLANTIS_CITIES)
+    for task in settings.tasks:
+        for population, root in (("world", CORPORA), ("atlantis", ATLANTIS_CORPORA)):
+            there = cities if population == "atlantis" else cities[:real]
+            splits = make_corpus.generate(settings.selected, task, population, there)
+            make_corpus.save(task, population, splits, folder / root / task)
 
 
 def two_tasks(tokens: str) -> Settings:
@@ -314,11 +323,12 @@ def test_a_name_is_kept_as_data_and_shown_escaped(
     hostile, source = 'Evil\x1b[2J\n\x00\u202e\x9b;"<b>', Path.cwd()
     monkeypatch.chdir(tmp_path)
     Path("data").mkdir()
-    Path("data/corpora").symlink_to(source / "data/corpora")
+    for name in ("corpora", "atlantis", "atlantis.csv"):
+        Path("data", name).symlink_to(source / "data" / name)
     heading, quoted = "geonameid;name;country_code;population;coordinates", hostile.replace('"', '""')
     rows = [f'{number};"{quoted}";DE;200000;1,2' for number in range(1, sampled.selected.world.cities + 1)]
     Path("list.csv").write_bytes("\n".join([heading, *rows]).encode())
-    save_cities(make_cities(replace(sampled.selected.world, source="list.csv")))
+    save_cities(make_real_cities(replace(sampled.selected.world, source="list.csv")), CITIES)
     (line,) = sample_lines(sampled, "distance", "world", "test", 1)
     assert [city["name"] for city in line["cities"]] == [hostile] * 2
     print_sample(sampled, "distance", "world", "test", 1, as_json=False)
@@ -372,19 +382,22 @@ def test_missing_and_damaged_corpora_are_one_clear_line(
         assert all(part in str(caught.value) for part in parts)
 
     refused("data/cities.csv", "`dvc repro cities`")
-    save_cities(cities)
-    refused("data/corpora/distance/manifest.json", "`dvc repro corpus@distance`")
+    real = sampled.selected.world.cities
+    save_cities(cities[:real], CITIES)
+    refused("data/atlantis.csv", "`dvc repro atlantis`")
+    save_cities(cities[real:], ATLANTIS_CITIES)
+    refused("data/corpora/distance/test.tokens.npy", "`dvc repro corpus@distance`")
     (tmp_path / CORPORA).mkdir()
     copied = tmp_path / CORPORA / "distance"
     copied.mkdir()
     for path in (source / CORPORA / "distance").iterdir():
         (copied / path.name).write_bytes(path.read_bytes())
     assert len(list(sample_lines(sampled, "distance", "world", "test", 1))) == 1
-    damaged = copied / "world-test.tokens.npy"
+    damaged = copied / "test.tokens.npy"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    refused("world-test.tokens.npy", "not a whole array", "`dvc repro corpus@distance`")
+    refused("distance/test.tokens.npy", "not a whole array", "`dvc repro corpus@distance`")
     damaged.unlink()
-    refused("world-test.tokens.npy", "not found", "`dvc repro corpus@distance`")
+    refused("distance/test.tokens.npy", "not found", "`dvc repro corpus@distance`")
 
 
 def test_the_command_line_prints_lines_and_refuses_in_one_line(
@@ -392,9 +405,7 @@ def test_the_command_line_prints_lines_and_refuses_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_params()
-    settings = smoke()
-    save_cities(cities)
-    make_corpus.save("distance", make_corpus.generate(settings.selected, "distance", cities), CORPORA / "distance")
+    write_world(replace(smoke(), tasks=TASKS), cities, tmp_path)
     capsys.readouterr()
     assert run(monkeypatch, "sample", "--task", "distance", "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -23,6 +23,7 @@ from worldwidth.settings.schema import Settings
 from worldwidth.tasks import load_task
 
 ROOT = Path(__file__).parents[1]
+CELLS = {"ftwb0": 7, "ftwb1": 49, "ftwb2": 42, "difference": 42}
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +41,16 @@ def scores(cells: list[Cell], trained: bool | None = None) -> Floats:
 
 def test_a_finished_study_has_all_cells_of_the_published_matrices(settings: Settings, study: Path) -> None:
     cells, headline = compute(settings)
-    counts = {
-        name: [cell.trained for cell in cells if cell.matrix == name] for name in ("ftwb1", "ftwb2", "difference")
-    }
-    assert {name: len(found) for name, found in counts.items()} == {"ftwb1": 49, "ftwb2": 42, "difference": 42}
-    assert {name: sum(found) for name, found in counts.items()} == {"ftwb1": 7, "ftwb2": 12, "difference": 12}
-    assert len(cells) == 133
-    assert list(headline) == ["ftwb1", "ftwb2", "difference"]
-    assert {name: entry["cells"] for name, entry in headline.items()} == {"ftwb1": 49, "ftwb2": 42, "difference": 42}
-    for name, first in (("ftwb1", "ftwb1-1"), ("ftwb2", "ftwb2-4"), ("difference", "ftwb2-4")):
+    counts = {name: [cell.trained for cell in cells if cell.matrix == name] for name in CELLS}
+    assert {name: len(found) for name, found in counts.items()} == CELLS
+    assert {name: sum(found) for name, found in counts.items()} == {
+        "ftwb0": 0, "ftwb1": 7, "ftwb2": 12, "difference": 12
+    }  # fmt: skip
+    assert len(cells) == 140
+    assert list(headline) == ["ftwb1", "ftwb2", "ftwb0", "difference"]
+    assert {name: entry["cells"] for name, entry in headline.items()} == CELLS
+    firsts = {"ftwb0": "ftwb0-0", "ftwb1": "ftwb1-1", "ftwb2": "ftwb2-4", "difference": "ftwb2-4"}
+    for name, first in firsts.items():
         rows = [cell for cell in cells if cell.matrix == name]
         assert [cell.task for cell in rows[:7]] == list(settings.tasks)
         assert rows[0].model == first
@@ -81,7 +83,7 @@ def test_cells_repeat_the_formulas_on_the_written_files(settings: Settings, stud
         assert cell.standard_error is not None
         assert cell.standard_error > 0
     for cell in cells:
-        if cell.matrix != "ftwb1":
+        if cell.matrix in ("ftwb2", "difference"):
             names = [f"ftwb1-{1 + settings.tasks.index(task)}" for task in settings.finetunes[cell.model]]
             best = (max if load_task(cell.task).labels else min)(names, key=lambda name: plain[name, cell.task].raw)
             assert cell.expected == pytest.approx(plain[best, cell.task].score)
@@ -99,6 +101,13 @@ def test_the_headline_is_plain_means_over_cells(settings: Settings, study: Path)
         blocks: dict[str, bool | None] = {"trained": True, "transfer": False}
         if name == "difference":
             blocks["overall"] = None
+        if name == "ftwb0":
+            del blocks["trained"]
+        if name in ("ftwb1", "ftwb2"):
+            assert {key for key in entry if key.startswith(tables.ABOVE)} == {
+                f"{tables.ABOVE}{part}" for part in ("", "_std", "_se")
+            }
+            entry = {key: value for key, value in entry.items() if not key.startswith(tables.ABOVE)}
         keys = {f"{block}{part}" for block in blocks for part in ("", "_std", "_se")}
         assert set(entry) == keys | {"measurable", "cells"} | ({"constant"} if name != "difference" else set())
         for block, trained in blocks.items():
@@ -111,21 +120,59 @@ def test_the_headline_is_plain_means_over_cells(settings: Settings, study: Path)
     assert json.loads(json.dumps(headline, allow_nan=False)) == headline
 
 
+def test_transfer_minus_the_control_is_cell_by_cell(settings: Settings, study: Path) -> None:
+    """Only tasks that a model was not trained on, each minus what the warm-up lines alone give on that task."""
+    cells, headline = compute(settings)
+    control = {cell.task: cell.score for cell in cells if cell.matrix == "ftwb0" and cell.score is not None}
+    assert len(set(control.values())) == 7
+    for name, count in (("ftwb1", 42), ("ftwb2", 30)):
+        above = [
+            cell.score - control[cell.task]
+            for cell in cells
+            if cell.matrix == name and not cell.trained and cell.score is not None
+        ]
+        assert len(above) == count
+        assert headline[name][tables.ABOVE] == pytest.approx(np.mean(above))
+        assert headline[name][f"{tables.ABOVE}_std"] == pytest.approx(np.std(above))
+        assert headline[name][tables.ABOVE] != headline[name]["transfer"]
+    assert {name for name, entry in headline.items() if tables.ABOVE in entry} == {"ftwb1", "ftwb2"}
+
+
+def test_the_standard_error_of_transfer_minus_the_control_is_of_paired_lines(settings: Settings, study: Path) -> None:
+    """A control that answers every line as the models do leaves nothing to be unsure about."""
+    made = tables.load_study(settings, ("base", "ftwb0-0", "ftwb1-1"))
+    made.scores["ftwb1-1"] = made.scores["ftwb0-0"]
+    _, headline = tables.compute_matrices(made, RESAMPLES)
+    assert headline["ftwb1"]["transfer_se"] > 0.001
+    assert headline["ftwb1"][tables.ABOVE] == 0
+    assert headline["ftwb1"][f"{tables.ABOVE}_se"] == 0
+
+
+def test_without_the_control_nothing_is_taken_from_transfer(settings: Settings, study: Path) -> None:
+    unfinished = tables.load_study(settings, ("base", "ftwb1-1", "ftwb2-4"))
+    without = replace(unfinished, finetunes={name: tasks for name, tasks in settings.finetunes.items() if tasks})
+    for made in (unfinished, without):
+        _, headline = tables.compute_matrices(made, RESAMPLES)
+        assert "ftwb1" in headline
+        assert [key for entry in headline.values() for key in entry if key.startswith(tables.ABOVE)] == []
+
+
 def test_columns_that_are_not_measurable_leave_the_means_and_are_counted(settings: Settings, study: Path) -> None:
     made = tables.load_study(settings, settings.models)
     made.scores["base"]["angle.world"] = made.scores["base"]["angle.atlantis"] + 1
     cells, headline = tables.compute_matrices(made, RESAMPLES)
     assert {name: entry["measurable"] for name, entry in headline.items()} == {
+        "ftwb0": 6,
         "ftwb1": 42,
         "ftwb2": 36,
         "difference": 36,
     }
-    assert {name: entry["cells"] for name, entry in headline.items()} == {"ftwb1": 49, "ftwb2": 42, "difference": 42}
+    assert {name: entry["cells"] for name, entry in headline.items()} == CELLS
     for name, entry in headline.items():
         rows = [cell for cell in cells if cell.matrix == name]
         assert [cell.score is None for cell in rows] == [cell.task == "angle" for cell in rows]
         assert entry["transfer"] == pytest.approx(np.mean(scores(rows, trained=False)))
-        assert len(scores(rows, trained=False)) == {"ftwb1": 36, "ftwb2": 25, "difference": 25}[name]
+        assert len(scores(rows, trained=False)) == {"ftwb0": 6, "ftwb1": 36, "ftwb2": 25, "difference": 25}[name]
     assert headline["ftwb1"]["constant"] == pytest.approx(
         np.mean([cell.constant_score for cell in cells if cell.constant_score is not None and cell.matrix == "ftwb1"])
     )
@@ -156,11 +203,11 @@ def test_the_table_of_cells_has_the_columns_people_rely_on(settings: Settings, s
     cells, _ = compute(settings)
     tables.write_table(tables.cells_table(cells), MATRICES)
     rows = list(csv.DictReader(io.StringIO(MATRICES.read_text(encoding="utf-8"))))
-    assert len(rows) == 133
+    assert len(rows) == 140
     wanted = "matrix model task trained raw base_atlantis base_world constant score standard_error expected measurable"
     assert set(wanted.split()) <= set(rows[0])
     assert {row["trained"] for row in rows} == {"True", "False"}  # what the template of dvc plots compares with
-    assert {row["expected"] for row in rows if row["matrix"] == "ftwb1"} == {""}
+    assert {row["expected"] for row in rows if row["matrix"] in ("ftwb0", "ftwb1")} == {""}
     assert [float(row["score"]) for row in rows] == pytest.approx([cell.score for cell in cells], rel=1e-15)
 
 
@@ -192,7 +239,7 @@ def test_cells_without_any_number_come_back_as_they_were(settings: Settings, stu
 
 def test_the_evaluation_table_holds_every_model_and_test_set(settings: Settings, study: Path) -> None:
     table = tables.evaluation_table(settings)
-    assert len(table) == 14 * (7 * 2 + 7 + 1) == 308
+    assert len(table) == 15 * (7 * 2 + 7 + 1) == 330
     assert not table.duplicated(["model", "task", "population"]).any()
     assert list(table["model"].drop_duplicates()) == list(settings.models)
     assert set(table["population"]) == {"world", "atlantis", "multitask"}
@@ -214,16 +261,16 @@ def test_the_evaluation_table_goes_without_a_task_that_is_in_no_multitask_line(s
     report = json.loads(path.read_text())
     del report["multitask"]["inside"]
     path.write_text(json.dumps(report))
-    assert len(tables.evaluation_table(settings)) == 307
+    assert len(tables.evaluation_table(settings)) == 329
 
 
 def test_the_training_table_is_all_curves_below_each_other(settings: Settings, study: Path) -> None:
     table = tables.training_table(settings)
-    assert len(table) == 14 * 3
+    assert len(table) == 15 * 3
     assert list(table["model"].drop_duplicates()) == list(settings.models)
     assert list(table.columns) == ["model", *tables.CURVE_COLUMNS]
     assert list(table[table["model"] == "ftwb1-2"]["step"]) == [1, 5, 9]
-    assert table["validation_loss"].isna().sum() == 14
+    assert table["validation_loss"].isna().sum() == 15
     path = Path("results/training.csv")
     tables.write_table(table, path)
     assert b"\r" not in path.read_bytes()
@@ -232,7 +279,7 @@ def test_the_training_table_is_all_curves_below_each_other(settings: Settings, s
 
 def test_the_summary_counts_parameters_steps_tokens_and_flops(settings: Settings, study: Path) -> None:
     summary = tables.compute_summary(settings)
-    steps = sum(7 + number for number in range(1, 14))
+    steps = sum(7 + number for number in range(1, 15))
     assert summary == {
         "parameters": PARAMETERS,
         "pretraining": {"step": 7, "tokens": 700, "flops": 6 * PARAMETERS * 700},

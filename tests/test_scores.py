@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from fake_scores import FINETUNES, cell, cells_of, exactly, study
-from worldwidth.evaluation.scores import DIFFERENCE, block_statistics, matrix_names, matrix_of, normalized
+from worldwidth.evaluation.scores import (
+    DIFFERENCE,
+    block_statistics,
+    control_of,
+    matrix_names,
+    matrix_of,
+    minus_control,
+    normalized,
+)
 
 
 def one_score(value: float, base_atlantis: float, base_world: float, is_accuracy: bool) -> float:
@@ -246,6 +254,37 @@ def test_a_mean_is_of_unclipped_scores() -> None:
     assert block_statistics(cells, drawn)["mean"] == pytest.approx(5.5 / 4)
 
 
+# --- the control
+
+
+def test_what_a_task_adds_to_the_warm_up_lines_by_hand() -> None:
+    finetunes = {"ftwb0-0": (), **FINETUNES}
+    made = study({"ftwb0-0": (50, 0.35), "ftwb1-1": (10, 0.5), "ftwb1-2": (20, 0.75)}, finetunes)
+    cells, drawn = cells_of(made)
+    assert [(c.matrix, c.trained, c.expected) for c in cells[:2]] == [("ftwb0", False, None)] * 2
+    assert control_of(finetunes) == "ftwb0-0"
+    above = minus_control(drawn, "ftwb0-0")
+    assert above["ftwb0", "ftwb0-0", "far"] == pytest.approx(0)
+    assert above["ftwb1", "ftwb1-1", "way"] == pytest.approx((0.5 - 0.25) / 0.5 - (0.35 - 0.25) / 0.5)
+    assert above["ftwb1", "ftwb1-2", "far"] == pytest.approx(math.log10(5) - math.log10(2))
+    transfer = [c for c in cells if c.matrix == "ftwb1" and not c.trained]
+    assert block_statistics(transfer, above)["mean"] == pytest.approx((0.3 + math.log10(2.5)) / 2)
+
+
+def test_where_the_control_has_no_score_nothing_is_taken_from_it() -> None:
+    finetunes = {"ftwb0-0": (), **FINETUNES}
+    cells, drawn = cells_of(study({"ftwb0-0": (0, 0.35), "ftwb1-1": (10, 0.5), "ftwb1-2": (20, 0.75)}, finetunes))
+    transfer = [c for c in cells if c.matrix == "ftwb1" and not c.trained]
+    assert block_statistics(transfer, drawn)["cells"] == 2
+    statistics = block_statistics(transfer, minus_control(drawn, "ftwb0-0"))
+    assert statistics["mean"] == pytest.approx(0.3)
+    assert statistics["cells"] == 1
+
+
+def test_a_study_may_have_no_control() -> None:
+    assert control_of(FINETUNES) is None
+
+
 # --- names
 
 
@@ -255,4 +294,10 @@ def test_matrix_names() -> None:
     assert matrix_names({"ftwb2-9": ("far", "way"), "ftwb1-1": ("far",)}) == ["ftwb2", "ftwb1", DIFFERENCE]
     assert matrix_names({"ftwb3-1": ("far", "way", "mid")}) == ["ftwb3", DIFFERENCE]
     assert matrix_names({}) == []
+    assert matrix_names({"ftwb0-0": (), "ftwb2-9": ("far", "way"), "ftwb1-1": ("far",)}) == [
+        "ftwb2",
+        "ftwb1",
+        DIFFERENCE,
+    ]
+    assert matrix_names({"ftwb0-0": ()}) == ["ftwb0"]
     assert matrix_of("ftwb2-13") == "ftwb2"

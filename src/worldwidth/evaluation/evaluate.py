@@ -103,19 +103,19 @@ def evaluate(
         The statistics, task -> population -> values, and ``multitask``; and the per-line scores,
         ``"distance.world"`` -> (n,).
     """
-    units = scale.world.units_per_degree
+    units, split = scale.world.units_per_degree, scale.evaluation.split
     report: dict[str, Any] = {}
     scores: dict[str, LineScores] = {}
     for name, corpus in corpora.items():
         task = load_task(name)
         report[name] = {}
         for population in POPULATIONS:
-            lines = corpus.lines(population, "test")
+            lines = corpus.lines(population, split)
             truth = true_answers(lines, task.max_new_tokens)
             given = greedy_answers(decode, lines, task.max_new_tokens, scale.evaluation.batch_size)
             scores[f"{name}.{population}"] = judged = score_answers(task, units, truth, given)
             constants = corpus.best_constants(population)
-            always = _constant_answers(constants, corpus.cities(population, "test"), task.max_new_tokens)
+            always = _constant_answers(constants, corpus.cities(population, split), task.max_new_tokens)
             baseline = score_answers(task, units, truth, always)
             report[name][population] = {
                 **asdict(summarize(judged)),
@@ -137,7 +137,7 @@ def _constant_answers(constants: dict[str, str], cities: NDArray[Any], width: in
 
 
 def _multitask(scores: dict[str, LineScores], scale: Scale) -> dict[str, Any]:
-    """The mixture: fixed lines drawn from the pooled ordinary test sets, whose answers are decoded already."""
+    """The mixture: fixed lines drawn from the pooled ordinary lines of the split, whose answers are decoded already."""
     world = {name.removesuffix(".world"): judged for name, judged in scores.items() if name.endswith(".world")}
     owner = np.repeat(np.arange(len(world)), [len(judged.score) for judged in world.values()])
     line = np.concatenate([np.arange(len(judged.score)) for judged in world.values()])
@@ -158,7 +158,7 @@ def evaluate_and_save(settings: Settings, name: str, corpora: dict[str, StoredCo
         WorldwidthError: the model or a corpus is missing, damaged, or of another width or scale.
     """
     hardware = settings.selected.hardware
-    expected = DecoderConfig.of(settings.selected, settings.selected_arch)
+    expected = DecoderConfig.of(settings.selected, settings.sizes)
     config, weights = load_model(MODELS / name, f"run `dvc repro {stage_of(name)}`", expected)
     decode = decoder_of(config, weights, compute_of(hardware, hardware.threads))
     report, scores = evaluate(decode, corpora, settings.selected)

@@ -20,6 +20,8 @@ LineScores = dict[str, Floats]
 """``"distance.world"`` -> per-line scores (n,), of one model."""
 
 DIFFERENCE = "difference"
+CONTROL = "ftwb0"
+"""The matrix of the model that is trained on no task: what the warm-up lines alone give."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -29,7 +31,7 @@ class Cell:
     """One trained model on one task of Atlantis. Scores are unclipped; None is not measurable."""
 
     matrix: str
-    """ftwb1, ftwb2, ... or ``difference`` (score minus expected)."""
+    """ftwb0, ftwb1, ... or ``difference`` (score minus expected)."""
     model: str
     task: str
     trained: bool
@@ -170,9 +172,23 @@ def matrix_of(model: str) -> str:
 
 
 def matrix_names(finetunes: dict[str, tuple[str, ...]]) -> list[str]:
-    """ftwb1, ftwb2, ... in their order, and ``difference`` where some model is trained on several tasks."""
-    names = list(dict.fromkeys(map(matrix_of, finetunes)))
-    return names + [DIFFERENCE] * any(len(trained) > 1 for trained in finetunes.values())
+    """The matrices to draw: ftwb1, ftwb2, ... in their order, and ``difference`` where some model has several tasks.
+
+    The control is a row below the first of them; it has a matrix of its own only where there is no other.
+    """
+    names = [name for name in dict.fromkeys(map(matrix_of, finetunes)) if name != CONTROL]
+    alone = [CONTROL] * (bool(finetunes) and not names)
+    return names + alone + [DIFFERENCE] * any(len(trained) > 1 for trained in finetunes.values())
+
+
+def control_of(finetunes: dict[str, tuple[str, ...]]) -> str | None:
+    """The model that is trained on no task, if there is one."""
+    return next((model for model, trained in finetunes.items() if not trained), None)
+
+
+def minus_control(drawn: dict[tuple[str, str, str], Floats], control: str) -> dict[tuple[str, str, str], Floats]:
+    """Every score minus that of ``control`` on the same task and the same lines, (1 + resamples,)."""
+    return {place: values - drawn[CONTROL, control, place[2]] for place, values in drawn.items()}
 
 
 def _better_specialist(study: Study, column: Columns, trained: tuple[str, ...]) -> str | None:
@@ -197,15 +213,19 @@ def _standard_error(values: Floats) -> float | None:
 
 
 def block_statistics(cells: list[Cell], drawn: dict[tuple[str, str, str], Floats]) -> dict[str, float | int | None]:
-    """Mean, population std over cells, standard error of the mean over test lines, and the measurable cells."""
-    used = [cell for cell in cells if cell.measurable]
+    """Mean, population std over cells, standard error of the mean over test lines, and the measurable cells.
+
+    Args:
+        drawn: what is averaged: the scores of the cells, (1 + resamples,), or what was made of them.
+    """
+    values = [drawn[cell.matrix, cell.model, cell.task] for cell in cells]
+    used = [of_cell for of_cell in values if np.isfinite(of_cell[0])]
     if not used:
         return {"mean": None, "std": None, "standard_error": None, "cells": 0}
-    values = np.array([cell.score for cell in used], dtype=np.float64)
-    resampled = np.mean([drawn[cell.matrix, cell.model, cell.task] for cell in used], axis=0)
+    table = np.array(used)
     return {
-        "mean": float(values.mean()),
-        "std": float(values.std()),
-        "standard_error": _standard_error(resampled),
+        "mean": float(table[:, 0].mean()),
+        "std": float(table[:, 0].std()),
+        "standard_error": _standard_error(table.mean(axis=0)),
         "cells": len(used),
     }

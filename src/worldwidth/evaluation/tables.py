@@ -16,12 +16,15 @@ from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import OR_DOCTOR, check_regular, read_json, read_text, write_text
 from worldwidth.data.corpus import POPULATIONS
 from worldwidth.evaluation.scores import (
+    CONTROL,
     DIFFERENCE,
     Cell,
     LineScores,
     Study,
     block_statistics,
+    control_of,
     matrix_cells,
+    minus_control,
     resampled_columns,
 )
 from worldwidth.settings.names import stage_of
@@ -32,6 +35,7 @@ from worldwidth.tasks import load_task
 UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, KeyError, struct.error, zipfile.BadZipFile, zlib.error)
 """What numpy and zipfile raise over damaged archives; RuntimeError when a bit says that it is encrypted."""
 
+ABOVE = "transfer_minus_control"
 CURVE_COLUMNS = ["step", "tokens", "flops", "loss", "learning_rate", "validation_loss"]
 
 
@@ -139,19 +143,27 @@ def compute_matrices(study: Study, resamples: int) -> tuple[list[Cell], dict[str
     """All cells, and the headline statistics by matrix.
 
     The statistics are over unclipped scores. ``constant`` is the mean normalised score that the best constant
-    answers would reach: what a model gets for giving up on geometry.
+    answers would reach: what a model gets for giving up on geometry. ``transfer_minus_control``, where a model of no
+    task is there, is over the cells of ``transfer``, each minus the control's score on that task: what a task adds to
+    the warm-up lines.
     """
     columns = resampled_columns(study, resamples)
     cells, drawn = matrix_cells(study, columns)
+    control = control_of(study.finetunes)
+    above = minus_control(drawn, control) if control and control in study.scores else {}
     headline: dict[str, Any] = {}
     for name in dict.fromkeys(cell.matrix for cell in cells):
         rows = [cell for cell in cells if cell.matrix == name]
         blocks = {"trained": [c for c in rows if c.trained], "transfer": [c for c in rows if not c.trained]}
         if name == DIFFERENCE:
             blocks["overall"] = rows
+        elif name == CONTROL:
+            del blocks["trained"]
+        elif above:
+            blocks[ABOVE] = blocks["transfer"]
         entry = headline[name] = {}
         for block, chosen in blocks.items():
-            statistics = block_statistics(chosen, drawn)
+            statistics = block_statistics(chosen, above if block == ABOVE else drawn)
             entry[block] = statistics["mean"]
             entry[f"{block}_std"] = statistics["std"]
             entry[f"{block}_se"] = statistics["standard_error"]

@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from worldwidth.evaluation.scores import DIFFERENCE, matrix_names, matrix_of
+from worldwidth.evaluation.scores import CONTROL, DIFFERENCE, control_of, matrix_names, matrix_of
 from worldwidth.plots.style import FAINT, HATCH, INK, PAGE, SMALL, TEXT, Rgb, ink_on, new_figure, text_width
 from worldwidth.settings.schema import Settings
 
@@ -91,6 +91,12 @@ def models_of(settings: Settings, name: str) -> list[str]:
     return [m for m in finetunes if name not in matrix_names(finetunes) or matrix_of(m) == name]
 
 
+def control_below(settings: Settings, name: str) -> list[str]:
+    """The model of no task, if it is the last row of matrix ``name``: it stands below the first one."""
+    control, first = control_of(settings.finetunes), matrix_names(settings.finetunes)[0]
+    return [control] if control and name == first != CONTROL else []
+
+
 def title_of(settings: Settings, name: str) -> str:
     """What a matrix of the study is called: ``FTWB1``, ``FTWB2 minus expected``."""
     whose = " and ".join(dict.fromkeys(matrix_of(model).upper() for model in models_of(settings, name)))
@@ -99,6 +105,8 @@ def title_of(settings: Settings, name: str) -> str:
 
 def task_label(tasks: tuple[str, ...]) -> str:
     """What a model is fine-tuned on, in two lines: rows are high, and columns have no width to spare."""
+    if not tasks:
+        return "no task"
     half = -(-len(tasks) // 2)
     return "\n+ ".join(" + ".join(part) for part in (tasks[:half], tasks[half:]) if part)
 

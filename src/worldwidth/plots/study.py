@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from worldwidth.data.cities import City
 from worldwidth.data.regions import REGIONS
 from worldwidth.evaluation.scores import DIFFERENCE, Cell, matrix_names
+from worldwidth.evaluation.tables import ABOVE
 from worldwidth.plots.heatmap import (
     EXPECTED,
     MARKS,
@@ -23,6 +24,7 @@ from worldwidth.plots.heatmap import (
     SIGNED,
     Mark,
     Panel,
+    control_below,
     draw_panels,
     make_panel,
     models_of,
@@ -71,6 +73,8 @@ def draw_matrices(
     caption.append(f"Rows: fine-tuned on; columns: evaluated on. ±: standard error over test lines, one seed. {MARKS}.")
     if names != [DIFFERENCE]:
         caption.append(f"{MEANING} const: the best constant answer.")
+    if any(control_below(settings, name) for name in names):
+        caption.append("no task: the control, fine-tuned on the warm-up lines of every task alone.")
     if DIFFERENCE in names:
         caption.append(EXPECTED)
     figure = draw_panels([panels if len(panels) > 1 else [replace(panels[0], title="")]])
@@ -79,8 +83,9 @@ def draw_matrices(
 
 
 def _panel(settings: Settings, name: str, cells: list[Cell], missing: frozenset[str]) -> Panel:
-    models, constants = models_of(settings, name), {cell.task: cell.constant_score for cell in cells}
-    marks = {(cell.model, cell.task): _mark(cell) for cell in cells if cell.matrix == name}
+    control = control_below(settings, name)
+    models, constants = models_of(settings, name) + control, {cell.task: cell.constant_score for cell in cells}
+    marks = {(cell.model, cell.task): _mark(cell) for cell in cells if cell.matrix == name or cell.model in control}
     panel = make_panel(settings, models, marks, SIGNED if name == DIFFERENCE else SCORE)
     numbers = (model.split("-")[1] for model in models)
     remarks = (" (missing)" if model in missing else "" for model in models)
@@ -106,9 +111,9 @@ def _number(value: float | None) -> str:
 def _statistics(values: dict[str, Any]) -> str:
     """Mean, standard error and spread of each block."""
     means = [
-        f"{block} {_number(values[block])} ± {_number(values[f'{block}_se'])} "
+        f"{block.replace('_', ' ')} {_number(values[block])} ± {_number(values[f'{block}_se'])} "
         f"(spread over cells {_number(values[f'{block}_std'])})"
-        for block in ("trained", "transfer", "overall")
+        for block in ("trained", "transfer", ABOVE, "overall")
         if values.get(block) is not None
     ]
     return " · ".join([*means, f"{values.get('measurable', 0)} of {values.get('cells', 0)} cells measurable"])

@@ -22,9 +22,10 @@ from worldwidth.core.files import replacing
 PAGE = 72 * 17 / 2.54
 """Width of a figure in points: that of a printed page's text, so that font sizes are the printed ones."""
 INK, FAINT, HATCH = "#1a1a1a", "#555555", "#b5b5b5"
-BUDGET_COLORS = {"epochs": "#0072b2", "tokens": "#e69f00", "flops": "#cc79a7"}  # from Okabe and Ito's palette
-BUDGET_MARKERS = {"epochs": "o", "tokens": "s", "flops": "^"}
-BUDGET_DASHES: dict[str, Any] = {"epochs": "-", "tokens": (0, (4, 1.5)), "flops": (0, (1, 1))}
+COLORS = ("#0072b2", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#56b4e9")  # Okabe and Ito's palette
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+"""Of lines that no order gives a colour: in this order, and again from the first."""
 SMALL, TEXT, HEADING = 6.0, 6.5, 8.0
 """Sizes of fonts in points: of numbers and captions, of names, and of the figure's title."""
 STYLE: list[Any] = [
