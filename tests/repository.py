@@ -41,7 +41,7 @@ class Repository:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         environment = _environment() | {"PYTHONWARNINGS": "error"}
-        if command[0] == "dvc" or {"plan", "run", "job", "widths", "compare", "slurm"} & set(command):
+        if command[0] == "dvc" or {"plan", "run", "job", "sweep", "widths", "tune", "compare", "slurm"} & set(command):
             environment.pop("PYTHONWARNINGS")  # DVC's own dependencies warn
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
 

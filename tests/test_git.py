@@ -11,7 +11,7 @@ import pytest
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import file_at, git, git_lines, head_commit
 from worldwidth.settings.paths import PARAMS
-from worldwidth.sweep.worktree import clone, source_tree, write_params
+from worldwidth.sweep.worktree import clone, source_tree, write_variant
 
 FILES = {"params.yaml": "arch: wide\n\n\n", "list.csv": "1;Köln\r\n", "src/a.py": "a\n", "src/b.py": "b\n"}
 
@@ -194,4 +194,4 @@ def test_a_failing_command_is_named_with_what_it_said(project: Path) -> None:
     git("rm", "--quiet", "--cached", str(PARAMS))
     git("commit", "--quiet", "--message", "without")
     with pytest.raises(WorldwidthError, match=r"params.yaml: not in git; run `git add"):
-        write_params(project, "HEAD", None)  # type: ignore[arg-type]
+        write_variant(project, "HEAD", None)  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slurm
 
 RECORDS = Path(".dvc") / "tmp" / "worldwidth" / "slurm"
 OWN = 4
-"""Stages that the second budget does not share: check, budget, summarize, plots."""
+"""Stages that the second budget does not share: check, recipe, summarize, plots."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,9 @@ def start(rig: SlurmRig, tmp_path_factory: pytest.TempPathFactory) -> Repository
     made = small_study(tmp_path_factory.mktemp("start"))
     made.edit("params.yaml", "arch: wide ", "arch: narrow ")
     made.edit("params.yaml", "reference: wide ", "reference: narrow ")
-    made.edit("params.yaml", "num_attention_heads: 2, epochs: 4}", "num_attention_heads: 2, epochs: 60}")
+    made.edit(
+        "params.yaml", "num_attention_heads: 2\n        epochs: 4\n", "num_attention_heads: 2\n        epochs: 60\n"
+    )
     made.edit("params.yaml", "resume_seconds: 10\n", "resume_seconds: 0\n")
     made.edit(
         "stages/evaluate.py",

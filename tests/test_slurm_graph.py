@@ -39,7 +39,9 @@ def stages_by_job(jobs: list[dict[str, object]]) -> dict[str, list[str]]:
 def test_one_variant(study: Repository) -> None:
     jobs = plan(study)
     assert stages_by_job(jobs) == {
-        "wide-epochs-s1.check": ["check", "cities", "corpus@distance", "corpus@compass", "corpus@inside", "budget"],
+        "wide-epochs-s1.check": [
+            *("check", "cities", "corpus@distance", "corpus@compass", "corpus@inside", "atlantis", "recipe")
+        ],
         "wide-epochs-s1.base": ["base"],
         "wide-epochs-s1.ftwb1-1": ["ftwb1@1", "ftwb2@15", "evaluate@ftwb1-1", "evaluate@ftwb2-15"],
         "wide-epochs-s1.ftwb1-4": ["ftwb1@4", "ftwb1@5", "evaluate@ftwb1-4", "evaluate@ftwb1-5"],
@@ -77,11 +79,26 @@ def test_what_variants_share_is_submitted_once(study: Repository) -> None:
     assert "wide-epochs-s1.evaluate-base" in after["wide-flops-s1.summarize"]  # type: ignore[operator]
 
 
+def test_a_sweep_of_any_axis_is_planned_with_the_same_words(study: Repository) -> None:
+    """Rates and draws share base models, and draws have an Atlantis of their own."""
+    words = ("--vary", "arch=narrow", "--vary", "finetuning.learning_rate=1e-3,4e-3", "--only", "ftwb1-4")
+    stages = stages_by_job(plan(study, *words, "--vary", "world.atlantis.seed=42,7"))
+    first, second = "narrow-epochs-s1", "narrow-epochs-s1-a7"
+    assert [name for name, own in stages.items() if "base" in own] == [f"{first}-lr1e-3.base"]
+    assert [name for name, own in stages.items() if "atlantis" in own] == [
+        f"{first}-lr1e-3.check", f"{second}-lr1e-3.atlantis",
+    ]  # fmt: skip
+    tuned = [name for name, own in stages.items() if "ftwb1@4" in own]
+    assert tuned == [f"{variant}-lr{rate}.ftwb1-4" for variant in (first, second) for rate in ("1e-3", "4e-3")]
+    assert not any("ftwb1@1" in own for own in stages.values())
+    assert len(stages_by_job(plan(study, "widths"))) > len(stages_by_job(plan(study)))
+
+
 def test_the_table_says_what_the_jobs_ask_for(study: Repository) -> None:
     output = ok(study, "slurm", "plan")
     row = next(line for line in output.splitlines() if line.startswith("wide-epochs-s1.base"))
     assert row.split() == ["wide-epochs-s1.base", "1", "10", "1", "2", "0", "check"]
-    assert "6 jobs, 18 stages; variants: 1; at most 1.0 core hours and 0.0 GPU hours" in output
+    assert "6 jobs, 19 stages; variants: 1; at most 1.0 core hours and 0.0 GPU hours" in output
 
 
 def test_without_slurm_it_is_one_line(study: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -263,9 +263,9 @@ def test_what_another_has_done_meanwhile_is_restored(made: Repository) -> None:
     assert end_of(job).stages == {
         "check": "restored",
         "cities": "restored",
-        **dict.fromkeys(["budget", "corpus@distance", "corpus@compass", "corpus@inside"], "ran"),
+        **dict.fromkeys(["recipe", "corpus@distance", "corpus@compass", "corpus@inside", "atlantis"], "ran"),
     }
-    assert stages_run(made.ok("dvc", "repro", "corpus", "budget")) == []
+    assert stages_run(made.ok("dvc", "repro", "corpus", "atlantis", "recipe")) == []
 
 
 def test_an_empty_entry_of_the_run_cache_is_no_hindrance(made: Repository) -> None:
@@ -304,9 +304,9 @@ def test_a_node_that_does_not_see_the_disk(made: Repository) -> None:
 
 
 def test_the_script_says_what_params_yaml_says(made: Repository) -> None:
-    made.edit("params.yaml", 'partition: "" ', "partition: gpu,long ")
-    made.edit("params.yaml", 'account: ""', "account: lab")
-    made.edit("params.yaml", 'activate: "" ', "activate: module load python/3.12 ")
+    made.edit("params.yaml", "partition: '' ", "partition: gpu,long ")
+    made.edit("params.yaml", "account: ''", "account: lab")
+    made.edit("params.yaml", "activate: '' ", "activate: module load python/3.12 ")
     made.edit("params.yaml", "sbatch: [] ", 'sbatch: [--qos=long, "--comment=a width"] ')
     made.edit(
         "params.yaml",
@@ -327,9 +327,9 @@ def test_the_script_says_what_params_yaml_says(made: Repository) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('partition: "" ', 'partition: "gpu; rm -rf /" ', "cluster.partition: found"),
-        ('partition: "" ', "partiton: gpu ", "cluster.partiton: unknown key"),
-        ('activate: "" ', 'activate: "one\\nanother" ', "cluster.activate: found"),
+        ("partition: '' ", 'partition: "gpu; rm -rf /" ', "cluster.partition: found"),
+        ("partition: '' ", "partiton: gpu ", "cluster.partiton: unknown key"),
+        ("activate: '' ", 'activate: "one\\nanother" ', "cluster.activate: found"),
         ("sbatch: [] ", "sbatch: [qos=long] ", "cluster.sbatch.0: found"),
         ("sbatch: [] ", 'sbatch: ["--qos=long\\n#SBATCH --wrap=x"] ', "cluster.sbatch.0: found"),
         ("requeues: 5 ", "requeues: -1 ", "cluster.requeues: found -1"),

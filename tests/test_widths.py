@@ -1,4 +1,4 @@
-"""`worldwidth widths` and `compare` through the real DVC, on a study of 18 stages: `pytest tests/test_widths.py`.
+"""`worldwidth widths` and `compare` through the real DVC, on a study of 19 stages: `pytest tests/test_widths.py`.
 
 One repository is swept once; the tests then go on with it, in the order of this file.
 """
@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -15,16 +14,13 @@ import pytest
 import yaml
 
 from in_process import dvc, ok
-from repository import PROJECT, Repository, read_yaml_file
+from repository import Repository, read_yaml_file
 from small_study import FINETUNES, STAGES, finished_study, small_study
-from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.config import set_local
 from worldwidth.dvcio.lockfile import keep_stages
-from worldwidth.settings.load import load
-from worldwidth.settings.schema import Settings
 from worldwidth.sweep.graph import VariantJob
 from worldwidth.sweep.jobs import SweepJobs
-from worldwidth.sweep.variants import Variant, sweep
+from worldwidth.sweep.variants import Variant
 
 pytestmark = pytest.mark.pipeline
 
@@ -81,12 +77,13 @@ def test_a_sweep_makes_named_experiments_and_leaves_the_tree_alone(swept: tuple[
 
 def test_what_two_runs_share_is_made_once(swept: tuple[Repository, str]) -> None:
     repository, output = swept
-    assert f"{2 * STAGES - 4} stages to do in 16 jobs, 2 at a time" in output
+    assert f"{2 * STAGES - 5} stages to do in 16 jobs, 2 at a time" in output
     assert len(re.findall(r"(?m)^\[\d+ of 16\] (narrow|wide)-epochs-s1: (\S+, \d+ s|saved)$", output)) == 16
     text = printed(repository)
     assert text.count("cities: 60 real ones") == 1
     assert text.count("corpus of distance") == 1
-    assert text.count("budget: ") == 2
+    assert text.count("atlantis: 20 cities") == 1
+    assert text.count("recipe: ") == 2
     assert text.count("exact answers in") == 2 * (len(FINETUNES) + 1)
 
 
@@ -133,7 +130,7 @@ def test_the_table_of_experiments_fits_120_columns(repository: Repository) -> No
 
 
 def files_of_the_comparison(repository: Repository) -> dict[str, bytes]:
-    folders = (repository.folder / "results" / "comparison", repository.folder / "report")
+    folders = (repository.folder / "results" / "comparison" / "smoke", repository.folder / "report" / "smoke")
     return {path.name: path.read_bytes() for folder in folders for path in folder.iterdir()}
 
 
@@ -141,7 +138,7 @@ def test_they_are_compared(repository: Repository) -> None:
     output = ok(repository, "compare")
     assert "compared 2 experiments" in output
     found = files_of_the_comparison(repository)
-    assert {"comparison.md", "runs.csv", "widths.csv", "differences.csv", "scores.png", "index.html"} <= found.keys()
+    assert {"comparison.md", "runs.csv", "means.csv", "differences.csv", "scores.png", "index.html"} <= found.keys()
     assert found["comparison.md"].decode() in output
     assert b"too few seeds to say (n = 1)" in found["differences.csv"]
     assert b"narrow-epochs-s1" in found["index.html"]
@@ -160,11 +157,22 @@ def test_an_arm_that_comes_to_the_same_steps_trains_nothing(repository: Reposito
 
 
 def test_uncommitted_changes_are_part_of_the_runs(repository: Repository) -> None:
-    repository.edit("params.yaml", "statistics: {resamples: 200}", "statistics: {resamples: 201}")
-    output = repository.ok("worldwidth", "widths", "--archs", "wide", "--seeds", "1")
+    repository.edit("params.yaml", "multitask_lines: 100}", "multitask_lines: 99}")
+    words = ("worldwidth", "widths", "--archs", "narrow", "wide", "--seeds", "1")
+    before = experiments(repository), file_of(repository, "wide-epochs-s1", "params.yaml")
+    refused = repository.run(*words)
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert re.fullmatch(
+        r"worldwidth: experiment 'narrow-epochs-s1': there is one that ran with evaluation\.multitask_lines 100 in "
+        r"place of 99; --force replaces it, .*\n",
+        refused.stderr,
+    )
+    assert (experiments(repository), file_of(repository, "wide-epochs-s1", "params.yaml")) == before
+    output = repository.ok("worldwidth", "widths", "--archs", "wide", "--seeds", "1", "--force")
     assert "already done" not in output
     assert "tokens/s" not in printed(repository)
-    assert "resamples: 201" in file_of(repository, "wide-epochs-s1", "params.yaml")
+    assert "multitask_lines: 99" in file_of(repository, "wide-epochs-s1", "params.yaml")
     assert repository.git("status", "--porcelain").split() == ["M", "params.yaml"]
     repository.git("checkout", "-q", "params.yaml")
 
@@ -254,12 +262,12 @@ def test_a_git_alias_in_a_linked_worktree_leaves_it_alone(repository: Repository
     other = Repository.at(repository.folder.with_name("linked"))
     repository.git("worktree", "add", "-q", "-b", "mine", str(other.folder))
     set_local(other.folder, "cache", "dir", str(repository.folder / ".dvc" / "cache"))
-    other.edit("params.yaml", "statistics: {resamples: 200}", "statistics: {resamples: 202}")
+    other.edit("params.yaml", "multitask_lines: 100}", "multitask_lines: 98}")
     other.edit("README.md", "\n", "\n\n")
     other.git("add", "README.md")
     other.edit("README.md", "\n\n", "\n\n\n")
     before = other.git("status", "--porcelain"), other.git("ls-files", "--stage")
-    output = other.git("-c", "alias.widths=!worldwidth widths --archs narrow --seeds 1", "widths")
+    output = other.git("-c", "alias.widths=!worldwidth widths --archs narrow --seeds 1 --force", "widths")
     assert "narrow-epochs-s1: saved" in output
     assert "tokens/s" not in printed(other)
     assert (other.git("status", "--porcelain"), other.git("ls-files", "--stage")) == before
@@ -269,7 +277,7 @@ def test_a_git_alias_in_a_linked_worktree_leaves_it_alone(repository: Repository
 
 def test_a_variant_fails_for_a_job_of_another_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What both share is a job of the first; the second waits for it."""
-    one, other = Variant("narrow", "epochs", 1), Variant("narrow", "tokens", 1)
+    one, other = Variant("narrow-epochs-s1", ()), Variant("narrow-tokens-s1", ())
     jobs = [
         VariantJob("one.base", "base", ("base",), (), one, ("key",), ()),
         VariantJob("one.experiment", "summary", (), ("one.base",), one, (), ()),
@@ -295,37 +303,3 @@ def test_of_a_lock_file_only_what_is_asked_for_and_whole_is_kept(end: int, tmp_p
     assert (lock.read_text() if lock.exists() else "") == (f"schema: '2.0'\nstages:\n{check}" if end == 10_000 else "")
     keep_stages(lock, ["budget"])
     assert not lock.exists()
-
-
-def at_laptop() -> Settings:
-    return load(PROJECT / "params.yaml")
-
-
-def test_the_order_leaves_whole_comparisons_when_cut_short() -> None:
-    found = sweep(at_laptop(), ["narrow", "wide"], [1, 2], ["epochs", "flops"])
-    assert [variant.name for variant in found[:4]] == [
-        "narrow-epochs-s1", "wide-epochs-s1", "narrow-flops-s1", "wide-flops-s1",
-    ]  # fmt: skip
-    assert len(found) == 8
-    assert len(sweep(at_laptop(), ["narrow", "narrow"], [1, 1], ["epochs"])) == 1
-
-
-def test_unknown_names_are_refused_before_anything_runs() -> None:
-    with pytest.raises(
-        WorldwidthError, match="arch 'narow': allowed: narrow, base, wide, wider; did you mean 'narrow'"
-    ):
-        sweep(at_laptop(), ["narow"], [1], ["epochs"])
-    with pytest.raises(WorldwidthError, match="budget 'flop': allowed: epochs, tokens, flops; did you mean 'flops'"):
-        sweep(at_laptop(), ["narrow"], [1], ["flop"])  # type: ignore[list-item]
-
-
-def test_a_budget_that_leaves_no_steps_is_refused_before_anything_runs() -> None:
-    settings = replace(at_laptop(), reference="narrow")  # narrow's FLOPs are a few steps of a wide model
-    scale = settings.selected
-    short = replace(scale, archs={**scale.archs, "narrow": replace(scale.archs["narrow"], epochs=1)})
-    settings = replace(settings, scales={**settings.scales, "laptop": short})
-    with pytest.raises(
-        WorldwidthError, match=r"wider-flops-s1: scales\.laptop\.pretraining\.warmup_steps: found 50; it must"
-    ):
-        sweep(settings, ["narrow", "wider"], [1], ["flops"])
-    assert len(sweep(settings, ["narrow", "wider"], [1], ["tokens"])) == 2

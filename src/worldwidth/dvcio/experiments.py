@@ -23,8 +23,8 @@ from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import parse_yaml
 
-NAME = re.compile(r"(?P<arch>[a-z][a-z0-9_]*)-(?P<budget>epochs|tokens|flops)-s(?P<seed>\d+)")
-"""What `worldwidth widths` calls its experiments."""
+NAME = re.compile(r"[a-z][a-z0-9_]*-(epochs|tokens|flops)-s\d+(-[A-Za-z0-9_.=-]+)?")
+"""What a sweep calls its experiments; sweep/variants.py says how."""
 
 _REF = re.compile(r"refs/exps/(?P<two>[0-9a-f]{2})/(?P<rest>[0-9a-f]{38})/(?P<name>[^/]+)")
 

@@ -1,13 +1,20 @@
-"""Is it the same run? What stages of a dvc.lock ran with, what they would run with in this tree, and the difference."""
+"""Is it the same run? The one place that answers, for what is skipped, saved and compared, and for dvc.lock.
+
+Two studies are the same when the stages that make their numbers ran under the same conditions: code, corpora, and what
+the settings come to for their arch. How params.yaml says it, and what no such stage reads, is none of them.
+"""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.dvcio.lockfile import CODE, LOCK, Record, md5, read_lock, value_at
+from worldwidth.dvcio.experiments import Experiment
+from worldwidth.dvcio.lockfile import CODE, LOCK, Record, md5, read_lock, stages_of_yaml, value_at
 from worldwidth.pipeline.stages import row_of, stage_names
-from worldwidth.settings.paths import PARAMS
+from worldwidth.settings.compute import finetuning_recipe, pretraining_recipe
+from worldwidth.settings.paths import ATLANTIS_CORPORA, CORPORA, PARAMS
 from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import read_yaml
 
@@ -28,6 +35,84 @@ def ran_with(stages: Mapping[str, Record]) -> Fingerprint:
             found[f"{'code' if path.split('/')[0] in CODE else 'data'} {path}"] = digest
         found |= {f"params {key}": value for key, value in record.params.items()}
     return found
+
+
+def conditions(lock: Mapping[str, Record], settings: Settings) -> Fingerprint:
+    """What the numbers of a finished study come from.
+
+    Args:
+        lock: its dvc.lock.
+        settings: its params.yaml.
+    """
+    numbers = {name: record for name, record in current(lock, settings).items() if makes_numbers(name)}
+    ran = ran_with(numbers)
+    source = f"data {settings.selected.world.source}"
+    found = {entry: ran[entry] for entry in ran if entry.startswith("code ") or entry == source or _is_corpus(entry)}
+    return {f"params {key}": value for key, value in resolved(settings).items()} | found
+
+
+def conditions_here(lock: Mapping[str, Record], settings: Settings) -> Fingerprint:
+    """What those of a study of ``settings`` would be in this tree; its corpora are taken to be those of ``lock``."""
+    paths = {
+        path
+        for name, stage in stages_of_yaml().items()
+        if makes_numbers(name) and name in stage_names(settings)
+        for path in stage["deps"]
+    }
+    source = settings.selected.world.source
+    own_list = {f"data {source}": md5(Path(source))} if Path(source).is_file() else {}
+    code = {f"code {path}": md5(Path(path)) for path in sorted(paths) if path.split("/")[0] in CODE}
+    corpora = {entry: digest for entry, digest in ran_with(current(lock, settings)).items() if _is_corpus(entry)}
+    return {f"params {key}": value for key, value in resolved(settings).items()} | code | own_list | corpora
+
+
+def makes_numbers(stage: str) -> bool:
+    """Whether a stage's outs are numbers that no other stage says already: not those of plans, tables and figures."""
+    row = row_of(stage)
+    return not row.in_git and not row.contents
+
+
+def _is_corpus(entry: str) -> bool:
+    return f"{entry}/".startswith((f"data {CORPORA.as_posix()}/", f"data {ATLANTIS_CORPORA.as_posix()}/"))
+
+
+def resolved(settings: Settings) -> dict[str, Any]:
+    """What the settings come to for the selected arch, as plain values."""
+    scale, before, after = settings.selected, pretraining_recipe(settings), finetuning_recipe(settings)
+    model = asdict(scale.model)
+    del model["num_hidden_layers"]  # the arch's may be its own: it is in the sizes
+    return {
+        "scale": settings.scale,
+        "seed": settings.seed,
+        "tasks": list(settings.tasks),
+        "finetunes": {name: list(tasks) for name, tasks in settings.finetunes.items()},
+        "world": asdict(scale.world),
+        "corpus": asdict(scale.corpus),
+        "model": model,
+        "sizes": asdict(before.sizes),
+        "pretraining": {**asdict(before.optimization), "steps": before.steps, "width_ratio": before.width_ratio},
+        "finetuning": {
+            **asdict(after.optimization),
+            "length": asdict(after.length),
+            "size_ratio": after.size_ratio,
+            "width_ratio": after.width_ratio,
+        },
+        "evaluation": asdict(scale.evaluation),
+        "hardware": asdict(scale.hardware),
+    }
+
+
+def difference_from_here(experiment: Experiment, settings: Settings) -> str:
+    """How an experiment is not what this tree would give with ``settings``, as "ran with ..."; empty if it is that."""
+    try:
+        own, lock = experiment.settings, experiment.lock
+    except WorldwidthError as error:
+        return f"cannot be read ({error})"
+    lacking = [name for name in stage_names(own) if makes_numbers(name) and name not in lock]
+    if lacking:
+        return f"lacks stage {lacking[0]}"
+    difference = first_difference(conditions(lock, own), conditions_here(lock, settings))
+    return f"ran with {difference}" if difference else ""
 
 
 def would_run_with(fingerprint: Fingerprint, lock: Mapping[str, Record], params: dict[str, Any]) -> Fingerprint:

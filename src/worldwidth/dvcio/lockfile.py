@@ -115,14 +115,18 @@ def records(values: Any, subject: str) -> dict[str, Record]:
 
 def inputs_of(stage: str) -> dict[str, str]:
     """Path of every out of another stage that ``stage`` reads -> that stage, from dvc.yaml."""
-    stages = stages_of_yaml()
-    maker = {
+    maker = makers()
+    return {path: maker[path] for path in stages_of_yaml()[stage].get("deps", []) if path in maker}
+
+
+def makers() -> dict[str, str]:
+    """Path of every out -> the stage that writes it, from dvc.yaml."""
+    return {
         out if isinstance(out, str) else next(iter(out)): name
-        for name, values in stages.items()
+        for name, values in stages_of_yaml().items()
         for kind in ("outs", "metrics", "plots")
         for out in values.get(kind, [])
     }
-    return {path: maker[path] for path in stages[stage].get("deps", []) if path in maker}
 
 
 def recorded_hashes(inputs: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from worldwidth.dvcio.config import has_hardlink_lock
 from worldwidth.dvcio.lockfile import LOCK
 from worldwidth.dvcio.private import explain, is_known
 from worldwidth.pipeline.render import DVC_YAML
+from worldwidth.settings.axes import set_keys
 from worldwidth.settings.paths import PARAMS
 
 
@@ -108,9 +109,9 @@ def ancestors(names: Iterable[str], needs: Mapping[str, Iterable[str]]) -> set[s
     return found
 
 
-def edit_yaml(path: Path, values: dict[str, Any]) -> None:
-    """Set keys of a YAML file and keep its comments and layout, as `dvc exp run -S` does."""
+def edit_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    """Set keys, dotted ones in their mappings, of a YAML file; keep its comments and layout, as `dvc exp run -S`."""
     from dvc.utils.serialize import modify_yaml
 
     with modify_yaml(str(path)) as found:
-        found.update(values)
+        set_keys(found, values)

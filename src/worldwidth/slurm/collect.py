@@ -18,27 +18,30 @@ from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.paths import scratch_folder
 from worldwidth.settings.schema import Settings
 from worldwidth.slurm.records import some_submissions
-from worldwidth.sweep.saving import present_experiment, save_experiment
-from worldwidth.sweep.variants import Variant, sweep
-from worldwidth.sweep.worktree import prepare_trees, write_params
+from worldwidth.sweep.saving import save_experiment, still_to_run
+from worldwidth.sweep.variants import Variant
+from worldwidth.sweep.worktree import prepare_trees, write_variant
 
 
-def collect(settings: Settings) -> None:
+def collect(settings: Settings, force: bool) -> None:
     """Restore all variants that were submitted last, and those submitted before at the same commit.
+
+    Args:
+        force: replace experiments of the same names that are other runs.
 
     Raises:
         WorldwidthError: some of it is missing; what is there is restored all the same.
     """
     check_rendered(settings)
-    here = Variant(settings.arch, settings.budget, settings.seed)
     variants = _submitted()
     missing: dict[str, list[str]] = {}
     for variant in variants:
         lacking, places = [], []
-        if variant == here:
+        is_here = variant.of(settings) == settings
+        if is_here:
             lacking, places = _restore_here(), ["restored here"]
-        if not lacking and (variant != here or len(variants) > 1):
-            lacking, places = _save_experiment(settings, variant), [*places, "saved as an experiment"]
+        if not lacking and (not is_here or len(variants) > 1):
+            lacking, places = _save_experiment(settings, variant, force), [*places, "saved as an experiment"]
         if lacking:
             missing[variant.name] = lacking
         print(f"{variant.name}: {f'missing: {_listed(lacking)}' if lacking else ' and '.join(places)}", flush=True)
@@ -63,19 +66,18 @@ def _restore_here() -> list[str]:
         return still_to_do(forecast())
 
 
-def _save_experiment(settings: Settings, variant: Variant) -> list[str]:
+def _save_experiment(settings: Settings, variant: Variant, force: bool) -> list[str]:
     """Make an experiment of a variant that is whole; return the stages that it lacks otherwise.
 
     Raises:
         WorldwidthError: it could not be saved.
     """
-    sweep(settings, [variant.arch], [variant.seed], [variant.budget])  # its settings may have gone since
-    with only_one(scratch_folder() / "widths.lock", "`worldwidth widths` is going on here: wait for it"):
+    with only_one(scratch_folder() / "sweep.lock", "a sweep is going on here: wait for it"):
         source = head_commit()
-        if present_experiment(settings, variant, source):
+        if not still_to_run(settings, [variant], force):
             return []
         (tree,) = prepare_trees(settings, source, 1)
-        write_params(tree, source, variant)
+        write_variant(tree, source, variant)
         repository = Path.cwd()
         with chdir(tree):
             return save_experiment(variant.name, repository)

@@ -15,11 +15,11 @@ from worldwidth.dvcio.cache import cache_folder, use_cache
 from worldwidth.dvcio.repair import remove_empty_entries
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.paths import PARAMS
-from worldwidth.settings.schema import Budget, Settings
+from worldwidth.settings.schema import Settings
 from worldwidth.slurm.commands import QueueEntry, queue
 from worldwidth.slurm.records import slurm_folder, submissions
 from worldwidth.sweep.graph import Study, VariantJob, plan_jobs, studies_in
-from worldwidth.sweep.variants import Variant, sweep
+from worldwidth.sweep.variants import Variant, chosen_sweep, variants_of
 from worldwidth.sweep.worktree import clone
 
 _PINNED = ("params.yaml", "dvc.yaml", "src", "stages", "templates", ".dvc/config")
@@ -28,13 +28,19 @@ SECONDS_TO_FILL = 60
 
 
 def print_plan(
-    settings: Settings, archs: list[str] | None, seeds: list[int] | None, budgets: list[Budget] | None, as_json: bool
+    settings: Settings,
+    name: str | None,
+    vary: list[tuple[str, list[str]]],
+    replicates: int | None,
+    only: list[str],
+    suffix: str,
+    as_json: bool,
 ) -> None:
     """Print the jobs as a table or as JSON, with the most that they can use."""
-    variants = sweep(settings, archs, seeds, budgets)
+    variants = variants_of(settings, chosen_sweep(settings, name, vary, replicates, only), suffix)
     with only_one(slurm_folder() / "submit.lock", "`worldwidth slurm submit` is going on here: wait for it"):
         commit = pinned_commit(settings)
-        jobs = plan_jobs(studies_of(settings, commit, cache_folder().resolve(), variants), _under_way())
+        jobs = plan_jobs(studies_of(commit, cache_folder().resolve(), variants), _under_way())
     total = _total(settings, jobs)
     if as_json:
         listed = [{**asdict(job), **asdict(job.resources(settings))} for job in jobs]
@@ -111,7 +117,7 @@ def code_tree(commit: str) -> Path:
     return slurm_folder() / "trees" / commit[:12]
 
 
-def studies_of(settings: Settings, commit: str, cache: Path, variants: list[Variant]) -> dict[Variant, Study]:
+def studies_of(commit: str, cache: Path, variants: list[Variant]) -> dict[Variant, Study]:
     """Every variant and what DVC would do in it; asked in a tree of its own, which stays for the jobs' code."""
     tree = code_tree(commit)
     if not (tree / PARAMS).is_file():
@@ -119,4 +125,4 @@ def studies_of(settings: Settings, commit: str, cache: Path, variants: list[Vari
     use_cache(tree, cache, Path())
     with chdir(tree):
         remove_empty_entries(SECONDS_TO_FILL)
-    return studies_in(tree, commit, settings, variants)
+    return studies_in(tree, commit, variants)

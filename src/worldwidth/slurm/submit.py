@@ -16,35 +16,48 @@ from worldwidth.core.files import write_text
 from worldwidth.core.locks import only_one
 from worldwidth.dvcio.cache import cache_folder
 from worldwidth.settings.paths import PARAMS
-from worldwidth.settings.schema import Budget, Settings
+from worldwidth.settings.schema import Settings
 from worldwidth.slurm.commands import QueueEntry, queue, require_slurm, submit_script
 from worldwidth.slurm.plan import code_tree, pinned_commit, studies_of, under_way
 from worldwidth.slurm.records import Submission, new_folder, slurm_folder, submissions
 from worldwidth.sweep.graph import VariantJob, plan_jobs
-from worldwidth.sweep.variants import sweep
+from worldwidth.sweep.saving import still_to_run
+from worldwidth.sweep.variants import chosen_sweep, variants_of
 
 _TEMPLATES = Path("templates") / "slurm"
 _SECONDS_TO_SAVE = 120
 """How long before its time limit a job gets a signal; Slurm may be up to a minute early."""
 
 
-def submit(settings: Settings, archs: list[str] | None, seeds: list[int] | None, budgets: list[Budget] | None) -> None:
+def submit(
+    settings: Settings,
+    name: str | None,
+    vary: list[tuple[str, list[str]]],
+    replicates: int | None,
+    only: list[str],
+    suffix: str,
+    force: bool,
+) -> None:
     """Submit the jobs of all that is missing and not under way.
 
     Args:
-        archs, seeds, budgets: the variants are their product; None for the one of params.yaml.
+        name: a sweep of params.yaml; None for what the others say alone, and without them for the one study of
+            params.yaml.
+        force: do so where `worldwidth slurm collect` will have to replace experiments, too.
 
     Raises:
         WorldwidthError: something speaks against it (said before anything is submitted), or Slurm refuses a job.
     """
     require_slurm()
-    variants = sweep(settings, archs, seeds, budgets)
+    variants = variants_of(settings, chosen_sweep(settings, name, vary, replicates, only), suffix)
     with only_one(slurm_folder() / "submit.lock", "another `worldwidth slurm submit` is going on here: wait for it"):
         commit = pinned_commit(settings)
         cache = shared_cache(settings)
+        if len(variants) > 1 or variants[0].of(settings) != settings:  # what is collected as experiments
+            still_to_run(settings, variants, force)
         known = queue()
         _tidy(commit, known)
-        jobs = tuple(plan_jobs(studies_of(settings, commit, cache, variants), under_way(known)))
+        jobs = tuple(plan_jobs(studies_of(commit, cache, variants), under_way(known)))
         if not jobs:
             print("nothing to submit: all is done or under way; `worldwidth slurm status` says which")
             return

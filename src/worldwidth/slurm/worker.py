@@ -26,7 +26,7 @@ from worldwidth.slurm.commands import requeue
 from worldwidth.slurm.plan import SECONDS_TO_FILL
 from worldwidth.slurm.records import End, Submission, read_submission
 from worldwidth.sweep.graph import VariantJob
-from worldwidth.sweep.worktree import clone, write_params
+from worldwidth.sweep.worktree import clone, write_variant
 
 
 def work(job: Path) -> None:
@@ -85,7 +85,7 @@ def _work(made: Submission, job: VariantJob, tree: Path, outcomes: dict[str, str
     try:
         clone(made.checkout, made.commit, tree)
         use_cache(tree, made.cache, made.checkout)
-        write_params(tree, made.commit, job.variant)
+        write_variant(tree, made.commit, job.variant)
         with chdir(tree):
             remove_halves(SECONDS_TO_FILL)
             remove_empty_entries(SECONDS_TO_FILL)

@@ -13,13 +13,14 @@ from worldwidth.dvcio.lockfile import md5, value_at
 from worldwidth.dvcio.repo import ancestors, needs_of, open_repo
 from worldwidth.pipeline.groups import Job, group_stages
 from worldwidth.pipeline.groups import plan_jobs as group_jobs
+from worldwidth.pipeline.render import DVC_YAML
 from worldwidth.pipeline.stages import row_of
 from worldwidth.settings.cluster import Resources
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import read_yaml
 from worldwidth.sweep.variants import Variant
-from worldwidth.sweep.worktree import write_params
+from worldwidth.sweep.worktree import write_variant
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Study:
     """One variant: its settings and its stages."""
 
     settings: Settings
-    params: str
-    """The text of its params.yaml."""
+    files: dict[Path, str]
+    """The texts of its params.yaml and its dvc.yaml, which no other variant need share."""
     keys: dict[str, str]
     """Stage -> a hash, equal for two stages, of whatever variants, that run the same command on the same inputs."""
     needs: dict[str, set[str]]
@@ -53,7 +54,7 @@ class Study:
     """The stages whose outputs are not to be had from DVC's cache."""
 
 
-def studies_in(tree: Path, commit: str, settings: Settings, variants: list[Variant]) -> dict[Variant, Study]:
+def studies_in(tree: Path, commit: str, variants: list[Variant]) -> dict[Variant, Study]:
     """Every variant and what DVC would do in it, asked in ``tree``, which is set to one after another.
 
     Args:
@@ -62,17 +63,17 @@ def studies_in(tree: Path, commit: str, settings: Settings, variants: list[Varia
     studies: dict[Variant, Study] = {}
     with chdir(tree):
         for variant in variants:
-            write_params(Path(), commit, variant)
+            settings = write_variant(Path(), commit, variant)
             with open_repo() as repo, repo.lock:
-                studies[variant] = _study_of(repo, variant.of(settings))
+                studies[variant] = _study_of(repo, settings)
     return studies
 
 
 def _study_of(repo: Any, settings: Settings) -> Study:
     """The variant that ``repo``, which must be locked, is set to; ``settings`` are its params.yaml."""
     answers, _ = forecast_with_outs(repo)
-    params = PARAMS.read_text(encoding="utf-8")
-    return Study(settings, params, _keys(repo, settings), needs_of(repo), set(still_to_do(answers)))
+    files = {path: path.read_text(encoding="utf-8") for path in (PARAMS, DVC_YAML)}
+    return Study(settings, files, _keys(repo, settings), needs_of(repo), set(still_to_do(answers)))
 
 
 def _keys(repo: Any, settings: Settings) -> dict[str, str]:
@@ -91,8 +92,9 @@ def _keys(repo: Any, settings: Settings) -> dict[str, str]:
         ]
         name = stage.addressing
         keys[name] = hashlib.sha256(json.dumps([stage.cmd, inputs]).encode()).hexdigest()[:16]
-        content = row_of(name).content
-        made |= dict.fromkeys((out.def_path for out in stage.outs), content(settings) if content else keys[name])
+        contents = row_of(name).contents
+        known = contents(settings) if contents else {}
+        made |= {out.def_path: known.get(out.def_path, keys[name]) for out in stage.outs}
     return keys
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from worldwidth.core.files import read_text
 from worldwidth.engine.processes import killed, start_process
-from worldwidth.pipeline.groups import Job
 from worldwidth.sweep.graph import Study, VariantJob
 from worldwidth.sweep.variants import Variant
 from worldwidth.sweep.worktree import set_tree
@@ -43,18 +42,19 @@ class SweepJobs:
 
     def start(self, job: VariantJob, slot: Seat) -> "subprocess.Popen[bytes]":
         """Set the tree of ``slot`` to the variant of ``job``, and start it there."""
-        set_tree(slot.tree, self.studies[job.variant].params)
+        set_tree(slot.tree, self.studies[job.variant].files)
         save = [] if job.stages else ["--save", job.variant.name, str(self.repository)]
         command = [sys.executable, "-m", "worldwidth.cli", "work", *job.stages, *save]
         self._began[job.name] = time.monotonic()
         with self._log(job.name).open("wb") as output:
             return start_process(command, slot.environment, [slot.lock], slot.tree, output)
 
-    def ended(self, job: Job, code: int, peak: int) -> None:
+    def ended(self, job: VariantJob, code: int, peak: int) -> None:
         """Print a line of it."""
         self._ended += 1
         seconds = time.monotonic() - self._began[job.name]
-        variant, _, what = job.name.partition(".")
+        variant = job.variant.name
+        what = job.name.removeprefix(f"{variant}.")
         if code == 0:
             done = f"{what}, {seconds:.0f} s" if job.stages else "saved"
             print(f"[{self._ended} of {len(self.jobs)}] {variant}: {done}", flush=True)

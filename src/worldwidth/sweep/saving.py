@@ -6,46 +6,46 @@ the outs are, only those that lie in git are put into the tree, and the commit a
 
 import shutil
 import tempfile
-from dataclasses import asdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.git import file_at, git, head_commit
+from worldwidth.core.git import git, head_commit
 from worldwidth.dvcio.experiments import Experiment, list_experiments
-from worldwidth.dvcio.fingerprint import current, first_difference, ran_with, would_run_with
+from worldwidth.dvcio.fingerprint import difference_from_here
+from worldwidth.dvcio.lockfile import makers
 from worldwidth.dvcio.restore import record_all
-from worldwidth.pipeline.render import DVC_YAML
-from worldwidth.pipeline.stages import stage_names
-from worldwidth.settings.paths import PARAMS
+from worldwidth.settings.paths import PLOTS
 from worldwidth.settings.schema import Settings
-from worldwidth.settings.strict_yaml import read_yaml
 from worldwidth.sweep.variants import Variant
 
 
-def present_experiment(settings: Settings, variant: Variant, source: str) -> Experiment | None:
-    """The experiment of a variant at this commit, if its stages ran with what they would run with here.
+def still_to_run(settings: Settings, variants: Sequence[Variant], force: bool) -> list[Variant]:
+    """The variants of which there is no experiment yet, whatever commit it started from.
+
+    Args:
+        force: take also those of which there is another run under their name, which will be replaced.
 
     Raises:
-        WorldwidthError: one of that name, of another scale, is there and would be lost.
+        WorldwidthError: another run has the name of one, and would be lost.
     """
-    head = head_commit()
-    for found in list_experiments():
-        if found.name != variant.name or found.baseline != head:
+    by_name: dict[str, list[Experiment]] = {}
+    for experiment in list_experiments():
+        by_name.setdefault(experiment.name, []).append(experiment)
+    found: list[Variant] = []
+    for variant in variants:
+        wanted = variant.of(settings)
+        differences = [difference_from_here(there, wanted) for there in by_name.get(variant.name, [])]
+        if "" in differences:
             continue
-        scale = found.params.get("scale")
-        if scale != settings.scale:
+        if differences and not force:
             raise WorldwidthError(
-                f"experiment '{found.name}': there is one of scale {scale}, not {settings.scale}; keep it under "
-                f"another name with `dvc exp rename {found.name} NEW`, or drop it with `dvc exp remove {found.name}`"
+                f"experiment '{variant.name}': there is one that {differences[0]}; --force replaces it, --suffix WORD "
+                f"gives these runs other names, `dvc exp rename {variant.name} NEW` keeps that one under another"
             )
-        lock = current(found.lock, settings)
-        ran = ran_with(lock)
-        would_run = would_run_with(ran, lock, read_yaml(PARAMS) | asdict(variant))
-        same_stages = file_at(found.commit, DVC_YAML) == file_at(source, DVC_YAML)
-        if same_stages and len(lock) == len(stage_names(settings)) and not first_difference(ran, would_run):
-            return found
-    return None
+        found.append(variant)
+    return found
 
 
 def save_experiment(name: str, repository: Path) -> list[str]:
@@ -59,12 +59,24 @@ def save_experiment(name: str, repository: Path) -> list[str]:
     """
     lacking = record_all()
     if not lacking:
+        _drop_other_figures()
         _commit(name, repository)
     return lacking
 
 
+def _drop_other_figures() -> None:
+    """Delete the figures that no stage of this variant draws: they came with the commit, or are another variant's."""
+    own = makers()
+    for path in PLOTS.glob("*.png"):
+        if path.as_posix() not in own:
+            path.unlink()
+
+
 def _commit(name: str, repository: Path) -> None:
-    """Commit what git knows of this work tree, beside what it started from, and name the commit."""
+    """Commit what git knows of this work tree, beside what it started from, and name the commit.
+
+    What had that name before, from whatever commit it started, is an experiment no more.
+    """
     head = head_commit()
     objects = (repository / git("rev-parse", "--git-path", "objects", folder=repository)).resolve()
     with tempfile.TemporaryDirectory(dir=Path(".dvc", "tmp").resolve()) as folder:
@@ -74,4 +86,9 @@ def _commit(name: str, repository: Path) -> None:
         in_tree("add", "--all")  # tables and figures too where git has none yet
         commit = in_tree("commit-tree", in_tree("write-tree"), "-p", head, "-m", f"worldwidth: experiment {name}")
     reference = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
-    git("-c", "core.hooksPath=/dev/null", "update-ref", reference, commit, folder=repository)
+    change = partial(git, "-c", "core.hooksPath=/dev/null", "update-ref", folder=repository)
+    change(reference, commit)
+    named = git("for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}", folder=repository).split()
+    for former in named:
+        if former != reference:
+            change("-d", former)

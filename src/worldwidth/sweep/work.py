@@ -1,4 +1,4 @@
-"""`worldwidth work STAGE ...`: what a job of `worldwidth widths` does, in a work tree that is set to its variant."""
+"""`worldwidth work STAGE ...`: what a job of `worldwidth sweep` does, in a work tree that is set to its variant."""
 
 from pathlib import Path
 

@@ -2,8 +2,8 @@
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 from worldwidth.core.errors import WorldwidthError
@@ -14,7 +14,9 @@ from worldwidth.dvcio.cache import cache_folder, use_cache
 from worldwidth.dvcio.lockfile import LOCK, keep_stages, md5
 from worldwidth.dvcio.repo import edit_yaml
 from worldwidth.engine.run import run_lock
+from worldwidth.pipeline.render import DVC_YAML, render
 from worldwidth.pipeline.stages import STAGES
+from worldwidth.settings.load import load
 from worldwidth.settings.paths import PARAMS, scratch_folder
 from worldwidth.settings.schema import Settings
 from worldwidth.sweep.variants import Variant
@@ -54,14 +56,27 @@ def clone(source: Path, commit: str, tree: Path) -> None:
         git("checkout", "--quiet", "--force", "--detach", commit, folder=made)
 
 
-def write_params(tree: Path, commit: str, variant: Variant) -> None:
-    """Write params.yaml as it is in ``commit``, but of this variant."""
+def write_variant(tree: Path, commit: str, variant: Variant) -> Settings:
+    """Write params.yaml as it is in ``commit``, but of this variant, and the dvc.yaml that goes with it.
+
+    Returns:
+        What params.yaml says now.
+
+    Raises:
+        WorldwidthError: it is not in git, or the values of the variant would change something else, too.
+    """
     committed = file_at(commit, PARAMS, folder=tree)
     if committed is None:
         raise WorldwidthError(f"{PARAMS}: not in git; run `git add --all && git commit`")
     with replacing(tree / PARAMS) as temporary:
         temporary.write_bytes(committed)
-    edit_yaml(tree / PARAMS, asdict(variant))
+    settings = load(tree / PARAMS)
+    edit_yaml(tree / PARAMS, variant.edits(settings))
+    written = load(tree / PARAMS)
+    if written != variant.of(settings):
+        raise WorldwidthError(f"{PARAMS}: {variant.name} changes a value that an alias (*) shares: write it out there")
+    write_text(tree / DVC_YAML, render(written, tree))
+    return written
 
 
 def source_tree() -> str:
@@ -113,14 +128,15 @@ def _prepare(settings: Settings, source: str, tree: Path) -> None:
         if path.is_file() and md5(path) != md5(tree / path):
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, tree / path)
-    set_tree(tree, (tree / PARAMS).read_text(encoding="utf-8"))
+    set_tree(tree, {path: (tree / path).read_text(encoding="utf-8") for path in (PARAMS, DVC_YAML)})
 
 
-def set_tree(tree: Path, params: str) -> None:
-    """Set a tree to a variant by the text of its params.yaml; what other variants left there is forgotten.
+def set_tree(tree: Path, files: Mapping[Path, str]) -> None:
+    """Set a tree to a variant by the texts of its params.yaml and dvc.yaml; what others left there is forgotten.
 
     Of dvc.lock stays what tells the contents of a stage's outs before it has run: a small file is read and written
     faster, and only the run cache answers.
     """
-    write_text(tree / PARAMS, params)
+    for path, text in files.items():
+        write_text(tree / path, text)
     keep_stages(tree / LOCK, [stage.name for stage in STAGES if stage.constant])

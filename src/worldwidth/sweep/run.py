@@ -1,4 +1,4 @@
-"""`worldwidth widths`: widths x seeds x budgets, each a DVC experiment, planned together as one graph of jobs.
+"""`worldwidth sweep` and `worldwidth widths`: variants, each a DVC experiment, planned together as one graph of jobs.
 
 What variants share (cities, corpora, equal base models) is one job; jobs of several variants run side by side, each in
 one of a few work trees below .dvc/tmp that share git objects and DVC's cache with this one, which stays as it is.
@@ -19,41 +19,71 @@ from worldwidth.engine.processes import run_jobs
 from worldwidth.engine.run import job_environment, job_slots, run_lock, visible_gpus
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.paths import scratch_folder
-from worldwidth.settings.schema import Budget, Settings
+from worldwidth.settings.schema import Settings
 from worldwidth.sweep.graph import plan_jobs, save_jobs, studies_in
 from worldwidth.sweep.jobs import Seat, SweepJobs
-from worldwidth.sweep.saving import present_experiment
-from worldwidth.sweep.variants import Variant, sweep
+from worldwidth.sweep.saving import still_to_run
+from worldwidth.sweep.variants import Variant, chosen_sweep, variants_of
 from worldwidth.sweep.worktree import prepare_trees, source_tree
 
 
-def run_widths(
-    settings: Settings, archs: list[str] | None, seeds: list[int] | None, budgets: list[Budget] | None, jobs: int | None
+class FailedRunsError(WorldwidthError):
+    """Some variants of a sweep failed; ``reasons`` says why, by name."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        listed = "; ".join(f"{name} ({reason})" for name, reason in reasons.items())
+        super().__init__(f"{len(reasons)} failed: {listed}. The same command runs only what is not done yet")
+        self.reasons = reasons
+
+
+def run_named(
+    settings: Settings,
+    name: str | None,
+    vary: list[tuple[str, list[str]]],
+    replicates: int | None,
+    only: list[str],
+    suffix: str,
+    jobs: int | None,
+    force: bool,
 ) -> None:
-    """Run every variant that is not done yet; None stands for all archs, and for the seed and budget of params.yaml.
+    """Run the sweep ``name`` of params.yaml, with what the command line adds or replaces.
+
+    Raises:
+        WorldwidthError: as :func:`chosen_sweep`, :func:`variants_of` and :func:`run_sweep` do.
+    """
+    sweep = chosen_sweep(settings, name, vary, replicates, only)
+    run_sweep(settings, variants_of(settings, sweep, suffix), jobs, force)
+    print("`worldwidth compare` compares them")
+
+
+def run_widths(settings: Settings, vary: list[tuple[str, list[str]]], jobs: int | None, force: bool) -> None:
+    """Run the sweep ``widths``, with other archs, seeds or budgets where they are given."""
+    run_named(settings, "widths", vary, None, [], "", jobs, force)
+
+
+def run_sweep(settings: Settings, variants: list[Variant], jobs: int | None, force: bool) -> None:
+    """Run every variant that is not done yet.
 
     Args:
         jobs: how many at a time; None for as many as the machine bears. Never more than one a GPU.
+        force: replace experiments of the same names that are other runs.
 
     Raises:
-        WorldwidthError: a name is unknown or a variant's settings cannot be, before anything runs; or, at the
-            end, some variants failed.
+        WorldwidthError: an experiment would be replaced, before anything runs.
+        FailedRunsError: at the end, some variants failed.
         Stopped: this process was asked to stop.
     """
     check_rendered(settings)
-    variants = sweep(settings, archs or list(settings.selected.archs), seeds, budgets)
-    with only_one(scratch_folder() / "widths.lock", "another `worldwidth widths` is going on here: wait for it"):
+    with only_one(scratch_folder() / "sweep.lock", "another sweep is going on here: wait for it"):
         source = source_tree()
-        present = [variant for variant in variants if present_experiment(settings, variant, source)]
-        for variant in present:
-            print(f"{variant.name}: already done")
-        to_run = [variant for variant in variants if variant not in present]
+        to_run = still_to_run(settings, variants, force)
+        for variant in variants:
+            if variant not in to_run:
+                print(f"{variant.name}: already done")
         failed = _run_all(settings, source, to_run, jobs) if to_run else {}
-    done = f"{len(variants) - len(failed)} of {len(variants)} experiments"
-    print(f"\n{done} are done: `worldwidth compare` compares them")
+    print(f"\n{len(variants) - len(failed)} of {len(variants)} experiments are done")
     if failed:
-        listed = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
-        raise WorldwidthError(f"{len(failed)} failed: {listed}. The same command runs only what is not done yet")
+        raise FailedRunsError(failed)
 
 
 def _run_all(settings: Settings, source: str, variants: list[Variant], jobs: int | None) -> dict[str, str]:
@@ -61,7 +91,7 @@ def _run_all(settings: Settings, source: str, variants: list[Variant], jobs: int
     logs = scratch_folder() / "sweep" / "logs"
     with ExitStack() as held:
         seats = _seats(settings, source, jobs, held)
-        studies = studies_in(seats[0].tree, source, settings, variants)
+        studies = studies_in(seats[0].tree, source, variants)
         planned = save_jobs(plan_jobs(studies, {}, len(seats)), studies)
         print(
             f"{sum(len(job.stages) for job in planned)} stages to do in {len(planned)} jobs, {len(seats)} at a time; "
