@@ -1,14 +1,16 @@
-"""Made-up runs of a study, with known effects of width and seed, for the tests of what compares them."""
+"""Made-up runs of a study, with known effects of width, rate and replicate, for the tests of what compares them."""
 
 from dataclasses import replace
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from worldwidth.comparison.runs import BASE, RETENTION, SKILL, Key, RunScores
+from worldwidth.comparison.runs import BASE, RETENTION, SKILL, Key, RunScores, over_control
 from worldwidth.dvcio.experiments import Experiment
-from worldwidth.evaluation.scores import DIFFERENCE, Floats, matrix_of
-from worldwidth.settings.compute import parameter_count, training_flops, training_steps, vocabulary_size
+from worldwidth.evaluation.scores import CONTROL, DIFFERENCE, Floats, control_of, matrix_of
+from worldwidth.settings.compute import parameter_count, training_flops, training_steps
 from worldwidth.settings.schema import Settings
 
 RESAMPLES = 100
@@ -20,22 +22,48 @@ def fake_runs(
     archs: tuple[str, ...] = ("narrow", "base", "wide", "wider"),
     seeds: tuple[int, ...] = (1, 2, 3),
     budgets: tuple[str, ...] = ("epochs",),
+    rates: tuple[float, ...] = (),
+    draws: tuple[int, ...] = (42,),
     slope: float = 0.05,
     seed_sd: float = 0.03,
 ) -> list[RunScores]:
-    """One run for every arch, seed and budget: scores rise by ``slope`` a width, and scatter between seeds."""
-    return [
-        fake_run(replace(settings, arch=arch, seed=seed, budget=budget), slope * archs.index(arch), seed_sd)  # type: ignore[arg-type]
-        for budget in budgets
-        for arch in archs
-        for seed in seeds
-    ]
+    """One run for every arch, seed, budget, rate of fine-tuning and Atlantis draw.
+
+    Scores rise by ``slope`` an arch, are best at a rate that falls with the width, and scatter between replicates.
+    """
+    found = []
+    for budget, arch, seed, draw, rate in product(budgets, archs, seeds, draws, rates or (None,)):
+        run = replace(with_draw(settings, draw), arch=arch, seed=seed, budget=budget)  # type: ignore[arg-type]
+        shift = slope * archs.index(arch)
+        if rate:
+            run = with_rate(run, rate)
+            shift -= 0.03 * float(np.log2(rate * run.sizes.hidden_size / 0.128)) ** 2
+        found.append(fake_run(run, shift, seed_sd))
+    return found
+
+
+def with_scale(settings: Settings, **changes: Any) -> Settings:
+    """``settings`` whose selected scale is changed."""
+    return replace(settings, scales={**settings.scales, settings.scale: replace(settings.selected, **changes)})
+
+
+def with_rate(settings: Settings, rate: float) -> Settings:
+    """Fine-tuned at another rate."""
+    return with_scale(settings, finetuning=replace(settings.selected.finetuning, learning_rate=rate))
+
+
+def with_draw(settings: Settings, seed: int) -> Settings:
+    """On another draw of Atlantis."""
+    world = settings.selected.world
+    return with_scale(settings, world=replace(world, atlantis=replace(world.atlantis, seed=seed)))
 
 
 def fake_run(settings: Settings, shift: float, seed_sd: float) -> RunScores:
-    """One run: trained cells near 0.8 + ``shift``, the others near 0.15 + ``shift``."""
-    rng = np.random.default_rng([settings.seed, *f"{settings.arch} {settings.budget}".encode()])
-    of_seed = seed_sd * float(np.random.default_rng(settings.seed).standard_normal())  # the same at every width
+    """One run: trained cells near 0.8 + ``shift``, the others near 0.15 + ``shift``, the control's near 0.05."""
+    scale, rate = settings.selected, settings.finetuning.learning_rate
+    draw = scale.world.atlantis.seed
+    rng = np.random.default_rng([settings.seed, draw, *f"{settings.arch} {settings.budget} {rate}".encode()])
+    of_seed = seed_sd * float(np.random.default_rng([settings.seed, draw]).standard_normal())  # the same for all archs
 
     def values(mean: float) -> Floats:
         point = mean + of_seed + 0.05 * float(rng.standard_normal())
@@ -45,18 +73,23 @@ def fake_run(settings: Settings, shift: float, seed_sd: float) -> RunScores:
     cells: dict[Key, Floats] = {}
     for model, trained in settings.finetunes.items():
         for task in settings.tasks:
-            level = (0.8 if task in trained else 0.15) + shift
+            level = (0.8 if task in trained else 0.15 if trained else 0.05) + shift
             cells[matrix_of(model), model, task] = values(level)
             cells[RETENTION, model, task] = values(0.7 + shift / 2)
             cells[SKILL, model, task] = values(level - 0.1)
             if len(trained) > 1:
                 cells[DIFFERENCE, model, task] = values(shift / 4)
+    if control := control_of(settings.finetunes):
+        for (matrix, model, task), own in list(cells.items()):
+            if matrix == matrix_of(model) != CONTROL and task not in settings.finetunes[model]:
+                cells[over_control(matrix), model, task] = own - cells[CONTROL, control, task]
     for task in settings.tasks:
         cells[BASE, "base", task] = values(0.8 + shift / 3)
-    experiment = Experiment(f"{settings.arch}-{settings.budget}-s{settings.seed}", "f" * 40, "b" * 40, 1_700_000_000)
+    name = f"{settings.arch}-{settings.budget}-s{settings.seed}{'' if draw == 42 else f'-a{draw}'}"
+    name += "" if rate == 1e-3 else f"-lr{rate:g}"
+    experiment = Experiment(name, "f" * 40, "b" * 40, 1_700_000_000)
     vars(experiment)["settings"] = settings  # what is otherwise read from git
-    scale = settings.selected
-    parameters = parameter_count(scale.model, settings.selected_arch, vocabulary_size(scale))
+    parameters = parameter_count(scale, settings.sizes)
     return RunScores(
         experiment=experiment,
         cells=cells,

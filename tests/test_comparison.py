@@ -1,7 +1,5 @@
-"""Widths compared: what is averaged, paired, left out and tested. `pytest tests/test_comparison.py`."""
+"""Comparisons: what is averaged, paired, left out and tested. `pytest tests/test_comparison.py`."""
 
-import gc
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +15,6 @@ from worldwidth.comparison.tables import Comparison, compare
 from worldwidth.settings.schema import Settings
 
 ARCHS = ("narrow", "base", "wide", "wider")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_objects_to_collect() -> Iterator[None]:
-    """statsmodels collects garbage at every Holm correction, which takes long with all of torch in memory."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
@@ -47,24 +36,25 @@ def metric_by_hand(run: RunScores, matrix: str, trained: bool) -> float:
 
 
 def test_the_widths_stand_in_their_order(comparison: Comparison) -> None:
-    assert comparison.archs == ARCHS
-    assert comparison.budgets == ("epochs", "flops")
+    assert comparison.axis.levels == comparison.archs == ARCHS
+    assert comparison.arms == ("epochs", "flops")
+    assert (comparison.levels("epochs"), comparison.levels("flops")) == (list(ARCHS), ["narrow", "wide"])
     assert len(comparison.runs) == 4 * 3 + 2 * 3
 
 
 def test_a_width_is_the_mean_over_its_seeds(settings: Settings, comparison: Comparison) -> None:
     runs = fake_runs(settings, archs=ARCHS)
     by_hand = estimate([metric_by_hand(run, "ftwb1", True) for run in runs if run.arch == "wide"])
-    row = only(comparison.widths, budget="epochs", arch="wide", metric="ftwb1_trained")
+    row = only(comparison.means, arm="epochs", level="wide", metric="ftwb1_trained")
     assert (row["n"], row["cells"]) == (3, 7)
     assert [row["mean"], row["low"], row["high"]] == pytest.approx([by_hand.mean, by_hand.low, by_hand.high])
 
 
 def test_a_difference_is_paired_by_seed(settings: Settings, comparison: Comparison) -> None:
-    runs = {(run.arch, run.seed): run for run in fake_runs(settings, archs=ARCHS)}
+    runs = {(run.arch, run.settings.seed): run for run in fake_runs(settings, archs=ARCHS)}
     metric = {place: metric_by_hand(run, "ftwb2", False) for place, run in runs.items()}
     by_hand = estimate([metric["wider", seed] - metric["narrow", seed] for seed in (1, 2, 3)])
-    row = only(comparison.differences, budget="epochs", arch="narrow", other="wider", metric="ftwb2_transfer")
+    row = only(comparison.differences, arm="epochs", level="narrow", other="wider", metric="ftwb2_transfer")
     assert [row["mean"], row["low"], row["high"], row["p"]] == pytest.approx(
         [by_hand.mean, by_hand.low, by_hand.high, by_hand.p]
     )
@@ -79,33 +69,33 @@ def test_only_seeds_that_both_widths_have_are_paired(settings: Settings) -> None
     runs = fake_runs(settings, archs=("narrow", "wide"), seeds=(1, 2, 3))
     runs += fake_runs(settings, archs=("wide",), seeds=(4,))
     found = compare(runs)
-    assert only(found.widths, arch="wide", metric="ftwb1_trained")["n"] == 4
+    assert only(found.means, level="wide", metric="ftwb1_trained")["n"] == 4
     assert only(found.differences, metric="ftwb1_trained")["n"] == 3
 
 
 def test_holm_is_over_the_pairs_and_over_the_tasks(comparison: Comparison) -> None:
     from statsmodels.stats.multitest import multipletests
 
-    of_metric = comparison.differences.query("budget == 'epochs' and metric == 'ftwb1_trained'")
+    of_metric = comparison.differences.query("arm == 'epochs' and metric == 'ftwb1_trained'")
     assert len(of_metric) == 6
     assert list(of_metric["p_holm"]) == pytest.approx(list(multipletests(of_metric["p"], method="holm")[1]))
     of_tasks = comparison.tasks.query(
-        "budget == 'epochs' and metric == 'skill_trained' and arch == 'narrow' and other == 'wide'"
+        "arm == 'epochs' and metric == 'skill_trained' and level == 'narrow' and other == 'wide'"
     )
     assert list(of_tasks["task"]) == list(comparison.settings.tasks)
     assert list(of_tasks["p_holm"]) == pytest.approx(list(multipletests(of_tasks["p"], method="holm")[1]))
 
 
 def test_a_trend_is_fitted_seed_by_seed(settings: Settings, comparison: Comparison) -> None:
-    row = only(comparison.trends, metric="skill_trained", budget="epochs")
+    row = only(comparison.trends, metric="skill_trained", arm="epochs")
     runs = fake_runs(settings, archs=ARCHS)
     slopes = []
     for seed in (1, 2, 3):
-        values = [metric_by_hand(run, "skill", True) for run in runs if run.seed == seed]
+        values = [metric_by_hand(run, "skill", True) for run in runs if run.settings.seed == seed]
         slopes.append(np.polyfit(range(4), values, 1)[0])  # hidden_size doubles from width to width
     assert row["slope"] == pytest.approx(np.mean(slopes))
-    assert row["archs"] == "narrow base wide wider"
-    assert set(comparison.trends["budget"]) == {"epochs"}  # two widths make no trend
+    assert row["levels"] == "narrow base wide wider"
+    assert set(comparison.trends["arm"]) == {"epochs"}  # two widths make no trend
 
 
 def test_a_large_effect_is_significant_and_none_is_not(settings: Settings) -> None:
@@ -118,8 +108,8 @@ def test_a_large_effect_is_significant_and_none_is_not(settings: Settings) -> No
 def test_one_seed_says_so(settings: Settings) -> None:
     found = compare(fake_runs(settings, seeds=(1,)))
     assert set(found.differences["verdict"]) == {"too few seeds to say (n = 1)"}
-    assert found.widths["low"].isna().all()
-    assert found.widths["line_se"].notna().all()
+    assert found.means["low"].isna().all()
+    assert found.means["line_se"].notna().all()
 
 
 def test_one_width_has_no_differences(settings: Settings, tmp_path: Path) -> None:
@@ -144,10 +134,10 @@ def test_a_cell_that_one_width_cannot_measure_is_left_out_of_both(settings: Sett
     wide = [blind(wide[0], "ftwb1-1", "distance"), *wide[1:]]
     found = compare(narrow + wide)
     assert only(found.differences, metric="ftwb1_trained")["cells"] == 6
-    assert only(found.widths, arch="narrow", metric="ftwb1_trained")["cells"] == 7
-    assert only(found.widths, arch="wide", metric="ftwb1_trained")["cells"] == 6
-    assert only(found.cells, matrix="ftwb1", arch="wide", model="ftwb1-1", task="distance")["n"] == 2
-    assert f"{wide[0].experiment.name}: 90 of 91 cells measurable" in markdown(found)
+    assert only(found.means, level="narrow", metric="ftwb1_trained")["cells"] == 7
+    assert only(found.means, level="wide", metric="ftwb1_trained")["cells"] == 6
+    assert only(found.cells, matrix="ftwb1", level="wide", model="ftwb1-1", task="distance")["n"] == 2
+    assert f"{wide[0].experiment.name}: 97 of 98 cells measurable" in markdown(found)
 
 
 def test_nothing_measurable_is_said(settings: Settings) -> None:
@@ -167,7 +157,7 @@ def test_a_missing_model_is_missing_and_named(settings: Settings) -> None:
     without = {key: values for key, values in runs[0].cells.items() if key[1] != "ftwb1-3"}
     runs[0] = replace(runs[0], cells=without, missing=("ftwb1-3",))
     found = compare(runs)
-    assert only(found.cells, matrix="ftwb1", arch="narrow", model="ftwb1-3", task="angle")["n"] == 2
+    assert only(found.cells, matrix="ftwb1", level="narrow", model="ftwb1-3", task="angle")["n"] == 2
     assert f"{runs[0].experiment.name}: no results of ftwb1-3" in markdown(found)
 
 
@@ -176,7 +166,7 @@ def test_an_experiment_whose_name_is_markup_or_a_formula(settings: Settings, tmp
     experiment = replace(run.experiment, name="=1|<b>\x9b\u202e")
     vars(experiment)["settings"] = run.experiment.settings
     found = compare([replace(run, experiment=experiment)])
-    assert r"=1\|\<b\>\\x9b\\u202e: 90 of 91 cells measurable" in markdown(found)
+    assert r"=1\|\<b\>\\x9b\\u202e: 97 of 98 cells measurable" in markdown(found)
     write_tables(found, tmp_path)
     assert r"'=1|<b>\x9b\u202e" in (tmp_path / "runs.csv").read_text(encoding="utf-8")
 
@@ -184,7 +174,7 @@ def test_an_experiment_whose_name_is_markup_or_a_formula(settings: Settings, tmp
 def test_the_text_fits_a_terminal_and_holds_the_numbers(comparison: Comparison) -> None:
     text = markdown(comparison)
     assert max(len(line) for line in text.splitlines() if line.startswith("|")) <= 120
-    row = only(comparison.widths, budget="epochs", arch="wider", metric="ftwb1_trained")
+    row = only(comparison.means, arm="epochs", level="wider", metric="ftwb1_trained")
     assert f"{row['mean']:.2f} ± {(row['high'] - row['low']) / 2:.2f}" in text
 
 
@@ -217,6 +207,6 @@ def test_a_run_s_metrics_are_over_the_cells_of_its_width_s_mean(settings: Settin
     """Else a figure would show single seeds whose mean is not the mean beside them."""
     runs = fake_runs(settings, archs=("wide",))
     found = compare([blind(runs[0], "ftwb1-1", "distance"), *runs[1:]])
-    mean = only(found.widths, metric="ftwb1_trained")["mean"]
+    mean = only(found.means, metric="ftwb1_trained")["mean"]
     assert found.runs["ftwb1_trained"].mean() == pytest.approx(mean)
-    assert list(found.runs["cells_measurable"]) == [90, 91, 91]
+    assert list(found.runs["cells_measurable"]) == [97, 98, 98]

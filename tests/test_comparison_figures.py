@@ -1,4 +1,4 @@
-"""The figures of the comparison of widths: what they say, against the tables they are drawn from.
+"""The figures of a comparison: what they say, against the tables they are drawn from.
 
 pytest tests/test_comparison_figures.py
 """
@@ -23,19 +23,22 @@ from fake_runs import fake_runs
 from worldwidth.comparison.runs import RunScores
 from worldwidth.comparison.tables import Comparison, compare
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.plots import widths
-from worldwidth.plots.heatmap import models_of
-from worldwidth.plots.lines import apart, draw_curves, draw_scores
-from worldwidth.plots.style import save_figure
-from worldwidth.plots.widths import (
+from worldwidth.plots import comparison as figures_of
+from worldwidth.plots.colors import arch_colors
+from worldwidth.plots.comparison import (
     draw_comparison_figures,
     draw_difference,
     draw_matrices,
     draw_retention,
+    draw_scores,
     mean_panel,
     missing_models,
     study_blocks,
 )
+from worldwidth.plots.heatmap import models_of
+from worldwidth.plots.lines import apart
+from worldwidth.plots.losses import draw_curves
+from worldwidth.plots.style import save_figure
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
 
@@ -67,7 +70,7 @@ def damaged(runs: list[RunScores]) -> list[RunScores]:
     """Not measurable: a cell of every run, one of seed 1; a model that wide lacks; scores beyond what is shown."""
     for run in runs:
         run.cells["ftwb1", "ftwb1-5", "distance"] *= np.nan
-        if run.seed == 1:
+        if run.settings.seed == 1:
             run.cells["ftwb2", "ftwb2-12", "distance"] *= np.nan
         run.cells["ftwb1", "ftwb1-1", "inside"] -= 3
         run.cells["ftwb1", "ftwb1-1", "distance"] += 3
@@ -128,7 +131,7 @@ def test_matrices_show_the_means_of_the_table(comparison: Comparison, budget: st
     settings, figure = comparison.settings, draw_matrices(comparison, budget)
     archs = ["narrow", "wide", "wider"] if budget == "epochs" else ["narrow", "wide"]
     for (block, arch), axes in zip(itertools.product(BLOCKS, archs), panels(figure), strict=True):
-        expected = expected_cells(settings, block, comparison.cells, budget=budget, arch=arch, matrix=block)
+        expected = expected_cells(settings, block, comparison.cells, arm=budget, level=arch, matrix=block)
         if (block, budget) == ("ftwb2", "epochs"):
             expected[1, 0] = replace(expected[1, 0], below="n=2")  # a cell that seed 1 cannot measure
         assert cells(axes) == expected
@@ -143,7 +146,7 @@ def test_matrices_show_the_means_of_the_table(comparison: Comparison, budget: st
 def test_retention_is_shown_for_all_finetunes(comparison: Comparison) -> None:
     figure, places = draw_retention(comparison, "epochs"), itertools.product(BLOCKS[:2], comparison.archs)
     for (block, arch), axes in zip(places, panels(figure), strict=True):
-        where = {"budget": "epochs", "arch": arch, "matrix": "retention"}
+        where = {"arm": "epochs", "level": arch, "matrix": "retention"}
         assert cells(axes) == expected_cells(comparison.settings, block, comparison.cells, **where)
     assert len(figure.axes) == 2 * 3 + 1  # one colour bar
 
@@ -194,7 +197,7 @@ def test_a_difference_shows_mean_and_interval(comparison: Comparison) -> None:
     figure = draw_difference(comparison, "epochs", "narrow", "wider")
     found: list[Seen] = []
     for block, axes in zip(BLOCKS, panels(figure), strict=True):
-        where = {"budget": "epochs", "arch": "narrow", "other": "wider", "matrix": block}
+        where = {"arm": "epochs", "level": "narrow", "other": "wider", "matrix": block}
         assert cells(axes) == expected_cells(comparison.settings, block, comparison.cell_differences, **where)
         found += cells(axes).values()
     tested, outlined = sum("±" in cell.below for cell in found), sum(cell.outlined for cell in found)
@@ -226,11 +229,11 @@ def test_what_is_not_there_is_an_error(comparison: Comparison, one_width: Compar
         ("epochs", "wider", "narrow"),
         ("tokens", "narrow", "wide"),
     ):
-        with pytest.raises(WorldwidthError, match=f"budget {budget} has no runs of {arch} and {other}"):
+        with pytest.raises(WorldwidthError, match=f"arm {budget} has no runs of {arch} and {other}"):
             draw_difference(comparison, budget, arch, other)
     with pytest.raises(WorldwidthError, match="no runs of narrow and wide"):
         draw_difference(one_width, "epochs", "narrow", "wide")
-    with pytest.raises(WorldwidthError, match="no run has the budget tokens; there are: epochs, flops"):
+    with pytest.raises(WorldwidthError, match="no run is of the arm tokens; there are: epochs, flops"):
         draw_matrices(comparison, "tokens")
 
 
@@ -268,7 +271,7 @@ def test_error_bars_are_the_intervals(comparison: Comparison) -> None:
     first = ["ftwb1_trained", "ftwb2_trained", "skill_trained"]
     assert names == [*first, "ftwb1_transfer", "ftwb2_transfer", "base_skill"]
     for name, (_, above, below) in zip(names, panels, strict=True):
-        rows = comparison.widths[comparison.widths["metric"] == name]
+        rows = comparison.means[comparison.means["metric"] == name]
         assert len(rows) == 5
         rows = rows[rows["n"] > 0]
         for axes in (above, below):
@@ -291,7 +294,7 @@ def test_the_caption_of_the_scores_says_what_a_bar_is(comparison: Comparison, on
 
 
 def test_an_endless_interval_does_not_flatten_a_panel(comparison: Comparison, one_width: Comparison) -> None:
-    wide = replace(comparison, widths=comparison.widths.assign(low=-40.0, high=40.0))
+    wide = replace(comparison, means=comparison.means.assign(low=-40.0, high=40.0))
     figure = draw_scores(wide)
     for _, *both in metric_panels(figure):
         for axes in both:
@@ -305,7 +308,7 @@ def test_points_stand_at_their_size(comparison: Comparison) -> None:
     """Each within a few percent of the axis, and no two on each other."""
     (_, above, below), *_ = metric_panels(draw_scores(comparison))
     for axes, size in ((above, "parameters"), (below, "flops")):
-        runs = comparison.runs.drop_duplicates(["budget", "arch"])
+        runs = comparison.runs.drop_duplicates(["arm", "level"])
         x = [container.lines[0].get_xdata() for container in axes.containers]  # type: ignore[attr-defined]
         found = np.concatenate([np.asarray(values, dtype=float) for values in x])
         np.testing.assert_allclose(np.log10(found), np.log10(runs[size].to_numpy(dtype=float)), atol=0.1)
@@ -323,6 +326,115 @@ def test_apart() -> None:
     assert apart(np.array([2.0]), 0.5) == [2.0]
 
 
+# --- headline metrics over another axis
+
+RATE = "finetuning.learning_rate"
+RATES = (5e-4, 1e-3, 4e-3, 8e-3)
+
+
+@pytest.fixture(scope="module")
+def controlled(small: Settings) -> Settings:
+    """With the model of no task."""
+    return replace(small, finetunes={"ftwb0-0": (), **small.finetunes})
+
+
+@pytest.fixture(scope="module")
+def curves_over_rates(controlled: Settings) -> Comparison:
+    """Three archs, one of them deep, at four rates; three replicates."""
+    return compare(fake_runs(controlled, archs=("narrow", "deep", "wide"), rates=RATES), by=("arch", RATE))
+
+
+def test_a_second_axis_gives_a_curve_an_arch(curves_over_rates: Comparison) -> None:
+    figure = draw_scores(curves_over_rates)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    labels = {metric.label: name for name, metric in curves_over_rates.metrics.items()}
+    names = [labels[axes.get_title()] for axes in shown]
+    assert names[-3:] == ["ftwb1_transfer_minus_control", "ftwb2_transfer_minus_control", "control"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["narrow", "deep", "wide"]
+    for name, axes in zip(names, shown, strict=True):
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["5e-4", "1e-3", "4e-3", "8e-3"]
+        assert axes.get_xscale() == "log"
+        means = curves_over_rates.means[curves_over_rates.means["metric"] == name]
+        assert len(axes.containers) == 3
+        for arch, container in zip(("narrow", "deep", "wide"), axes.containers, strict=True):
+            line = container.lines[0]  # type: ignore[attr-defined]
+            own = [
+                means[(means["level"] == arch) & (means["arm"] == f"epochs, lr {x}")]
+                for x in ("5e-4", "1e-3", "4e-3", "8e-3")
+            ]
+            np.testing.assert_allclose(line.get_ydata(), [float(row["mean"].iloc[0]) for row in own])
+            np.testing.assert_allclose(np.log10(np.asarray(line.get_xdata(), dtype=float)), np.log10(RATES), atol=0.05)
+        np.testing.assert_allclose(sorted(bars(axes)), sorted(means[["low", "high"]].to_numpy(dtype=float).tolist()))
+        marks = [line for line in axes.lines if line.get_marker() == "_" and line.get_linestyle() == "None"]
+        values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in marks])
+        single = set(np.round(curves_over_rates.runs[name], 9))
+        assert single <= set(np.round(values, 9))
+    assert "thin marks: single seeds" in caption(figure)
+    nothing_is_cut(figure)
+
+
+def test_rates_compared_have_a_curve_an_arm(controlled: Settings) -> None:
+    found = compare(
+        fake_runs(controlled, archs=("narrow", "wide"), rates=RATES[:2], budgets=("epochs", "flops")), by=(RATE,)
+    )
+    figure = draw_scores(found)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "narrow, epochs", "wide, epochs", "narrow, flops", "wide, flops"]  # fmt: skip
+    assert figure.axes[0].get_xscale() == "linear"  # twice the rate is no decade
+    lines = [container.lines[0] for container in figure.axes[0].containers]  # type: ignore[attr-defined]
+    assert len({(str(line.get_color()), line.get_marker()) for line in lines}) == 4
+    assert len({str(line.get_color()) for line in lines}) == 2
+
+
+def test_draws_of_atlantis_are_said(controlled: Settings, curves_over_rates: Comparison) -> None:
+    runs = fake_runs(controlled, archs=("narrow", "wide"), seeds=(1, 2), draws=(42, 43))
+    said = "A seed has a draw of Atlantis of its own."
+    assert said in caption(draw_scores(compare(runs)))
+    assert said not in caption(draw_scores(curves_over_rates))
+
+
+def test_words_stand_beside_each_other(controlled: Settings) -> None:
+    found = compare(fake_runs(controlled, archs=("narrow", "wide"), budgets=("epochs", "flops")), by=("budget",))
+    figure = draw_scores(found)
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["epochs", "flops"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["narrow", "wide"]
+
+
+def test_archs_of_another_depth_are_not_joined(controlled: Settings) -> None:
+    found = compare(fake_runs(controlled, archs=("narrow", "deep", "wide", "shallow")))
+    figure = draw_scores(found)
+    joined, alone = (container.lines[0] for container in figure.axes[0].containers)  # type: ignore[attr-defined]
+    assert (joined.get_linestyle(), len(joined.get_xdata())) == ("-", 2)
+    assert (alone.get_linestyle(), len(alone.get_xdata())) == ("None", 2)
+    nothing_is_cut(figure)
+
+
+def test_the_control_is_the_last_row_of_the_first_matrix(controlled: Settings) -> None:
+    found = compare(fake_runs(controlled, archs=("narrow", "wide")))
+    shown = panels(draw_matrices(found, "epochs"))
+    assert [row_labels(axes)[-1] for axes in shown[::2]] == ["no task", "crossing\n+ inside", "crossing\n+ inside"]
+    control = found.cells.query("matrix == 'ftwb0' and level == 'wide'")
+    last = [cell for (row, _), cell in cells(shown[1]).items() if row == 3]
+    assert [cell.text for cell in last] == [f"{mean:.2f}".replace("-0.00", "0.00") for mean in control["mean"]]
+    assert not any(cell.trained or cell.hatched for cell in last)
+    below = panels(draw_difference(found, "epochs", "narrow", "wide"))[0]
+    assert all(cell.below.startswith("±") for (row, _), cell in cells(below).items() if row == 3)
+
+
+def test_every_arch_has_a_colour_of_its_own(small: Settings) -> None:
+    archs = ("narrow", "base", "deep", "wide", "shallow", "wider")
+    colors = arch_colors(replace(small, arch=arch) for arch in archs)
+    assert tuple(colors) == ("narrow", "base", "deep", "wide", "shallow", "wider")
+    assert len({tuple(color) for color in colors.values()}) == 6
+    red, green, blue, _ = colors["deep"]
+    assert green > max(red, blue)
+    red, green, blue, _ = colors["shallow"]
+    assert blue > max(red, green)
+    widths = [replace(small, arch=arch) for arch in ("narrow", "base", "wide", "wider")]
+    for arch, color in arch_colors(widths).items():
+        assert tuple(color) == tuple(colors[arch])
+
+
 # --- pre-training curves
 
 
@@ -333,11 +445,11 @@ def test_curves_are_the_validation_losses(comparison: Comparison) -> None:
         thin = [line for line in axes.lines if line.get_linewidth() < 1]
         thick = [line for line in axes.lines if line.get_linewidth() > 1]
         assert (len(thin), len(thick)) == (11, 5)
-        runs = curves.groupby(["budget", "arch", "seed"], sort=False)
+        runs = curves.groupby(["arm", "level", "seed"], sort=False)
         for line, (_, run) in zip(thin, runs, strict=True):
             np.testing.assert_allclose(np.asarray(line.get_xdata(), dtype=float), run[size])
             np.testing.assert_allclose(np.asarray(line.get_ydata(), dtype=float), run["validation_loss"])
-        for line, (_, of_place) in zip(thick, curves.groupby(["budget", "arch"], sort=False), strict=True):
+        for line, (_, of_place) in zip(thick, curves.groupby(["arm", "level"], sort=False), strict=True):
             mean = of_place.groupby("step")["validation_loss"].mean()
             np.testing.assert_allclose(np.asarray(line.get_ydata(), dtype=float), mean)
         styles = {(str(line.get_color()), str(line.get_linestyle())) for line in thick}
@@ -355,6 +467,14 @@ def test_curves_without_validation_are_the_training_losses(one_seed: Comparison)
     assert caption(figure) == "Training loss; one seed a line."
 
 
+def test_runs_that_share_a_base_model_share_its_curve(curves_over_rates: Comparison) -> None:
+    """Rates of fine-tuning come after pre-training: one curve an arch and seed."""
+    figure = draw_curves(curves_over_rates)
+    thin = [line for line in figure.axes[0].lines if line.get_linewidth() < 1]
+    assert len(thin) == 3 * 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["narrow", "deep", "wide"]
+
+
 # --- all figures
 
 
@@ -362,7 +482,7 @@ def test_curves_without_validation_are_the_training_losses(one_seed: Comparison)
 def test_no_text_is_cut(request: pytest.FixtureRequest, name: str) -> None:
     made: Comparison = request.getfixturevalue(name)
     figures = [draw_scores(made), draw_curves(made), draw_matrices(made, "epochs")]
-    figures.append(draw_retention(made, made.budgets[-1]))
+    figures.append(draw_retention(made, made.arms[-1]))
     if len(made.archs) > 1:
         figures.append(draw_difference(made, "epochs", made.archs[0], made.archs[-1]))
     for figure in figures:
@@ -382,8 +502,18 @@ def test_four_widths_of_the_whole_study_fit_on_a_page() -> None:
         assert figure.get_figwidth() == pytest.approx(17 / 2.54, rel=0.02)
 
 
+def test_figures_of_arms_are_named_after_them(
+    curves_over_rates: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures_of, "save_figure", lambda name, draw, folder: folder / name)
+    files = [path.name for path in draw_comparison_figures(curves_over_rates, tmp_path)]
+    assert files[:3] == ["matrices-epochs-lr5e-4", "difference-epochs-lr5e-4-narrow-wide", "retention-epochs-lr5e-4"]
+    assert files[-2:] == ["scores", "curves"]
+    assert len(files) == len(set(files)) == 4 * 3 + 2
+
+
 def test_names_of_the_files(comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(widths, "save_figure", lambda name, draw, folder: folder / name)
+    monkeypatch.setattr(figures_of, "save_figure", lambda name, draw, folder: folder / name)
     files = draw_comparison_figures(comparison, tmp_path, [("wide", "narrow"), ("wide", "wider"), ("wide", "none")])
     assert files == [
         tmp_path / name
@@ -429,7 +559,7 @@ def test_figures_of_one_run(small: Settings, tmp_path: Path, monkeypatch: pytest
         drawn[name] = draw()
         return folder / name
 
-    monkeypatch.setattr(widths, "save_figure", save)
+    monkeypatch.setattr(figures_of, "save_figure", save)
     run = compare(fake_runs(small, archs=("narrow",), seeds=(1,)))
     draw_comparison_figures(run, tmp_path, [("narrow", "wide")])
     assert list(drawn) == ["matrices-epochs", "retention-epochs", "scores", "curves"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from fake_runs import fake_runs
+from fake_runs import fake_runs, with_scale
 from worldwidth.comparison.tables import Comparison, compare, records
 from worldwidth.core.text import MINUS, number, p_value
 from worldwidth.plots.svg import inline_svg
@@ -26,6 +26,9 @@ from worldwidth.settings.schema import Settings
 PROJECT = Path(__file__).parents[1]
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 PROVENANCE: dict[str, Any] = {
+    "name": "laptop",
+    "by": ["arch"],
+    "sweep": None,
     "worldwidth_commit": "0123abcd" * 5,
     "params": "arch: wide\n",
     "versions": {"Python": "3.11"},
@@ -147,7 +150,7 @@ def patchy(settings: Settings) -> Comparison:
     """Two widths: the wide one lacks a model, one run of the narrow one another and all measurable cells of a task."""
     runs = fake_runs(settings, archs=("narrow", "wide"), seeds=(1, 2))
     for i, run in enumerate(runs):
-        lacking = "ftwb2-15" if run.arch == "wide" else "ftwb1-4" if run.seed == 1 else ""
+        lacking = "ftwb2-15" if run.arch == "wide" else "ftwb1-4" if run.settings.seed == 1 else ""
         cells = {key: values for key, values in run.cells.items() if key[1] != lacking}
         if run.arch == "narrow":
             cells = {k: np.full_like(v, np.nan) if k[2] == "inside" else v for k, v in cells.items()}
@@ -234,22 +237,22 @@ def test_text_from_outside_stays_text(one_arch: Comparison, tmp_path: Path) -> N
 
 
 def test_every_number_of_the_table_of_widths_is_on_the_page(study: Comparison, page: Page) -> None:
-    for budget in study.budgets:
-        table = page.table(f"Means over seeds under budget {budget}, with 95 % intervals")
-        widths = study.widths[study.widths["budget"] == budget]
-        for arch, rows in widths.groupby("arch"):
+    for budget in study.arms:
+        table = page.table(f"Means over seeds, budget {budget}, with 95 % intervals")
+        means = study.means[study.means["arm"] == budget]
+        for arch, rows in means.groupby("level"):
             label, seeds, *stats = table.row(str(arch))
             assert (label, seeds) == (arch, "3" if budget == "epochs" else "2")
             for stat, row in zip(stats, rows.to_dict("records"), strict=True):
                 assert stat.startswith(f"{number(row['mean'])} [{number(row['low'])}, {number(row['high'])}] lines ±")
     labels = page.text.replace("(", "").replace(")", "")
     for metric in study.metrics.values():
-        assert metric.label.replace(" - ", " \N{MINUS SIGN} ").replace(", ", " ") in labels
+        assert metric.label.replace(", ", " ").replace("(", "").replace(")", "") in labels
         assert metric.meaning in page.text
 
 
 def test_every_trend_and_difference_has_its_p_and_verdict(study: Comparison, page: Page) -> None:
-    table = page.table("Change per doubling of the hidden size, budget epochs")
+    table = page.table("Change per doubling of the width, budget epochs")
     assert len(table.rows) == 1 + len(study.trends) == 12
     for row, trend in zip(table.rows[1:], study.trends.to_dict("records"), strict=True):
         arrow = {"▲": " higher", "▼": " lower"}.get(row[-1][0], "")
@@ -257,12 +260,10 @@ def test_every_trend_and_difference_has_its_p_and_verdict(study: Comparison, pag
         assert row[4:6] == [p_value(trend["p"]), p_value(trend["p_holm"])]
         assert row[6].lstrip("▲▼ ") == trend["verdict"].partition(":")[0]
         assert trend["verdict"].endswith(arrow)
-    pairs = study.differences[
-        (study.differences["metric"] == "ftwb1_trained") & (study.differences["budget"] == "epochs")
-    ]
+    pairs = study.differences[(study.differences["metric"] == "ftwb1_trained") & (study.differences["arm"] == "epochs")]
     table = page.table("FTWB1 trained")
     for pair in pairs.to_dict("records"):
-        _, difference, reach, n, p, verdict = table.row(f"{pair['other']} \N{MINUS SIGN} {pair['arch']}")
+        _, difference, reach, n, p, verdict = table.row(f"{pair['other']} \N{MINUS SIGN} {pair['level']}")
         assert [difference, reach, n] == [number(pair["mean"], sign=True), reach_of(pair), "3"]
         assert p == p_value(pair["p_holm"])
         assert verdict.lstrip("▲▼ ") == pair["verdict"].partition(":")[0]
@@ -277,15 +278,15 @@ def test_one_pair_of_widths_is_one_table(study: Comparison, page: Page) -> None:
 def test_the_matrices_have_a_cell_for_every_model_and_task(study: Comparison, page: Page) -> None:
     """Each tells its mean, its interval and its n."""
     cells = study.cells[~study.cells["matrix"].isin(["skill", "base"])]
-    assert page.html.count("<title>narrow, trained on") == len(cells[cells["arch"] == "narrow"])
+    assert page.html.count("<title>narrow, trained on") == len(cells[cells["level"] == "narrow"])
     finetunes = study.settings.finetunes
-    for row in cells[cells["budget"] == "epochs"].to_dict("records"):
-        where = f"{row['arch']}, trained on {' and '.join(finetunes[row['model']])}, evaluated on {row['task']}"
+    for row in cells[cells["arm"] == "epochs"].to_dict("records"):
+        where = f"{row['level']}, trained on {' and '.join(finetunes[row['model']])}, evaluated on {row['task']}"
         between = f"[{number(row['low'], 2)}, {number(row['high'], 2)}]"
         assert f"{where}: {number(row['mean'], 2)}, 95 % interval {between}, n = 3, lines ±" in page.text
     changes = study.cell_differences
     changes = changes[changes["matrix"].isin(["ftwb1", "ftwb2", "difference"])]
-    for row in changes[(changes["arch"] == "narrow") & (changes["other"] == "wide")].to_dict("records"):
+    for row in changes[(changes["level"] == "narrow") & (changes["other"] == "wide")].to_dict("records"):
         where = f"wide {MINUS} narrow, trained on {' and '.join(finetunes[row['model']])}, evaluated on {row['task']}"
         assert f"{where}: {number(row['mean'], 2)}, 95 % interval [{number(row['low'], 2)}, " in page.text
 
@@ -308,7 +309,7 @@ def test_one_width_is_not_compared(one_arch: Comparison, tmp_path: Path) -> None
     assert "there is one width (wide): nothing to compare yet." in page.text
     assert "No differences: there is one width." in page.text
     assert "No trend: it takes three widths" in page.text
-    assert "The widest minus the narrowest" not in page.text
+    assert "The last minus the first" not in page.text
     assert "Nothing is compared." in page.text
 
 
@@ -329,7 +330,7 @@ def test_nothing_measurable_is_said(one_seed: Comparison, tmp_path: Path) -> Non
     empty = dict.fromkeys(("mean", "low", "high", "line_se"), np.nan)
     nothing = replace(
         one_seed,
-        widths=one_seed.widths.assign(n=0, cells=0, **empty),
+        means=one_seed.means.assign(n=0, cells=0, **empty),
         cells=one_seed.cells.assign(n=0, **empty),
         differences=one_seed.differences.assign(n=0, verdict="not measurable", **empty),
         trends=one_seed.trends.assign(n=0, verdict="not measurable", slope=np.nan),
@@ -365,7 +366,7 @@ def with_verdicts(comparison: Comparison, trends: dict[str, str], default: str, 
         comparison,
         trends=comparison.trends.assign(verdict=found, slope=slopes),
         differences=comparison.differences.assign(verdict=pairs),
-        budgets=("epochs",),
+        arms=("epochs",),
     )
 
 
@@ -402,7 +403,7 @@ def test_the_headline_counts_the_pairs_beside_the_trends(study: Comparison) -> N
 
 def test_without_a_trend_the_headline_is_on_the_ends(study: Comparison) -> None:
     differences = study.differences.assign(verdict=FEW)
-    chosen = (differences["budget"] == "flops") & (differences["metric"] == "ftwb1_transfer")
+    chosen = (differences["arm"] == "flops") & (differences["metric"] == "ftwb1_transfer")
     differences.loc[chosen, "verdict"] = "significant: wide lower"
     size = number(float(differences.loc[chosen, "mean"].iloc[0]), sign=True)
     text = headline(replace(study, differences=differences), "flops")
@@ -416,7 +417,7 @@ def test_compute_is_judged_by_its_counts(study: Comparison, page: Page) -> None:
     assert f"pre-training FLOPs 2.89{times}" in compute_caveat(study, "epochs")
     same = replace(study, runs=study.runs.assign(tokens=1000, flops=1e9, finetuning_flops=1e9))
     assert compute_caveat(same, "epochs").count(f" 1{times}") == 3
-    rows = page.table("What each width gets under budget epochs; ratios are to narrow").rows[1:]
+    rows = page.table("What each of them gets, budget epochs; ratios are to narrow").rows[1:]
     assert [row[:3] for row in rows] == [["narrow", "12", "192"], ["base", "6", "192"], ["wide", "3", "192"]]
 
 
@@ -425,7 +426,7 @@ def test_a_row_of_verdicts_has_all_that_is_significant(study: Comparison) -> Non
     one = (differences["metric"] == "ftwb1_trained") & (differences["other"] == "base")
     differences.loc[one, ["verdict", "mean"]] = "significant: base lower", -0.25
     tasks = study.tasks.assign(verdict=NONE)
-    chosen = (tasks["metric"] == "ftwb1_trained") & (tasks["task"] == "inside") & (tasks["arch"] == "narrow")
+    chosen = (tasks["metric"] == "ftwb1_trained") & (tasks["task"] == "inside") & (tasks["level"] == "narrow")
     tasks.loc[chosen, ["verdict", "mean"]] = "significant: wide higher", 0.5
     changed = replace(with_verdicts(study, {"ftwb1_trained": DOWN}, NONE), differences=differences, tasks=tasks)
     first, second, *_ = verdicts(changed, "epochs")
@@ -434,15 +435,97 @@ def test_a_row_of_verdicts_has_all_that_is_significant(study: Comparison) -> Non
     assert first.pairs.split() == ["base", MINUS, "narrow", f"{MINUS}0.25"]
     assert first.tasks.split() == ["inside", "+0.50"]
     assert (second.verdict, second.direction, second.pairs, second.tasks) == (NONE, 0, "none of 3", "none of 3")
-    rows = records(differences, budget="epochs", metric="ftwb1_transfer")
+    rows = records(differences, arm="epochs", metric="ftwb1_transfer")
     assert second.reach == number(max(abs(row[end]) for row in rows for end in ("low", "high")), 2)
 
 
 def test_the_limits_name_the_numbers_they_are_about(study: Comparison) -> None:
     text = " ".join(limits(study))
     for metric in ("base_skill", "skill_transfer"):
-        for row in study.widths[study.widths["metric"] == metric].to_dict("records"):
-            assert f"{number(row['mean'], 2)} ({row['arch']})" in text
+        for row in study.means[study.means["metric"] == metric].to_dict("records"):
+            assert f"{number(row['mean'], 2)} ({row['level']})" in text
     assert "Scale laptop is not the published one: 96 ordinary cities, 3 layers" in text
     published = replace(study, settings=replace(study.settings, scale="paper"))
     assert "not the published one" not in " ".join(limits(published))
+
+
+# --- other axes, draws, and the control
+
+RATE = "finetuning.learning_rate"
+
+
+@pytest.fixture(scope="module")
+def controlled(settings: Settings) -> Settings:
+    """With the model of no task."""
+    return replace(settings, finetunes={"ftwb0-0": (), **settings.finetunes})
+
+
+def test_a_report_by_rate_says_so(controlled: Settings, tmp_path: Path) -> None:
+    runs = fake_runs(controlled, archs=("narrow", "deep"), seeds=(1, 2), rates=(1e-3, 2e-3, 4e-3), draws=(42, 43))
+    comparison = compare(runs, by=(RATE,))
+    page = page_of(comparison, tmp_path, name="rates", by=[RATE], sweep="rates")
+    assert "<title>Values of finetuning.learning_rate compared, scale laptop</title>" in page.html
+    assert "Does finetuning.learning_rate change how a small transformer takes in new entities?" in page.text
+    said = (
+        "With each arch's own epochs, arch deep , each doubling of finetuning.learning_rate from 1e-3 to 4e-3 changes"
+    )
+    assert said in page.text
+    assert "differences of two values of finetuning.learning_rate" in page.text
+    means = page.table("Means over seeds, epochs, deep, with 95 % intervals")
+    assert [row[0] for row in means.rows] == ["learning_rate", "trained", "1e-3", "2e-3", "4e-3"]
+    assert [row[1] for row in means.rows[2:]] == ["4", "4", "4"]
+    assert "rates , by finetuning.learning_rate; the sweep rates of params.yaml" in page.text
+    assert "results/comparison/rates/cells.csv" in page.text
+    assert "2 draws of Atlantis, a seed and a draw to every run" in page.text
+    assert "Hyper-parameters are not tuned" not in page.text  # the rate is what is compared
+    for word in ("width", "wider", "widest"):
+        assert word not in page.text.replace("worldwidth", "")
+
+
+def test_a_report_by_architecture_tells_depth_from_width(controlled: Settings, tmp_path: Path) -> None:
+    comparison = compare(fake_runs(controlled, archs=("narrow", "deep", "base", "wide")))
+    page = page_of(comparison, tmp_path)
+    assert "Does the architecture change" in page.text
+    assert "each doubling of the width from narrow to wide changes" in page.text
+    assert "of two architectures" in page.text
+    sizes = page.table("The archs: all that differs between them by construction")
+    assert sizes.row("deep")[1:3] == ["12", "32"]
+    assert "3 or 12 layers" in page.text
+    assert "over the archs of one depth" in page.text
+
+
+def test_the_control_is_said(controlled: Settings, tmp_path: Path) -> None:
+    comparison = compare(fake_runs(controlled, archs=("narrow", "wide")))
+    page = page_of(comparison, tmp_path, drawn=True)
+    rows = records(comparison.means, metric="ftwb1_transfer_minus_control")
+    values = " and ".join(f"{number(row['mean'], 2, sign=True)} ({row['level']})" for row in rows)
+    assert f"FTWB1 transfer {MINUS} control is {values}." in page.text
+    assert "Control: the same model fine-tuned on no task" in page.text
+    assert "4 times" not in page.text
+    assert "5 times ( 1 on no task, 3 on 1 task and 1 on 2 tasks )" in page.text.replace("(1", "( 1").replace(
+        "s)", "s )"
+    )
+    table = page.table(f"wide {MINUS} narrow")
+    assert {f"FTWB1 transfer {MINUS} control", f"FTWB2 transfer {MINUS} control", "control (no task)"} <= {
+        row[0] for row in table.rows
+    }
+    for text in (f"wide {MINUS} narrow, trained on no task, evaluated on", "narrow, trained on no task, evaluated on"):
+        assert page.text.count(f"{text} distance") >= 1
+    control = " and ".join(
+        f"{number(row['mean'], 2)} ({row['level']})" for row in records(comparison.means, metric="control")
+    )
+    assert f"the control's score is {control}." in page.text
+
+
+def test_without_a_control_the_limits_say_so(study: Comparison) -> None:
+    assert "There is no model of no task: what the warm-up lines alone give is part of transfer." in limits(study)
+
+
+def test_rates_of_an_arch_s_own_are_said(controlled: Settings) -> None:
+    scale = controlled.selected
+    own = replace(scale.archs["narrow"], finetuning={"learning_rate": 4e-3})
+    changed = with_scale(controlled, archs={**scale.archs, "narrow": own})
+    text = " ".join(limits(compare(fake_runs(changed, archs=("narrow", "wide")))))
+    assert "adamw, 0.004 in fine-tuning (narrow) and" in text
+    assert "adamw, 0.001 in fine-tuning (wide)" in text
+    assert "not tuned for each arch" in " ".join(limits(compare(fake_runs(controlled, archs=("narrow", "wide")))))

@@ -2,61 +2,127 @@
 
 import os
 import platform
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from worldwidth.comparison.axes import ARCH, REPLICATE, Design, value_of
 from worldwidth.comparison.compatibility import check_comparable
-from worldwidth.comparison.export import COMPARISON, markdown, write_tables
-from worldwidth.comparison.runs import load_runs, read_run
+from worldwidth.comparison.export import COMPARISONS, markdown, write_tables
+from worldwidth.comparison.runs import load_runs, read_run, replicate_of
 from worldwidth.comparison.tables import compare
 from worldwidth.core.errors import WorldwidthError, nearest, warn
 from worldwidth.core.files import write_json
 from worldwidth.dvcio.experiments import NAME, Experiment, find_experiments, list_experiments
 from worldwidth.dvcio.repo import open_repo
-from worldwidth.plots.widths import draw_comparison_figures
+from worldwidth.plots.comparison import draw_comparison_figures
 from worldwidth.report.page import write_report
+from worldwidth.settings.axes import all_axes
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Settings
+from worldwidth.sweep.variants import variants_of
 
 Read = TypeVar("Read")
 
-REPORT = Path("report/index.html")
+REPORTS = Path("report")
+_PLAIN = re.compile(r"[^-]+-[^-]+-s\d+(-a\d+)?")
+"""Names of runs that have an arch, a budget and seeds of their own, and nothing else."""
+_OUT = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _PACKAGES = ("worldwidth", "dvc", "torch", "numpy", "scipy", "statsmodels", "pandas", "matplotlib")
 
 
-def run_compare(settings: Settings, names: list[str], pairs: list[tuple[str, str]]) -> None:
-    """Compare the experiments ``names``, or without any all of the sweep's at the scale of params.yaml.
+@dataclass(frozen=True)
+class Question:
+    """What is asked of which runs."""
+
+    sweep: str | None
+    """Of params.yaml, if its runs are compared."""
+    by: tuple[str, ...]
+    """One axis or two."""
+    others: tuple[str, ...]
+    """Further axes that the sweep varies."""
+    name: str
+    """Of the folders that hold the answer."""
+
+    @classmethod
+    def of(cls, settings: Settings, names: list[str], by: Sequence[str] | None, out: str | None) -> "Question":
+        """The question of a command line.
+
+        Raises:
+            WorldwidthError: an axis is none, there are more than two, or ``out`` is no name.
+        """
+        sweep = names[0] if len(names) == 1 and names[0] in settings.sweeps else None
+        varied = [axis for axis in (settings.sweeps[sweep].vary if sweep else ()) if axis not in REPLICATE]
+        chosen = tuple(dict.fromkeys(by or varied[:2] or [ARCH]))
+        for axis in chosen:
+            value_of(settings, axis)
+        if len(chosen) > 2:
+            raise WorldwidthError(f"--by: found {', '.join(chosen)}; at most two axes can be compared at once")
+        name = out or sweep or settings.scale
+        if not _OUT.fullmatch(name):
+            raise WorldwidthError(
+                f"--out: found '{name}'; it must be a name of small letters, digits, - and _ that begins with a letter"
+            )
+        return cls(sweep, chosen, tuple(axis for axis in varied if axis not in chosen), name)
+
+
+def run_compare(
+    settings: Settings,
+    names: list[str],
+    pairs: list[tuple[str, str]],
+    by: Sequence[str] | None = None,
+    out: str | None = None,
+) -> None:
+    """Compare experiments, or those of a sweep, and write what comes out to results/comparison and report.
 
     Args:
-        pairs: two widths each, whose difference is drawn beside that of the narrowest and the widest.
+        names: experiments, or one sweep of params.yaml; empty for all of the scale of params.yaml that differ in arch,
+            budget and seeds alone, or with ``by`` in whatever else.
+        pairs: two levels each, whose difference is drawn beside that of the first and the last.
+        by: one axis or two; None for the first two that the sweep varies, or else the arch.
+        out: name of the folders; None for that of the sweep, or else of the scale.
 
     Raises:
-        WorldwidthError: there are none, they cannot be compared, or a pair's width is not among them; or, at the end,
+        WorldwidthError: there are none, they cannot be compared, or a pair's level is not among them; or, at the end,
             some were left out, for they are damaged.
     """
-    chosen = find_experiments(names) if names else of_sweep(settings)
+    question = Question.of(settings, names, by, out)
+    chosen = _chosen(settings, question, names, _PLAIN if by is None else NAME)
     chosen.sort(key=lambda experiment: experiment.name)  # the same files in whatever order they came
     experiments = _sound(chosen, _opened)
-    _refuse_twins(experiments)
-    check_comparable(experiments)
-    _check_pairs(pairs, {experiment.settings.arch for experiment in experiments})
+    design = Design.of([experiment.settings for experiment in experiments], question.by, question.others)
+    if by is not None:
+        _refuse_one_value(experiments, design)
+    _refuse_twins(experiments, design)
+    check_comparable(experiments, (*question.by, *question.others))
+    _check_pairs(pairs, design)
     with open_repo() as repo:
         cache = Path(repo.cache.local.path)  # its files by hash
     files = _sound(experiments, lambda experiment: read_run(experiment, cache))
     experiments = [run.experiment for run in files]
-    comparison = compare(load_runs(files, settings.selected.statistics.resamples))
-    written = write_tables(comparison, COMPARISON)
-    written += draw_comparison_figures(comparison, COMPARISON, pairs)
-    provenance = _provenance(experiments)
-    write_json(COMPARISON / "provenance.json", provenance)
-    write_report(comparison, provenance, REPORT)
+    comparison = compare(load_runs(files, settings.selected.statistics.resamples), question.by, question.others)
+    folder, report = COMPARISONS / question.name, REPORTS / question.name / "index.html"
+    written = write_tables(comparison, folder)
+    written += draw_comparison_figures(comparison, folder, pairs)
+    provenance = _provenance(question, experiments)
+    write_json(folder / "provenance.json", provenance)
+    write_report(comparison, provenance, report)
     print(markdown(comparison))
-    print(f"compared {len(experiments)} experiments: {len(written) + 1} files in {COMPARISON}, and {REPORT}")
+    print(f"compared {len(experiments)} experiments: {len(written) + 1} files in {folder}, and {report}")
     if left_out := [experiment.name for experiment in chosen if experiment not in experiments]:
         raise WorldwidthError(f"left out, as said above: {', '.join(left_out)}; the others are compared")
+
+
+def _chosen(settings: Settings, question: Question, names: list[str], pattern: re.Pattern[str]) -> list[Experiment]:
+    if question.sweep:
+        return of_sweep(settings, question.sweep)
+    if sweeps := [name for name in names if name in settings.sweeps]:
+        raise WorldwidthError(f"'{sweeps[0]}': a sweep is named alone, without experiments or another sweep beside it")
+    return find_experiments(names) if names else of_scale(settings, pattern)
 
 
 def _opened(experiment: Experiment) -> Experiment:
@@ -85,8 +151,39 @@ def _sound(experiments: list[Experiment], read: Callable[[Experiment], Read]) ->
     return found
 
 
-def of_sweep(settings: Settings) -> list[Experiment]:
-    """The newest experiment of each name that a sweep gives, at the scale of params.yaml."""
+def of_sweep(settings: Settings, sweep: str) -> list[Experiment]:
+    """The newest experiment of every run of a sweep of params.yaml; those that are not there are named on stderr.
+
+    Raises:
+        WorldwidthError: none is there.
+    """
+    wanted = [variant.name for variant in variants_of(settings, settings.sweeps[sweep])]
+    there, remedy = _newest(settings)[0], f"`worldwidth sweep {sweep}` makes them"
+    missing = [name for name in wanted if name not in there]
+    if len(missing) == len(wanted):
+        raise WorldwidthError(f"sweep {sweep}: none of its {len(wanted)} runs is there at {settings.scale}; {remedy}")
+    if missing:
+        some = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
+        warn(f"sweep {sweep}: {len(missing)} of {len(wanted)} runs are not there ({some}); {remedy}")
+    return [there[name] for name in wanted if name in there]
+
+
+def of_scale(settings: Settings, pattern: re.Pattern[str]) -> list[Experiment]:
+    """The newest experiment of each name that sweeps give and that is as ``pattern``, at the scale of params.yaml.
+
+    Raises:
+        WorldwidthError: there is none.
+    """
+    newest, others = _newest(settings)
+    found = [newest[name] for name in sorted(newest) if pattern.fullmatch(name)]
+    if not found:
+        elsewhere = f" (there are some of {', '.join(sorted(others))})" if others else ""
+        raise WorldwidthError(f"no experiments of scale {settings.scale}{elsewhere}: run `make widths` first")
+    return found
+
+
+def _newest(settings: Settings) -> tuple[dict[str, Experiment], set[str]]:
+    """The newest experiment of each name that sweeps give, at the scale of params.yaml; and what other scales have."""
     newest: dict[str, Experiment] = {}
     others: set[str] = set()
     for experiment in list_experiments():
@@ -97,10 +194,7 @@ def of_sweep(settings: Settings) -> list[Experiment]:
             newest.setdefault(experiment.name, experiment)
         else:
             others.add(scale)
-    if not newest:
-        elsewhere = f" (there are some of {', '.join(sorted(others))})" if others else ""
-        raise WorldwidthError(f"no experiments of scale {settings.scale}{elsewhere}: run `make widths` first")
-    return [newest[name] for name in sorted(newest)]
+    return newest, others
 
 
 def _scale(experiment: Experiment) -> str:
@@ -111,31 +205,47 @@ def _scale(experiment: Experiment) -> str:
         return ""
 
 
-def _refuse_twins(experiments: list[Experiment]) -> None:
-    seen: dict[tuple[str, str, int], str] = {}
+def _refuse_one_value(experiments: list[Experiment], design: Design) -> None:
+    """An axis that is asked for has two values or more."""
+    for axis in design.by:
+        if len(axis.levels) == 1:
+            keys = [key for key in all_axes() if key not in REPLICATE]
+            differing = [key for key in keys if len({value_of(one.settings, key) for one in experiments}) > 1]
+            raise WorldwidthError(
+                f"axis '{axis.key}': all {len(experiments)} experiments have {axis.levels[0]}; they differ in "
+                f"{', '.join(differing) or 'nothing but seeds'}"
+            )
+
+
+def _refuse_twins(experiments: list[Experiment], design: Design) -> None:
+    seen: dict[tuple[str, str, tuple[int, int]], str] = {}
     for experiment in experiments:
         settings = experiment.settings
-        twin = seen.setdefault((settings.arch, settings.budget, settings.seed), experiment.name)
+        level, arm, replicate = design.level_of(settings), design.arm_of(settings), replicate_of(settings)
+        twin = seen.setdefault((level, arm, replicate), experiment.name)
         if twin != experiment.name:
             raise WorldwidthError(
-                f"{twin} and {experiment.name}: both are arch {settings.arch}, budget {settings.budget}, "
-                f"seed {settings.seed}; name one of them"
+                f"{twin} and {experiment.name}: both are {design.axis.key} {level}, {arm}, seed {replicate[0]}, "
+                f"Atlantis seed {replicate[1]}; name one of them, or with --by in what they differ"
             )
 
 
-def _check_pairs(pairs: list[tuple[str, str]], archs: set[str]) -> None:
+def _check_pairs(pairs: list[tuple[str, str]], design: Design) -> None:
     for name in (name for pair in pairs for name in pair):
-        if name not in archs:
-            there = sorted(archs)
+        if name not in design.axis.levels:
             raise WorldwidthError(
-                f"arch '{name}': not among the experiments; there: {', '.join(there)}{nearest(name, there)}"
+                f"{design.axis.key} '{name}': not among the experiments; there: {', '.join(design.axis.levels)}"
+                f"{nearest(name, design.axis.levels)}"
             )
 
 
-def _provenance(experiments: list[Experiment]) -> dict[str, Any]:
+def _provenance(question: Question, experiments: list[Experiment]) -> dict[str, Any]:
     """Where the numbers come from. The time is that of the newest experiment: comparing again changes no file."""
     newest = max(experiment.time for experiment in experiments)
     return {
+        "name": question.name,
+        "by": list(question.by),
+        "sweep": question.sweep,
         "worldwidth_commit": ", ".join(dict.fromkeys(experiment.baseline for experiment in experiments)),
         "time": datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",

@@ -7,20 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from worldwidth.comparison.axes import ARCH, BUDGET, Axis
 from worldwidth.comparison.statistics import direction
 from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.files import write_text
 from worldwidth.core.text import count, in_csv, in_markdown, p_value, plus_minus, short, times
 
-COMPARISON = Path("results/comparison")
-TABLES = ("runs", "widths", "cells", "differences", "tasks", "cell_differences", "trends", "curves")
+COMPARISONS = Path("results/comparison")
+"""Of every comparison its own folder."""
+TABLES = ("runs", "means", "cells", "differences", "tasks", "cell_differences", "trends", "curves")
 
-_SHOWN = {  # the columns of the table of widths; all metrics are in widths.csv
-    *(f"ftwb{n}_{block}" for n in range(1, 10) for block in ("trained", "transfer")),
-    "difference_trained",
-    "retention_other",
-    "base_skill",
-}
 _DIGITS = 5  # significant, in the CSV files: more than any of these numbers has
 
 
@@ -49,30 +45,51 @@ def _cell(value: Any) -> Any:
     return float(f"{value:.{_DIGITS}g}")
 
 
+def title_of(comparison: Comparison) -> str:
+    """What is compared, in a heading."""
+    axis, scale = comparison.axis, comparison.settings.scale
+    whats = {"width": "Widths", "architecture": "Architectures"}.get(axis.noun, f"Values of {axis.key}")
+    return f"{whats} compared, scale {scale}"
+
+
+def doubled(axis: Axis) -> str:
+    """What a trend is per doubling of."""
+    return "hidden_size" if axis.key == ARCH else axis.key
+
+
 def markdown(comparison: Comparison) -> str:
     """The comparison in Markdown, no line over 120 characters in the tables of four widths."""
-    lines = [f"# Widths compared, scale {comparison.settings.scale}", ""]
-    for budget in comparison.budgets:
-        lines += [f"## Budget: {budget}", "", *table_of(compute_rows(comparison, budget)), ""]
-        lines += [*table_of(score_rows(comparison, budget)), ""]
+    lines = [f"# {title_of(comparison)}", ""]
+    for arm in comparison.arms:
+        lines += [f"## {arm_title(comparison, arm)}", "", *table_of(compute_rows(comparison, arm)), ""]
+        lines += [*table_of(score_rows(comparison, arm)), ""]
         for title, rows in (
-            ("Differences, the wider minus the narrower:", difference_rows(comparison, budget)),
-            ("Trend over all widths, per doubling of hidden_size:", trend_rows(comparison, budget)),
+            ("Differences:", difference_rows(comparison, arm)),
+            (f"Trend per doubling of {doubled(comparison.axis)}:", trend_rows(comparison, arm)),
         ):
             found = list(rows)
             lines += [title, "", *table_of(found), ""] if found else []
     return "\n".join([*lines, *(f"- {line}" for line in reading(comparison))]) + "\n"
 
 
+def arm_title(comparison: Comparison, arm: str) -> str:
+    """An arm in a heading."""
+    is_budget = [axis.key for axis in comparison.design.within] == [BUDGET]
+    return f"Budget: {arm}" if is_budget else f"Arm: {arm}"
+
+
 def reading(comparison: Comparison) -> list[str]:
     """What the numbers are, and which runs are incomplete, in a few lines."""
-    seeds = ", ".join(map(str, sorted(set(comparison.runs["seed"]))))
+    seeds, draws = (sorted(set(comparison.runs[column])) for column in ("seed", "atlantis_seed"))
+    world = f"draws of Atlantis {_listed(draws)}" if len(draws) > 1 else "the world is the same"
     lines = [
         "mean ± half of the 95 % interval (Student's t over seeds); no ±: one seed, no interval; n.m.: not measurable",
-        f"seeds {seeds}: they set initialisation and batch order; the world is the same",
-        "differences: paired by seed and test line; *: significant, p < 0.05 after Holm over the pairs of widths",
-        "FLOPs: 6 x parameters x tokens; ratio: to those of the narrowest",
+        f"seeds {_listed(seeds)}: they set initialisation and batch order; {world}",
+        "differences: paired by seed and test line; *: significant, p < 0.05 after Holm over the pairs",
+        "FLOPs: 6 x parameters x tokens; ratio: to those of the first",
     ]
+    if doubled(comparison.axis) == "hidden_size" and (left_out := _of_other_depth(comparison)):
+        lines.append(f"trend: over the archs of one depth, without {_listed(left_out)}")
     for meaning in dict.fromkeys(metric.meaning for metric in comparison.metrics.values()):
         names = ", ".join(name for name, metric in comparison.metrics.items() if metric.meaning == meaning)
         lines.append(f"{names}: {meaning}")
@@ -85,52 +102,67 @@ def reading(comparison: Comparison) -> list[str]:
     return lines
 
 
-def compute_rows(comparison: Comparison, budget: str) -> Iterator[dict[str, str]]:
-    """What each width cost under ``budget``."""
-    runs = comparison.runs[comparison.runs["budget"] == budget]
-    narrowest = runs.iloc[0]
-    for arch, of_arch in runs.groupby("arch", sort=False):
-        run = of_arch.iloc[0]
+def _listed(parts: list[Any]) -> str:
+    return ", ".join(map(str, parts))
+
+
+def _of_other_depth(comparison: Comparison) -> list[str]:
+    return [level for level in comparison.axis.levels if level not in comparison.axis.sizes]
+
+
+def compute_rows(comparison: Comparison, arm: str) -> Iterator[dict[str, str]]:
+    """What each level cost in an arm."""
+    runs = comparison.runs[comparison.runs["arm"] == arm]
+    first = runs.iloc[0]
+    for level, of_level in runs.groupby("level", sort=False):
+        run = of_level.iloc[0]
         yield {
-            "arch": str(arch),
+            heading_of(comparison): str(level),
             "hidden_size": count(run["hidden_size"]),
+            **({"layers": count(run["num_hidden_layers"])} if comparison.axis.noun == "architecture" else {}),
             "parameters": count(run["parameters"]),
             "epochs": f"{run['epochs']:.4g}",
             "steps": count(run["steps"]),
             "tokens": short(run["tokens"]),
             "FLOPs": short(run["flops"]),
-            "ratio": times(run["flops"] / narrowest["flops"]),
+            "ratio": times(run["flops"] / first["flops"]),
             "tuning FLOPs": short(run["finetuning_flops"]),
-            "ratio ": times(run["finetuning_flops"] / narrowest["finetuning_flops"]),
-            "seeds": count(len(of_arch)),
+            "ratio ": times(run["finetuning_flops"] / first["finetuning_flops"]),
+            "seeds": count(len(of_level)),
         }
 
 
-def score_rows(comparison: Comparison, budget: str) -> Iterator[dict[str, str]]:
-    """Archs as rows, metrics as columns."""
-    widths = comparison.widths[comparison.widths["budget"] == budget]
-    for arch, rows in widths.groupby("arch", sort=False):
-        shown = {row["metric"]: _with_interval(row) for row in records(rows) if row["metric"] in _SHOWN}
-        yield {"arch": str(arch), **{narrow(metric): text for metric, text in shown.items()}}
+def heading_of(comparison: Comparison) -> str:
+    """The heading of the column of levels: the axis without the part of the scale that it is in."""
+    return comparison.axis.key.rpartition(".")[2]
 
 
-def difference_rows(comparison: Comparison, budget: str) -> Iterator[dict[str, str]]:
-    """Metrics as rows, pairs of widths as columns."""
+def score_rows(comparison: Comparison, arm: str) -> Iterator[dict[str, str]]:
+    """Metrics as rows, levels as columns."""
     for metric in comparison.metrics:
-        rows = records(comparison.differences, budget=budget, metric=metric)
+        rows = records(comparison.means, arm=arm, metric=metric)
+        yield {"metric": narrow(metric), **{row["level"]: _with_interval(row) for row in rows}}
+
+
+def difference_rows(comparison: Comparison, arm: str) -> Iterator[dict[str, str]]:
+    """Metrics as rows, pairs of levels as columns."""
+    between = " - " if comparison.axis.is_quantitative else "-"
+    for metric in comparison.metrics:
+        rows = records(comparison.differences, arm=arm, metric=metric)
         if rows:
-            yield {"metric": metric, **{f"{row['other']}-{row['arch']}": _difference(row) for row in rows}}
+            columns = {f"{row['other']}{between}{row['level']}": _difference(row) for row in rows}
+            yield {"metric": narrow(metric), **columns}
 
 
 def _difference(row: dict[str, Any]) -> str:
     return _with_interval(row, sign=True) + ("*" if direction(row["verdict"]) else "")
 
 
-def trend_rows(comparison: Comparison, budget: str) -> Iterator[dict[str, str]]:
+def trend_rows(comparison: Comparison, arm: str) -> Iterator[dict[str, str]]:
     """Metrics as rows: slope, p and verdict."""
-    for row in records(comparison.trends, budget=budget):
+    for row in records(comparison.trends, arm=arm):
         yield {
-            "metric": row["metric"],
+            "metric": narrow(row["metric"]),
             "seeds": count(row["n"]),
             "slope": plus_minus(row["slope"], row["low"], row["high"], sign=True),
             "p (Holm)": p_value(row["p_holm"]),
@@ -144,7 +176,8 @@ def _with_interval(row: dict[str, Any], sign: bool = False) -> str:
 
 def narrow(metric: str) -> str:
     """A metric's name in a narrow column."""
-    return metric.replace("_", " ").replace("difference", "gain").replace("retention other", "retention")
+    name = metric.replace("_", " ").replace("transfer minus control", "over control")
+    return name.replace("difference", "gain").replace("retention other", "retention")
 
 
 def table_of(rows: Any) -> list[str]:

@@ -1,9 +1,10 @@
 """Runs side by side, each as numbers with their resamples: every cell of every matrix, over the same test lines.
 
-Beside the study's own matrices (scores.py) there are three more, which a comparison of widths needs:
+Beside the study's own matrices (scores.py) there are more, which a comparison needs:
 ``retention``, fine-tuned models on ordinary cities on the same scale as the scores (1 = as before fine-tuning, 0 = as
 the base model on Atlantis); ``skill``, fine-tuned models on Atlantis on a scale that knows no base model
-(0 = the best constant answer, 1 = no error); and ``base``, the base model's skill on ordinary cities.
+(0 = the best constant answer, 1 = no error); ``base``, the base model's skill on ordinary cities; and where there is
+a model of no task, ``ftwb1-control`` and so on: scores in tasks not trained minus that model's in the same tasks.
 """
 
 from collections.abc import Iterator
@@ -19,9 +20,22 @@ from worldwidth.core.table import Kind
 from worldwidth.data.corpus import POPULATIONS
 from worldwidth.dvcio.experiments import Experiment
 from worldwidth.dvcio.hashes import Hashes
-from worldwidth.evaluation.scores import Columns, Floats, LineScores, Study, matrix_cells, resampled_means
+from worldwidth.evaluation.scores import (
+    CONTROL,
+    DIFFERENCE,
+    Columns,
+    Floats,
+    LineScores,
+    Study,
+    control_of,
+    matrix_cells,
+    matrix_of,
+    minus_control,
+    resampled_means,
+)
 from worldwidth.evaluation.tables import UNREADABLE
 from worldwidth.settings.paths import EVALUATION_TABLE, SCORES, TRAINING_TABLE
+from worldwidth.settings.schema import Settings
 from worldwidth.tasks import load_task
 
 RETENTION, SKILL, BASE = "retention", "skill", "base"
@@ -55,23 +69,33 @@ class RunScores:
     parameters: int
 
     @property
+    def settings(self) -> Settings:
+        """What it ran with."""
+        return self.experiment.settings
+
+    @property
     def arch(self) -> str:
-        """The width variant."""
-        return self.experiment.settings.arch
+        """The architecture."""
+        return self.settings.arch
 
     @property
     def budget(self) -> str:
-        """The compute arm."""
-        return self.experiment.settings.budget
+        """What rules the length of pre-training."""
+        return self.settings.budget
 
     @property
-    def seed(self) -> int:
-        """Of initialisation and batch order."""
-        return self.experiment.settings.seed
+    def replicate(self) -> tuple[int, int]:
+        """The seed of initialisation and batch order, and that of the Atlantis draw: runs are paired by both."""
+        return replicate_of(self.settings)
 
     def trained(self, model: str, task: str) -> bool:
         """Whether ``model`` was trained on ``task`` of Atlantis; a base model on ordinary cities always was."""
-        return model == "base" or task in self.experiment.settings.finetunes[model]
+        return model == "base" or task in self.settings.finetunes[model]
+
+
+def replicate_of(settings: Settings) -> tuple[int, int]:
+    """The seed of initialisation and batch order, and that of the Atlantis draw."""
+    return settings.seed, settings.selected.world.atlantis.seed
 
 
 @dataclass(frozen=True)
@@ -189,6 +213,8 @@ def _run(files: RunFiles, index: int, means: dict[str, dict[tuple[int, str], Flo
     }
     cells, drawn = matrix_cells(study, columns)
     raw = {(cell.matrix, cell.model, cell.task): cell.raw for cell in cells}
+    for key, values in _cells_over_control(study, drawn):
+        drawn[key], raw[key] = values, raw[matrix_of(key[1]), *key[1:]]
     for key, values, mean in _further_cells(study, columns, means, index, constants):
         drawn[key], raw[key] = values, mean
     ends = {model: curve.iloc[-1] for model, curve in curves.groupby("model")}
@@ -205,6 +231,23 @@ def _run(files: RunFiles, index: int, means: dict[str, dict[tuple[int, str], Flo
         totals=totals,
         parameters=totals["pretraining"]["flops"] // (6 * totals["pretraining"]["tokens"]),  # FLOPs are 6 N D
     )
+
+
+def over_control(matrix: str) -> str:
+    """The matrix of what the scores of ``matrix`` are minus the control's."""
+    return f"{matrix}-control"
+
+
+def _cells_over_control(study: Study, drawn: dict[Key, Floats]) -> list[tuple[Key, Floats]]:
+    """What models score above the one of no task, in the tasks that they were not trained in; none without it."""
+    control = control_of(study.finetunes)
+    if control is None or control not in study.scores:
+        return []
+    return [
+        ((over_control(matrix), model, task), values)
+        for (matrix, model, task), values in minus_control(drawn, control).items()
+        if matrix not in (CONTROL, DIFFERENCE) and task not in study.finetunes[model]
+    ]
 
 
 def _further_cells(

@@ -1,15 +1,17 @@
-"""Intervals and tests with the seed as the unit, by scipy and statsmodels.
+"""Intervals and tests with the replicate (a seed and an Atlantis draw) as the unit, by scipy and statsmodels.
 
-A difference between two widths is taken seed by seed (same seed, same test lines) before anything is averaged.
-Where there are too few seeds, that is what the verdict says.
+A difference between two levels is taken replicate by replicate (same seeds, same test lines) before anything is
+averaged. Where there are too few, that is what the verdict says.
 """
 
+import gc
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
 CONFIDENCE = 0.95
@@ -47,14 +49,15 @@ def estimate(values: Sequence[float]) -> Estimate:
     sd = float(found.std(ddof=1))
     if sd <= 1e-12 * max(1.0, abs(mean)):  # equal numbers: no test, and the interval is that number
         return Estimate(n, mean, 0.0, mean, mean, None)
-    test = stats.ttest_1samp(found, 0.0)
-    interval = test.confidence_interval(CONFIDENCE)
-    return Estimate(n, mean, sd, float(interval.low), float(interval.high), float(test.pvalue))
+    error, freedom = sd / math.sqrt(n), n - 1
+    half = float(special.stdtrit(freedom, 1 - ALPHA / 2)) * error
+    p = 2 * float(special.stdtr(freedom, -abs(mean) / error))
+    return Estimate(n, mean, sd, mean - half, mean + half, p)
 
 
-def slope_per_doubling(widths: Sequence[int], values: Sequence[float]) -> float:
-    """Least-squares slope of one seed's ``values`` over log2 of ``widths``; NaN with fewer than two numbers."""
-    pairs = [(math.log2(w), v) for w, v in zip(widths, values, strict=True) if math.isfinite(v)]
+def slope_per_doubling(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Least-squares slope of one replicate's ``values`` over log2 of ``sizes``; NaN with fewer than two numbers."""
+    pairs = [(math.log2(w), v) for w, v in zip(sizes, values, strict=True) if math.isfinite(v)]
     if len({x for x, _ in pairs}) < 2:
         return math.nan
     x, y = zip(*pairs, strict=True)
@@ -68,6 +71,17 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         return [None] * len(p_values)
     adjusted = iter(multipletests(there, alpha=ALPHA, method="holm")[1])
     return [None if p is None else float(next(adjusted)) for p in p_values]
+
+
+@contextmanager
+def few_objects_to_collect() -> Iterator[None]:
+    """statsmodels collects garbage at every correction, which takes long with all of torch in memory."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def line_interval(drawn: np.ndarray) -> tuple[float | None, float | None, float | None]:

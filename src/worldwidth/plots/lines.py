@@ -1,5 +1,6 @@
-"""The comparison's line figures: headline metrics against parameters and FLOPs, and the curves of pre-training."""
+"""Headline metrics of archs against their parameters and FLOPs; those over another axis are in over_axis.py."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,74 +13,106 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
+from worldwidth.comparison.axes import BUDGETS
 from worldwidth.comparison.statistics import INTERVAL
-from worldwidth.comparison.tables import BUDGETS, Comparison
+from worldwidth.comparison.tables import Comparison
 from worldwidth.core.text import seeds, short
 from worldwidth.plots.style import (
-    BUDGET_COLORS,
-    BUDGET_DASHES,
-    BUDGET_MARKERS,
+    COLORS,
     FAINT,
+    MARKERS,
     PAGE,
     STYLE,
     frame,
     new_figure,
     plain,
-    width_colors,
 )
 
 INTERVAL_LIMITS = (-0.5, 1.5)
 """An interval of two seeds is often longer than the scale: it may take no more of a panel."""
-_ABREAST = 3  # metrics
+ABREAST = 3  # metrics
 
 Place = tuple[str, str]
-"""(budget, arch)."""
+"""(arm, level)."""
 
 
 @plt.style.context(STYLE)
-def draw_scores(comparison: Comparison) -> Figure:
+def draw_over_sizes(comparison: Comparison) -> Figure:
     """Headline metrics, three a band: against parameters (upper row), against pre-training FLOPs (lower row)."""
-    names = _headlines(comparison)
-    bands, points = -(-len(names) // _ABREAST), _points(comparison, names)
+    names = headlines(comparison)
+    bands, points = -(-len(names) // ABREAST), points_of(comparison, names)
     figure = new_figure(PAGE, 25 + 238 * bands)
-    grid = figure.subplots(2 * bands, _ABREAST, squeeze=False)
+    grid = figure.subplots(2 * bands, ABREAST, squeeze=False)
     for axes in grid.T.reshape(-1, 2)[len(names) :].flat:
         axes.set_visible(False)
+    styles = styles_of(comparison.arms)
     for i, name in enumerate(names):
-        band, column = divmod(i, _ABREAST)
+        band, column = divmod(i, ABREAST)
         own, above, below = points[points["metric"] == name], grid[2 * band, column], grid[2 * band + 1, column]
         places = places_of(points, "flops")
-        draw_metric(above, comparison.runs, name, own, places_of(points, "parameters"))
-        draw_metric(below, comparison.runs, name, own, places)
-        name_widths(above, points)
+        joined, sizes = frozenset(comparison.axis.sizes), places_of(points, "parameters")
+        draw_metric(above, comparison.runs, name, own, sizes, styles, joined)
+        draw_metric(below, comparison.runs, name, own, places, styles, joined)
+        if is_crowded(points):
+            name_points(above, sizes)
+        else:
+            name_widths(above, points)
         name_points(below, places)
-        above.set_title(comparison.metrics[name].label, fontweight="bold", pad=6 if band == 0 else 10)
+        above.set_title(
+            comparison.metrics[name].label, fontweight="bold", pad=28 if is_crowded(points) else 6 if band == 0 else 10
+        )
         above.set_xlabel("parameters")
         below.set_xlabel("pre-training FLOPs")
-    handles = [Line2D([], [], color=BUDGET_COLORS[b], marker=BUDGET_MARKERS[b], ms=4, lw=1) for b in comparison.budgets]
-    labels = [f"budget {budget}" for budget in comparison.budgets]
-    figure.legend(handles, labels, loc="outside upper right", ncols=3)
-    frame(figure, f"Scores by width  (scale {comparison.settings.scale})", _scores_caption(points))
+    handles = [Line2D([], [], ms=4, lw=1, **styles[arm]) for arm in comparison.arms]
+    figure.legend(handles, [_arm_label(arm) for arm in comparison.arms], loc="outside upper right", ncols=3)
+    title = f"Scores by {comparison.axis.noun}  (scale {comparison.settings.scale})"
+    frame(figure, title, _scores_caption(comparison, points))
     return figure
 
 
-def _headlines(comparison: Comparison) -> list[str]:
-    """Trained cells first, then the others."""
+def _arm_label(arm: str) -> str:
+    return f"budget {arm}" if arm in BUDGETS else arm
+
+
+def styles_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour and marker of each, where no order gives a colour."""
+    return {
+        name: {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)]} for i, name in enumerate(names)
+    }
+
+
+def headlines(comparison: Comparison) -> list[str]:
+    """Trained cells first, then the others, then those above the control."""
     own = [name for name in comparison.metrics if name.startswith("ftwb")]
-    trained, transfer = ([n for n in own if n.endswith(which)] for which in ("_trained", "_transfer"))
-    names = [*trained, "skill_trained", *transfer, "base_skill"]
+    ends = ("_trained", "_transfer", "_minus_control")
+    trained, transfer, above = ([name for name in own if name.endswith(end)] for end in ends)
+    names = [*trained, "skill_trained", *transfer, "base_skill", *above, "control"]
     return [name for name in names if name in comparison.metrics]
 
 
-def _points(comparison: Comparison, names: list[str]) -> pd.DataFrame:
-    """The table of widths, with the mean parameters and FLOPs of each, and its intervals as numbers."""
-    sizes = comparison.runs.groupby(["budget", "arch"], sort=False)[["parameters", "flops"]].mean().reset_index()
-    points = comparison.widths[comparison.widths["metric"].isin(names)].merge(sizes, on=["budget", "arch"])
+def points_of(comparison: Comparison, names: list[str]) -> pd.DataFrame:
+    """The table of means, with the mean parameters and FLOPs of each, and its intervals as numbers."""
+    sizes = comparison.runs.groupby(["arm", "level"], sort=False)[["parameters", "flops"]].mean().reset_index()
+    points = comparison.means[comparison.means["metric"].isin(names)].merge(sizes, on=["arm", "level"])
     return points.astype({"mean": float, "low": float, "high": float})
 
 
-def _scores_caption(points: pd.DataFrame) -> list[str]:
-    what = f"bars: {INTERVAL} of the mean over all possible seeds (Student's t); small dots: single seeds."
+def _scores_caption(comparison: Comparison, points: pd.DataFrame) -> list[str]:
+    arms = [f"{arm}, {comparison.words(arm)}" if arm in BUDGETS else arm for arm in comparison.arms]
+    return [
+        *points_caption(comparison, points, "small dots"),
+        f"{'Budgets' if comparison.arms[0] in BUDGETS else 'Arms'}: {'; '.join(arms)}. "
+        "Points at the same place are set apart sideways.",
+    ]
+
+
+def points_caption(comparison: Comparison, points: pd.DataFrame, marks: str) -> list[str]:
+    """What points and bars are, and the scales they are on.
+
+    Args:
+        marks: what single runs are drawn as.
+    """
+    what = f"bars: {INTERVAL} of the mean over all possible seeds (Student's t); {marks}: single seeds."
     there, low, high = points["n"][points["n"] > 0], points["low"].min(), points["high"].max()
     over = f"Points: means over {seeds(there)}; {what}"
     return [
@@ -87,43 +120,17 @@ def _scores_caption(points: pd.DataFrame) -> list[str]:
         "Bars that reach a panel's edge go on beyond it." * bool(low < INTERVAL_LIMITS[0] or high > INTERVAL_LIMITS[1]),
         "FTWB: normalised improvement on Atlantis; 0 as the base model there, 1 as it is on ordinary cities. "
         "Skill: 0 the best constant answer, 1 no error.",
-        "Budgets: "
-        + "; ".join(f"{budget}, {BUDGETS[budget]}" for budget in points["budget"].unique())
-        + ". Points at the same place are set apart sideways.",
+        "A seed has a draw of Atlantis of its own." * (comparison.runs["atlantis_seed"].nunique() > 1),
+        "Control: fine-tuned on the warm-up lines alone." * bool(points["metric"].eq("control").any()),
     ]
 
 
-@plt.style.context(STYLE)
-def draw_curves(comparison: Comparison) -> Figure:
-    """Pre-training loss against FLOPs (left) and tokens (right): seeds thin, their mean thick."""
-    figure = new_figure(PAGE, 190)
-    colors = width_colors(comparison.archs)
-    row = figure.subplots(1, 2, sharey=True)
-    for axes, size, label in zip(row, ("flops", "tokens"), ("FLOPs", "tokens"), strict=True):
-        draw_losses(axes, comparison.curves, size, colors)
-        axes.set_xlabel(f"pre-training {label}")
-    row[0].set_ylabel("loss (nats a token)")
-    handles = [Line2D([], [], color=colors[arch], lw=2) for arch in comparison.archs]
-    handles += [Line2D([], [], color=FAINT, lw=1.2, linestyle=BUDGET_DASHES[budget]) for budget in comparison.budgets]
-    labels = [*comparison.archs, *(f"budget {budget}" for budget in comparison.budgets)]
-    figure.legend(handles, labels, loc="outside right center", handlelength=2.6)
-    frame(figure, f"Pre-training loss  (scale {comparison.settings.scale})", [_curves_caption(comparison.curves)])
-    return figure
-
-
-def _curves_caption(curves: pd.DataFrame) -> str:
-    seeds = curves.groupby(["budget", "arch"])["seed"].nunique()
-    which = "Validation loss" if curves["validation_loss"].notna().any() else "Training loss"
-    lines = "one seed a line" if seeds.max() == 1 else f"thin: single seeds (up to {seeds.max()}); thick: their mean"
-    return f"{which}; {lines}."
-
-
 def places_of(points: pd.DataFrame, size: str) -> dict[Place, float]:
-    """Where each budget's width stands on a log axis: at its ``size``, neighbours a little apart."""
-    rows = points.drop_duplicates(["budget", "arch"])
+    """Where each arm's level stands on a log axis: at its ``size``, neighbours a little apart."""
+    rows = points.drop_duplicates(["arm", "level"])
     logs = np.log10(rows[size].to_numpy(dtype=np.float64))
     moved = apart(logs, 0.045 * max(float(np.ptp(logs)), 0.5))
-    return {place: 10**x for place, x in zip(zip(rows["budget"], rows["arch"], strict=True), moved, strict=True)}
+    return {place: 10**x for place, x in zip(zip(rows["arm"], rows["level"], strict=True), moved, strict=True)}
 
 
 def apart(values: NDArray[np.float64], gap: float) -> list[float]:
@@ -135,24 +142,35 @@ def apart(values: NDArray[np.float64], gap: float) -> list[float]:
     return [float(value) for value in moved]
 
 
-def draw_metric(axes: Axes, runs: pd.DataFrame, name: str, points: pd.DataFrame, places: dict[Place, float]) -> None:
-    """Mean and interval of every width, joined within a budget; the single runs as faint dots.
+def draw_metric(
+    axes: Axes,
+    runs: pd.DataFrame,
+    name: str,
+    points: pd.DataFrame,
+    places: dict[Place, float],
+    styles: dict[str, dict[str, Any]],
+    joined: Collection[str],
+) -> None:
+    """Mean and interval of every level, those of one depth joined within an arm; the single runs as faint dots.
 
     Args:
         runs: one row a run, with the metric ``name``.
-        points: one row per budget and arch: the metric's mean, low, high.
+        points: one row per arm and level: the metric's mean, low, high.
+        styles: of the arms.
+        joined: the levels of one depth.
     """
-    for budget in points["budget"].unique():
-        own, rows = runs[runs["budget"] == budget], points[points["budget"] == budget]
-        color, marker = BUDGET_COLORS[budget], BUDGET_MARKERS[budget]
-        x = [places[budget, arch] for arch in own["arch"]]
-        axes.plot(x, own[name], marker, color=color, ms=2.8, mew=0, alpha=0.5)
-        x = [places[budget, arch] for arch in rows["arch"]]
-        bars = np.array([rows["mean"] - rows["low"], rows["high"] - rows["mean"]])
-        style: dict[str, Any] = {"color": color, "marker": marker, "ms": 4, "mec": "none", "lw": 0.8}
-        axes.errorbar(x, rows["mean"], bars, capsize=1.5, capthick=0.8, **style)
+    for arm in points["arm"].unique():
+        own, rows, style = runs[runs["arm"] == arm], points[points["arm"] == arm], styles[arm]
+        x = [places[arm, level] for level in own["level"]]
+        axes.plot(x, own[name], linestyle="", ms=2.8, mew=0, alpha=0.5, **style)
+        is_joined = rows["level"].isin(joined)
+        for some, line in ((rows[is_joined], "-"), (rows[~is_joined], "")):
+            x = [places[arm, level] for level in some["level"]]
+            bars = np.array([some["mean"] - some["low"], some["high"] - some["mean"]])
+            shape: dict[str, Any] = {"ms": 4, "mec": "none", "lw": 0.8, "elinewidth": 0.8, "linestyle": line, **style}
+            axes.errorbar(x, some["mean"], bars, capsize=1.5, capthick=0.8, **shape)
     x_limits = _widened(np.log10(list(places.values())), 0.1, 0.8)  # room for two ticks
-    axes.set(xscale="log", xlim=10**x_limits, ylim=_limits(runs[name], points))
+    axes.set(xscale="log", xlim=10**x_limits, ylim=limits_of(runs[name], points))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     plain(axes)
 
@@ -164,16 +182,22 @@ def _widened(values: NDArray[np.float64], edge: float, least: float) -> NDArray[
     return np.array([middle - half, middle + half])
 
 
-def _limits(dots: pd.Series, points: pd.DataFrame) -> NDArray[np.float64]:
+def limits_of(dots: pd.Series, points: pd.DataFrame) -> NDArray[np.float64]:
     """The panel's range: all points and dots, and the intervals as far as they lie on the scale."""
     bars = [*points["low"].clip(*INTERVAL_LIMITS), *points["high"].clip(*INTERVAL_LIMITS)]
     found = [value for value in (*dots, *points["mean"], *bars) if np.isfinite(value)] or [0.0, 1.0]
     return _widened(np.array(found), 0.05, 0.1)
 
 
+def is_crowded(points: pd.DataFrame) -> bool:
+    """Whether names of levels below their parameters would lie on each other."""
+    logs = np.sort(np.log10(points.drop_duplicates("level")["parameters"].to_numpy(dtype=np.float64)))
+    return bool(len(logs) > 1 and np.diff(logs).min() < 0.05 * np.ptp(logs))
+
+
 def name_widths(axes: Axes, points: pd.DataFrame) -> None:
     """Every width and its parameters, below its points."""
-    sizes = points.drop_duplicates("arch").set_index("arch")["parameters"]
+    sizes = points.drop_duplicates("level").set_index("level")["parameters"]
     labels = [f"{arch}\n{short(size)}" for arch, size in sizes.items()]
     axes.set_xticks(list(sizes), labels, fontsize=5.5, rotation=0 if len(labels) <= 4 else 90)
     axes.xaxis.set_minor_locator(NullLocator())
@@ -187,21 +211,3 @@ def name_points(axes: Axes, places: dict[Place, float]) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.xaxis.set_minor_locator(NullLocator())
-
-
-def draw_losses(axes: Axes, curves: pd.DataFrame, size: str, colors: dict[str, Any]) -> None:
-    """Loss against ``size``: the validation loss of runs that have one, or else the training loss."""
-    validated = curves.groupby(["budget", "arch", "seed"])["validation_loss"].transform("count") > 0
-    shown = curves.assign(shown=curves["validation_loss"].where(validated, curves["loss"])).dropna(subset=["shown"])
-    for budget, arch in dict.fromkeys(zip(shown["budget"], shown["arch"], strict=True)):
-        own = shown[(shown["budget"] == budget) & (shown["arch"] == arch)]
-        style = {"color": colors[arch], "linestyle": BUDGET_DASHES[budget]}
-        for _, of_seed in own.groupby("seed"):
-            axes.plot(of_seed[size], of_seed["shown"], lw=0.5, alpha=0.6, **style)
-        mean = own.groupby("step")[[size, "shown"]].mean()
-        axes.plot(mean[size], mean["shown"], lw=1.4, **style)
-    axes.set(xscale="log", yscale="log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
-    plain(axes)

@@ -1,4 +1,4 @@
-"""The report: one HTML file that says what a comparison of widths found; it needs no network and no script."""
+"""The report: one HTML file that says what a comparison found; it needs no network and no script."""
 
 import re
 from collections.abc import Iterator
@@ -8,25 +8,35 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from worldwidth.comparison.export import COMPARISON
+from worldwidth.comparison.axes import BUDGET, in_file_name
+from worldwidth.comparison.export import COMPARISONS, heading_of, title_of
+from worldwidth.comparison.metrics import Metric
 from worldwidth.comparison.runs import RETENTION
-from worldwidth.comparison.tables import BUDGETS, Comparison, Metric, archs_of, records
+from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.files import write_text
 from worldwidth.core.text import MINUS, count, listed, plural, printable, seeds
+from worldwidth.plots.comparison import (
+    Block,
+    change_panel,
+    draw_scores,
+    mean_panel,
+    missing_models,
+    retention_blocks,
+    study_blocks,
+)
 from worldwidth.plots.heatmap import SCORE, SIGNED, CellSize, Panel, Scale, draw_panels
-from worldwidth.plots.lines import draw_curves, draw_scores
+from worldwidth.plots.losses import draw_curves
 from worldwidth.plots.svg import inline_svg
-from worldwidth.plots.widths import Block, change_panel, mean_panel, missing_models, retention_blocks, study_blocks
-from worldwidth.report.sentences import compute_caveat, headline, limits, terms
+from worldwidth.report.sentences import asked_about, compute_caveat, doubled, headline, levels_noun, limits, terms
 from worldwidth.report.tables import (
     compute_rows,
     headings,
     in_prose,
+    mean_rows,
     pair_tests,
     sizes,
     trend_tests,
     verdicts,
-    width_rows,
 )
 
 TEMPLATE = Path("templates/report.html.j2")
@@ -38,7 +48,7 @@ def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path,
     """Write the report to ``path``.
 
     Args:
-        provenance: worldwidth_commit, params, versions, machine, time, experiments.
+        provenance: name, by, sweep, worldwidth_commit, params, versions, machine, time, experiments.
         root: the project's folder, in which the template is.
     """
     environment = Environment(
@@ -50,23 +60,31 @@ def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"count": count, "listed": listed}
+    environment.filters |= {"count": count, "listed": listed, "first_upper": lambda text: text[:1].upper() + text[1:]}
     page = environment.get_template(TEMPLATE.name).render(
         comparison=comparison,
+        title=title_of(comparison),
+        question=f"Does {asked_about(comparison)} change how a small transformer takes in new entities?",
+        asked_about=asked_about(comparison),
+        level=heading_of(comparison),
+        levels_noun=levels_noun(comparison),
+        one_level=levels_noun(comparison, 1),
+        doubled=doubled(comparison),
         scale=comparison.settings.selected,
+        draws=comparison.runs["atlantis_seed"].nunique(),
         terms=terms(comparison),
-        seeds_text=seeds(comparison.runs.groupby(["budget", "arch"]).size()),
+        seeds_text=seeds(comparison.runs.groupby(["arm", "level"]).size()),
         sizes=sizes(comparison),
         fine_tunes=_fine_tunes(comparison),
         meanings=_meanings(comparison.metrics),
         headings=headings(comparison.metrics),
-        arms=[_arm(comparison, budget) for budget in comparison.budgets],
-        scores_chart=inline_svg(draw_scores(comparison), "scores", "Headline metrics against parameters and FLOPs"),
+        arms=[_arm(comparison, arm) for arm in comparison.arms],
+        scores_chart=inline_svg(draw_scores(comparison), "scores", f"Headline metrics against {_against(comparison)}"),
         curves_chart=inline_svg(draw_curves(comparison), "curves", "Pre-training loss against FLOPs and tokens"),
         limits=limits(comparison),
         experiments=_experiments(comparison, provenance),
         provenance=provenance,
-        tables=COMPARISON.as_posix(),
+        tables=(COMPARISONS / provenance["name"]).as_posix(),
         score_bar=_color_bar(SCORE),
         signed_bar=_color_bar(SIGNED),
     )
@@ -78,59 +96,67 @@ def _shown(value: Any) -> Any:
     return printable(value, keep="\n\t\N{NO-BREAK SPACE}") if type(value) is str else value
 
 
-def _arm(comparison: Comparison, budget: str) -> dict[str, Any]:
-    """What the template shows for one budget."""
+def _against(comparison: Comparison) -> str:
+    axis = comparison.design.drawn_over
+    return axis.key if axis else "parameters and FLOPs"
+
+
+def _arm(comparison: Comparison, arm: str) -> dict[str, Any]:
+    """What the template shows for one arm."""
     kept = {name: metric for name, metric in comparison.metrics.items() if metric.matrix == RETENTION}
-    archs, blocks = archs_of(comparison, budget), study_blocks(comparison.settings)
+    levels, blocks = comparison.levels(arm), study_blocks(comparison.settings)
+    is_budget = [axis.key for axis in comparison.design.within] == [BUDGET]
     return {
-        "budget": budget,
-        "title": BUDGETS[budget],
-        "archs": archs,
-        "headline": headline(comparison, budget),
-        "caveat": compute_caveat(comparison, budget),
-        "compute": compute_rows(comparison, budget),
-        "widths": width_rows(comparison, budget, comparison.metrics),
-        "trends": trend_tests(comparison, budget),
-        "pairs": pair_tests(comparison, budget),
-        "columns": 2 if len(archs) in (2, 4) else min(len(archs), _COLUMNS),
-        "matrices": {block.title: list(_matrices(comparison, budget, block)) for block in blocks},
+        "name": f"budget {arm}" if is_budget else arm,
+        "title": comparison.words(arm),
+        "levels": levels,
+        "headline": headline(comparison, arm),
+        "caveat": compute_caveat(comparison, arm),
+        "compute": compute_rows(comparison, arm),
+        "means": mean_rows(comparison, arm, comparison.metrics),
+        "trends": trend_tests(comparison, arm),
+        "pairs": pair_tests(comparison, arm),
+        "columns": 2 if len(levels) in (2, 4) else min(len(levels), _COLUMNS),
+        "matrices": {block.title: list(_matrices(comparison, arm, block)) for block in blocks},
         "signed": [block.title for block in blocks if block.scale == SIGNED],
-        "changes": list(_changes(comparison, budget, blocks)),
+        "changes": list(_changes(comparison, arm, blocks)),
         "retention": {
-            block.title: list(_matrices(comparison, budget, block)) for block in retention_blocks(comparison.settings)
+            block.title: list(_matrices(comparison, arm, block)) for block in retention_blocks(comparison.settings)
         },
         "retention_headings": headings(kept),
-        "retention_widths": width_rows(comparison, budget, kept),
-        "verdicts": verdicts(comparison, budget),
+        "retention_means": mean_rows(comparison, arm, kept),
+        "verdicts": verdicts(comparison, arm),
     }
 
 
-def _matrices(comparison: Comparison, budget: str, block: Block) -> Iterator[tuple[str, str, Markup]]:
-    """A matrix of every width: the width, what is missing, the drawing."""
-    for i, arch in enumerate(archs_of(comparison, budget)):
-        drawing = _drawn(mean_panel(comparison, budget, arch, block), block, f"{budget}-{i}", arch)
-        yield arch, _missing(comparison, budget, block, arch), drawing
+def _matrices(comparison: Comparison, arm: str, block: Block) -> Iterator[tuple[str, str, Markup]]:
+    """A matrix of every level: the level, what is missing, the drawing."""
+    for i, level in enumerate(comparison.levels(arm)):
+        drawing = _drawn(mean_panel(comparison, arm, level, block), block, f"{in_file_name(arm)}-{i}", level)
+        yield level, _missing(comparison, arm, block, level), drawing
 
 
-def _changes(comparison: Comparison, budget: str, blocks: list[Block]) -> Iterator[tuple[str, str, Markup]]:
-    """How the cells differ between the ends, with intervals; nothing where the ends share no seed."""
-    archs = archs_of(comparison, budget)
-    ends = archs[0], archs[-1]
-    if records(comparison.cell_differences, budget=budget, arch=ends[0], other=ends[1]):
+def _changes(comparison: Comparison, arm: str, blocks: list[Block]) -> Iterator[tuple[str, str, Markup]]:
+    """How the cells differ between the ends, with intervals; nothing where the ends share no replicate."""
+    levels = comparison.levels(arm)
+    ends = levels[0], levels[-1]
+    if records(comparison.cell_differences, arm=arm, level=ends[0], other=ends[1]):
         for block in blocks:
-            panel = change_panel(comparison, budget, *ends, block)
-            drawing = _drawn(panel, block, f"{budget}-change", f"{ends[1]} {MINUS} {ends[0]}")
-            yield block.title, _missing(comparison, budget, block, *ends), drawing
+            panel = change_panel(comparison, arm, *ends, block)
+            drawing = _drawn(panel, block, f"{in_file_name(arm)}-change", f"{ends[1]} {MINUS} {ends[0]}")
+            yield block.title, _missing(comparison, arm, block, *ends), drawing
 
 
-def _missing(comparison: Comparison, budget: str, block: Block, *archs: str) -> str:
-    remarks = missing_models(comparison, budget, *archs)
+def _missing(comparison: Comparison, arm: str, block: Block, *levels: str) -> str:
+    remarks = missing_models(comparison, arm, *levels)
     trained = comparison.settings.finetunes
-    return "; ".join(f"{' + '.join(trained[model])}: {remarks[model]}" for model in block.models if model in remarks)
+    return "; ".join(
+        f"{' + '.join(trained[model]) or 'no task'}: {remarks[model]}" for model in block.models if model in remarks
+    )
 
 
 def _drawn(panel: Panel, block: Block, name: str, what: str) -> Markup:
-    name = re.sub(r"\W+", "-", f"{block.matrix}-{block.title}-{name}")
+    name = re.sub(r"\W+", "-", f"{block.matrices[0]}-{block.title}-{name}")
     return inline_svg(draw_panels([[panel]], _CELL, bars=False), name, f"{block.title}, {what}")
 
 
@@ -140,9 +166,9 @@ def _color_bar(scale: Scale) -> Markup:
 
 
 def _fine_tunes(comparison: Comparison) -> str:
-    """``7 on 1 task and 6 on 2 tasks``."""
+    """``1 on no task, 7 on 1 task and 6 on 2 tasks``."""
     counts = [len(trained) for trained in comparison.settings.finetunes.values()]
-    return listed(f"{counts.count(n)} on {plural(n, 'task')}" for n in sorted(set(counts)))
+    return listed(f"{counts.count(n)} on {plural(n, 'task') if n else 'no task'}" for n in sorted(set(counts)))
 
 
 def _meanings(metrics: dict[str, Metric]) -> list[tuple[str, str]]:
@@ -163,9 +189,15 @@ def _experiments(comparison: Comparison, provenance: dict[str, Any]) -> list[dic
             {
                 "name": str(experiment["name"]),
                 "commit": str(experiment["commit"])[:12],
-                "run": f"{run['arch']}, {run['budget']}, seed {run['seed']}" if run else "",
+                "run": _run(comparison, run) if run else "",
                 "cells": f"{run['cells_measurable']} of {run['cells']}" if run else "",
                 "missing": run["missing_models"].replace(" ", ", ") if run else "",
             }
         )
     return found
+
+
+def _run(comparison: Comparison, run: dict[str, Any]) -> str:
+    """What an experiment is a run of."""
+    draw = f", Atlantis {run['atlantis_seed']}" if comparison.runs["atlantis_seed"].nunique() > 1 else ""
+    return f"{run['level']}, {run['arm']}, seed {run['seed']}{draw}"

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from worldwidth.comparison.metrics import Metric
 from worldwidth.comparison.statistics import INTERVAL, direction
-from worldwidth.comparison.tables import Comparison, Metric, archs_of, records
+from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.text import DASH, MINUS, count, interval, is_number, number, p_value, plural, short, times
-from worldwidth.plots.heatmap import models_of
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Stat:
 
 @dataclass(frozen=True)
 class Test:
-    """One tested number: a trend, or a difference of two widths."""
+    """One tested number: a trend, or a difference of two levels."""
 
     metric: str
-    widths: str
+    levels: str
     value: str
     interval: str
     """Over seeds; with one seed, what test lines add."""
@@ -52,7 +52,7 @@ def headings(metrics: dict[str, Metric]) -> list[Heading]:
     """The metrics' labels split into what those of one matrix share and what tells them apart."""
     by_matrix: dict[str, list[str]] = {}
     for metric in metrics.values():
-        by_matrix.setdefault(metric.matrix, []).append(metric.label.replace(" - ", f" {MINUS} "))
+        by_matrix.setdefault(metric.matrix, []).append(metric.label)
     found = []
     for labels in by_matrix.values():
         shared = _shared_words(labels)
@@ -68,13 +68,14 @@ def _shared_words(labels: list[str]) -> str:
 
 
 def sizes(comparison: Comparison) -> list[dict[str, str]]:
-    """The widths: what differs between them by construction."""
+    """The archs: what differs between them by construction."""
     found = []
     for name in comparison.archs:
-        arch, run = comparison.settings.selected.archs[name], records(comparison.runs, arch=name)[0]
+        arch, run = comparison.of_archs[name].sizes, records(comparison.runs, arch=name)[0]
         found.append(
             {
                 "arch": name,
+                "layers": count(arch.num_hidden_layers),
                 "hidden_size": count(arch.hidden_size),
                 "intermediate_size": count(arch.intermediate_size),
                 "heads": count(arch.num_attention_heads),
@@ -85,88 +86,79 @@ def sizes(comparison: Comparison) -> list[dict[str, str]]:
     return found
 
 
-def compute_means(comparison: Comparison, budget: str) -> dict[str, dict[str, float]]:
-    """arch -> epochs, steps, tokens, FLOPs, averaged over seeds (they differ by a few tokens at most)."""
+def compute_means(comparison: Comparison, arm: str) -> dict[str, dict[str, float]]:
+    """level -> epochs, steps, tokens, FLOPs, averaged over replicates (they differ by a few tokens at most)."""
     columns = ["epochs", "steps", "tokens", "flops", "finetuning_steps", "finetuning_tokens", "finetuning_flops"]
     columns += ["hidden_size", "parameters"]
     found = {}
-    for arch in archs_of(comparison, budget):
-        rows = records(comparison.runs, budget=budget, arch=arch)
-        found[arch] = {column: sum(float(row[column]) for row in rows) / len(rows) for column in columns}
+    for level in comparison.levels(arm):
+        rows = records(comparison.runs, arm=arm, level=level)
+        found[level] = {column: sum(float(row[column]) for row in rows) / len(rows) for column in columns}
     return found
 
 
-def compute_rows(comparison: Comparison, budget: str) -> list[dict[str, str]]:
-    """The same as text, with ratios to the narrowest."""
-    means = compute_means(comparison, budget)
-    narrowest = next(iter(means.values()))
+def compute_rows(comparison: Comparison, arm: str) -> list[dict[str, str]]:
+    """The same as text, with ratios to the first."""
+    means = compute_means(comparison, arm)
+    first = next(iter(means.values()))
     return [
         {
-            "arch": arch,
+            "level": level,
             "epochs": f"{of['epochs']:.4g}",
             "width_epochs": count(of["hidden_size"] * of["epochs"]),
             "steps": count(of["steps"]),
             "tokens": count(of["tokens"]),
             "flops": short(of["flops"], "FLOP"),
-            "flops_ratio": times(of["flops"] / narrowest["flops"]),
+            "flops_ratio": times(of["flops"] / first["flops"]),
             "finetuning_steps": count(of["finetuning_steps"]),
             "finetuning_tokens": count(of["finetuning_tokens"]),
             "finetuning_flops": short(of["finetuning_flops"], "FLOP"),
-            "finetuning_ratio": times(of["finetuning_flops"] / narrowest["finetuning_flops"]),
+            "finetuning_ratio": times(of["finetuning_flops"] / first["finetuning_flops"]),
         }
-        for arch, of in means.items()
+        for level, of in means.items()
     ]
 
 
-def width_rows(comparison: Comparison, budget: str, metrics: dict[str, Metric]) -> list[tuple[str, int, list[Stat]]]:
-    """arch, its runs, and one number for each of ``metrics``."""
+def mean_rows(comparison: Comparison, arm: str, metrics: dict[str, Metric]) -> list[tuple[str, int, list[Stat]]]:
+    """level, its runs, and one number for each of ``metrics``."""
     found = []
-    for arch in archs_of(comparison, budget):
-        runs = len(records(comparison.runs, budget=budget, arch=arch))
-        by_metric = {row["metric"]: row for row in records(comparison.widths, budget=budget, arch=arch)}
+    for level in comparison.levels(arm):
+        runs = len(records(comparison.runs, arm=arm, level=level))
+        by_metric = {row["metric"]: row for row in records(comparison.means, arm=arm, level=level)}
         stats = [_stat(comparison, by_metric[name], metric, runs) for name, metric in metrics.items()]
-        found.append((arch, runs, stats))
+        found.append((level, runs, stats))
     return found
 
 
 def _stat(comparison: Comparison, row: dict[str, Any], metric: Metric, runs: int) -> Stat:
-    possible, found = _possible_cells(comparison, metric), interval(row["low"], row["high"])
+    possible, found = metric.possible_cells(comparison.settings), interval(row["low"], row["high"])
     notes = [_line_note(row)] if _line_note(row) else []
     if row["cells"] < possible:
         notes.append(f"{row['cells']} of {possible} cells")
     if row["n"] < runs:
         notes.append(f"n = {row['n']}")
     value = number(row["mean"])
-    hint = f"{row['arch']}, {in_prose(metric.label)}: {value}"
+    hint = f"{row['level']}, {in_prose(metric.label)}: {value}"
     hint += f", {INTERVAL} {found}" if found else ""
     hint += f", standard deviation over seeds {number(row['sd'])}" if is_number(row["sd"]) else ""
     return Stat(value, found, tuple(notes), f"{hint}; n = {row['n']}, {plural(row['cells'], 'cell')}")
 
 
-def _possible_cells(comparison: Comparison, metric: Metric) -> int:
-    settings = comparison.settings
-    if metric.trained is None:
-        return len(settings.tasks)
-    models = models_of(settings, metric.matrix)
-    trained = sum(len(settings.finetunes[model]) for model in models)
-    return trained if metric.trained else len(models) * len(settings.tasks) - trained
+def trend_tests(comparison: Comparison, arm: str) -> list[Test]:
+    """The slopes per doubling."""
+    return [_test(comparison, row, row["levels"], row["slope"]) for row in records(comparison.trends, arm=arm)]
 
 
-def trend_tests(comparison: Comparison, budget: str) -> list[Test]:
-    """The slopes per doubling of the width."""
-    return [_test(comparison, row, row["archs"], row["slope"]) for row in records(comparison.trends, budget=budget)]
+def pair_tests(comparison: Comparison, arm: str) -> list[Test]:
+    """The differences of every two levels, metric by metric."""
+    rows = [row for name in comparison.metrics for row in records(comparison.differences, arm=arm, metric=name)]
+    return [_test(comparison, row, f"{row['other']} {MINUS} {row['level']}", row["mean"]) for row in rows]
 
 
-def pair_tests(comparison: Comparison, budget: str) -> list[Test]:
-    """The differences of every two widths, metric by metric."""
-    rows = [row for name in comparison.metrics for row in records(comparison.differences, budget=budget, metric=name)]
-    return [_test(comparison, row, f"{row['other']} {MINUS} {row['arch']}", row["mean"]) for row in rows]
-
-
-def _test(comparison: Comparison, row: dict[str, Any], widths: str, value: Any) -> Test:
+def _test(comparison: Comparison, row: dict[str, Any], levels: str, value: Any) -> Test:
     return Test(
         metric=in_prose(comparison.metrics[row["metric"]].label),
-        widths=widths,
+        levels=levels,
         value=number(value, sign=True),
         interval=interval(row["low"], row["high"]) or _line_note(row),
         n=row["n"],
@@ -197,22 +189,22 @@ class Verdict:
     """On the trend."""
     direction: int
     pairs: str
-    """Two widths each whose difference is significant."""
+    """Two levels each whose difference is significant."""
     reach: str
     """The largest difference that lies within the intervals of the other pairs."""
     tasks: str
-    """Those in which the widest and the narrowest differ significantly."""
+    """Those in which the first and the last level differ significantly."""
 
 
-def verdicts(comparison: Comparison, budget: str) -> list[Verdict]:
+def verdicts(comparison: Comparison, arm: str) -> list[Verdict]:
     """One row a metric: what is significant after Holm, and what the intervals leave open."""
-    archs = archs_of(comparison, budget)
+    levels = comparison.levels(arm)
     found = []
     for name, metric in comparison.metrics.items():
-        pairs = records(comparison.differences, budget=budget, metric=name)
-        trends = records(comparison.trends, budget=budget, metric=name)
+        pairs = records(comparison.differences, arm=arm, metric=name)
+        trends = records(comparison.trends, arm=arm, metric=name)
         trend: dict[str, Any] = trends[0] if trends else {"slope": None, "verdict": ""}
-        tasks = records(comparison.tasks, budget=budget, metric=name, arch=archs[0], other=archs[-1])
+        tasks = records(comparison.tasks, arm=arm, metric=name, level=levels[0], other=levels[-1])
         ends = [row[end] for row in pairs if not direction(row["verdict"]) for end in ("low", "high")]
         reach = [abs(end) for end in ends if is_number(end)]
         if pairs:
@@ -222,7 +214,7 @@ def verdicts(comparison: Comparison, budget: str) -> list[Verdict]:
                     trend=number(trend["slope"], sign=True),
                     verdict=_without_direction(trend["verdict"]),
                     direction=direction(trend["verdict"]),
-                    pairs=_significant(pairs, lambda row: f"{row['other']} {MINUS} {row['arch']}"),
+                    pairs=_significant(pairs, lambda row: f"{row['other']} {MINUS} {row['level']}"),
                     reach=number(max(reach), 2) if reach else DASH,
                     tasks=_significant(tasks, lambda row: row["task"]),
                 )
@@ -236,6 +228,6 @@ def _significant(rows: list[dict[str, Any]], name: Callable[[dict[str, Any]], st
 
 
 def in_prose(label: str) -> str:
-    """A metric's label for a list in a sentence: ``pairs - expected, trained`` has a comma of its own."""
-    head, comma, rest = label.replace(" - ", f" {MINUS} ").partition(", ")
+    """A metric's label for a list in a sentence: ``retention, other tasks`` has a comma of its own."""
+    head, comma, rest = label.partition(", ")
     return f"{head} ({rest})" if comma else head

@@ -1,0 +1,258 @@
+"""The figures of a comparison: the matrices, and all figures as files."""
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from worldwidth.comparison.axes import ARCH, BUDGET, in_file_name
+from worldwidth.comparison.runs import RETENTION
+from worldwidth.comparison.statistics import ALPHA, INTERVAL
+from worldwidth.comparison.tables import Comparison, records
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.text import MINUS, count, interval, is_number, listed, number, plural, seeds
+from worldwidth.evaluation.scores import CONTROL, DIFFERENCE, matrix_names
+from worldwidth.plots.heatmap import (
+    EXPECTED,
+    MARKS,
+    MEANING,
+    SCORE,
+    SIGNED,
+    Key,
+    Mark,
+    Panel,
+    Scale,
+    control_below,
+    draw_panels,
+    make_panel,
+    models_of,
+    title_of,
+)
+from worldwidth.plots.lines import draw_over_sizes
+from worldwidth.plots.losses import draw_curves
+from worldwidth.plots.over_axis import draw_over_axis
+from worldwidth.plots.style import STYLE, frame, save_figure
+from worldwidth.settings.schema import Settings
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of a matrix that are shown together."""
+
+    title: str
+    matrices: tuple[str, ...]
+    """Which rows of the tables."""
+    models: list[str]
+    scale: Scale
+
+    def rows(self, table: pd.DataFrame, **where: object) -> list[dict[str, Any]]:
+        """Its rows of a table of cells."""
+        return [row for matrix in self.matrices for row in records(table, matrix=matrix, **where)]
+
+
+def study_blocks(settings: Settings) -> list[Block]:
+    """The study's own matrices; the control is the last row of the first."""
+    found = []
+    for name in matrix_names(settings.finetunes):
+        below = control_below(settings, name)
+        matrices, models = (name, CONTROL) if below else (name,), models_of(settings, name) + below
+        found.append(Block(title_of(settings, name), matrices, models, SIGNED if name == DIFFERENCE else SCORE))
+    return found
+
+
+def retention_blocks(settings: Settings) -> list[Block]:
+    """The fine-tuned models on ordinary cities."""
+    kept = replace(SCORE, label="retention")
+    own = [block for block in study_blocks(settings) if block.scale != SIGNED]
+    return [replace(block, matrices=(RETENTION,), scale=kept) for block in own]
+
+
+def mean_panel(comparison: Comparison, arm: str, level: str, block: Block) -> Panel:
+    """The mean over replicates of every measurable cell; over how many, where not all have it."""
+    rows = block.rows(comparison.cells, arm=arm, level=level)
+    runs = len(records(comparison.runs, arm=arm, level=level))
+    marks = {(row["model"], row["task"]): Mark(row["mean"], f"n={row['n']}" * (row["n"] < runs)) for row in rows}
+    return _panel(comparison.settings, block, level, rows, marks)
+
+
+def change_panel(comparison: Comparison, arm: str, level: str, other: str, block: Block) -> Panel:
+    """The mean of ``other`` minus ``level`` and half its interval; outlined where the interval excludes 0."""
+    rows = block.rows(comparison.cell_differences, arm=arm, level=level, other=other)
+    missing = missing_models(comparison, arm, level, other)
+    rows = [row for row in rows if row["n"] or row["model"] not in missing]
+    marks = {(row["model"], row["task"]): _change(row) for row in rows}
+    block = replace(block, scale=replace(SIGNED, label=f"{other} minus {level}"))
+    return _panel(comparison.settings, block, f"{other} {MINUS} {level}", rows, marks)
+
+
+def _change(row: dict[str, Any]) -> Mark:
+    if not is_number(row["low"]):
+        return Mark(row["mean"], below=f"n={row['n']}")
+    away = row["low"] < row["high"] and not row["low"] <= 0 <= row["high"]
+    return Mark(row["mean"], below=f"±{(row['high'] - row['low']) / 2:.2f}", outlined=away)
+
+
+def _panel(settings: Settings, block: Block, who: str, rows: list[dict[str, Any]], marks: dict[Key, Mark]) -> Panel:
+    """The panel of a block; every cell says in its tooltip all that is known about it."""
+    known = {(row["model"], row["task"]): _hint(row) for row in rows}
+    hinted = {}
+    for model, task in itertools.product(block.models, settings.tasks):
+        where = f"{who}, trained on {listed(settings.finetunes[model]) or 'no task'}, evaluated on {task}"
+        mark = marks.get((model, task), Mark())
+        value = mark.value if is_number(mark.value) else None
+        hint = f"{where}: {known.get((model, task), 'no model')}"
+        hinted[model, task] = replace(mark, value=value, below=mark.below * (value is not None), hint=hint)
+    return make_panel(settings, block.models, hinted, block.scale)
+
+
+def _hint(row: dict[str, Any]) -> str:
+    if not row["n"]:
+        return "not measurable"
+    between = interval(row["low"], row["high"], 2)
+    lines = f", lines ±{number(row['line_se'], 2)}" if is_number(row["line_se"]) else ""
+    return f"{number(row['mean'], 2)}, {f'{INTERVAL} {between}' if between else 'no interval'}, n = {row['n']}{lines}"
+
+
+def missing_models(comparison: Comparison, arm: str, *levels: str) -> dict[str, str]:
+    """model -> a remark, of the models that some run of ``levels`` lacks."""
+    found: dict[str, list[str]] = {}
+    for level in levels:
+        lacking = [row["missing_models"].split() for row in records(comparison.runs, arm=arm, level=level)]
+        for model in comparison.settings.models:
+            n = sum(model in models for models in lacking)
+            if n:
+                remark = "missing" if n == len(lacking) else f"missing in {n} of {plural(len(lacking), 'run')}"
+                found.setdefault(model, []).append(remark if len(levels) == 1 else f"{level}: {remark}")
+    return {model: "; ".join(remarks) for model, remarks in found.items()}
+
+
+# --- levels side by side
+
+
+def draw_matrices(comparison: Comparison, arm: str) -> Figure:
+    """Every matrix of the study (rows) at every level (columns): means over replicates."""
+    return _side_by_side(comparison, arm, study_blocks, "Matrices", f"{MEANING} {EXPECTED}")
+
+
+def draw_retention(comparison: Comparison, arm: str) -> Figure:
+    """What fine-tuning left of ordinary cities: all fine-tuned models (rows) at every level (columns)."""
+    meaning = "Fine-tuned models on ordinary cities: 1 as before fine-tuning, 0 as the base model on Atlantis."
+    return _side_by_side(comparison, arm, retention_blocks, "Retention", meaning)
+
+
+@plt.style.context(STYLE)
+def _side_by_side(
+    comparison: Comparison, arm: str, blocks: Callable[[Settings], list[Block]], what: str, meaning: str
+) -> Figure:
+    levels = comparison.levels(arm)
+    if not levels:
+        raise WorldwidthError(f"no run is of the arm {arm}; there are: {', '.join(comparison.arms)}")
+    grid = []
+    for i, block in enumerate(blocks(comparison.settings)):
+        row = [mean_panel(comparison, arm, level, block) for level in levels]
+        row[0] = replace(row[0], corner=block.title.replace(" minus ", "\nminus "))
+        if i == 0:
+            row = [
+                replace(panel, title=level, note=_note(comparison, arm, level))
+                for panel, level in zip(row, levels, strict=True)
+            ]
+        grid.append(row)
+    notes = sorted(
+        {mark.below for row in grid for panel in row for marks in panel.marks for mark in marks if mark.below}
+    )
+    few = f" ({', '.join(notes)}: over those that have a number)" if notes else ""
+    runs = comparison.runs[comparison.runs["arm"] == arm]
+    means = f"means over seeds{few}" if runs["level"].duplicated().any() else "one seed"
+    figure = draw_panels(grid)
+    marks = f"Rows: fine-tuned on; columns: evaluated on. Numbers: {means}. {MARKS}."
+    frame(figure, f"{what} by {comparison.axis.noun}  {_setting(comparison, arm)}", [marks, meaning])
+    return figure
+
+
+def _note(comparison: Comparison, arm: str, level: str) -> str:
+    runs = records(comparison.runs, arm=arm, level=level)
+    sizes = f"\n{count(runs[0]['parameters'])} parameters" if comparison.axis.key == ARCH else ""
+    return f"{plural(len(runs), 'seed')}{sizes}"
+
+
+def _setting(comparison: Comparison, arm: str) -> str:
+    is_budget = [axis.key for axis in comparison.design.within] == [BUDGET]
+    words = f"budget {arm}: {comparison.words(arm)}" if is_budget else comparison.words(arm)
+    return f"({words}; scale {comparison.settings.scale})"
+
+
+# --- one level minus another
+
+
+@plt.style.context(STYLE)
+def draw_difference(comparison: Comparison, arm: str, level: str, other: str) -> Figure:
+    """``other`` minus ``level`` in every cell, replicate by replicate, with its interval over replicates."""
+    rows = records(comparison.cell_differences, arm=arm, level=level, other=other)
+    if not rows:
+        raise WorldwidthError(f"arm {arm} has no runs of {level} and {other} with the same seed, in this order")
+    blocks = study_blocks(comparison.settings)
+    panels = [replace(change_panel(comparison, arm, level, other, block), title=block.title) for block in blocks]
+    figure = draw_panels([panels])
+    shown = [row["n"] for block in blocks for row in block.rows(pd.DataFrame(rows))]
+    frame(figure, f"{other} minus {level}  {_setting(comparison, arm)}", _difference_caption(panels, shown))
+    return figure
+
+
+def _difference_caption(panels: list[Panel], ns: list[int]) -> list[str]:
+    cells = [mark for panel in panels for marks in panel.marks for mark in marks]
+    tested, outlined = sum("±" in cell.below for cell in cells), sum(cell.outlined for cell in cells)
+    if not tested:
+        return [f"Numbers: difference of one seed; an interval needs two seeds or more. {MARKS}."]
+    return [
+        f"Numbers: mean difference over {seeds(n for n in ns if n)}, seed by seed, ± half of its {INTERVAL} "
+        f"(Student's t). {MARKS}.",
+        f"Outlined: intervals without 0, {outlined} of {tested}; not adjusted for their number: "
+        f"by chance alone about {ALPHA * tested:.0f} would be.",
+    ]
+
+
+# --- the files
+
+
+def draw_scores(comparison: Comparison) -> Figure:
+    """Headline metrics: of archs against their sizes, over another axis against its values."""
+    return draw_over_sizes(comparison) if comparison.design.drawn_over is None else draw_over_axis(comparison)
+
+
+def draw_comparison_figures(comparison: Comparison, folder: Path, pairs: Iterable[Key] = ()) -> list[Path]:
+    """Write all figures as PNG into ``folder``; remove those of an earlier comparison that had other runs.
+
+    Args:
+        pairs: two levels each, whose difference is drawn beside that of the two ends.
+    """
+    drawn: dict[str, Callable[[], Figure]] = {}
+    asked = list(pairs)
+    for arm in comparison.arms:
+        file = in_file_name(arm)
+        drawn[f"matrices-{file}"] = partial(draw_matrices, comparison, arm)
+        for level, other in _pairs(comparison, arm, asked):
+            name = f"difference-{file}-{in_file_name(level)}-{in_file_name(other)}"
+            drawn[name] = partial(draw_difference, comparison, arm, level, other)
+        drawn[f"retention-{file}"] = partial(draw_retention, comparison, arm)
+    drawn |= {"scores": partial(draw_scores, comparison), "curves": partial(draw_curves, comparison)}
+    written = [save_figure(name, draw, folder) for name, draw in drawn.items()]
+    for kind in ("matrices", "difference", "retention"):
+        for path in set(folder.glob(f"{kind}-*.png")) - set(written):
+            path.unlink()
+    return written
+
+
+def _pairs(comparison: Comparison, arm: str, asked: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The two that stand furthest apart and share a replicate, then those asked for, of this arm."""
+    rows = records(comparison.cell_differences, arm=arm)
+    pairs = list(dict.fromkeys((row["level"], row["other"]) for row in rows))
+    levels = comparison.axis.levels
+    ends = sorted(pairs, key=lambda pair: levels.index(pair[0]) - levels.index(pair[1]))
+    chosen = [pair for one, two in asked for pair in ((one, two), (two, one)) if pair in pairs]
+    return list(dict.fromkeys([*ends[:1], *chosen]))
