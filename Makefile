@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY := $(VENV)/.ready
 WORKERS := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help repro widths slurm compare test test-all plan render check doctor lint format bench experiments env clean
+.PHONY: help repro sweep widths tune slurm compare test test-all plan render check doctor lint format bench experiments env clean
 
 ## show this help
 help:
@@ -21,17 +21,25 @@ help:
 repro: $(READY)
 	worldwidth run $(if $(JOBS),--jobs $(JOBS))
 
+## run a sweep of params.yaml as DVC experiments: NAME=rates; what exists is skipped
+sweep: $(READY)
+	worldwidth sweep $(NAME) $(if $(JOBS),--jobs $(JOBS))
+
 ## run widths as DVC experiments: ARCHS="narrow wide" SEEDS="42 43 44" BUDGET="epochs flops"; what exists is skipped
 widths: $(READY)
 	worldwidth widths $(if $(ARCHS),--archs $(ARCHS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(BUDGET),--budgets $(BUDGET)) \
 		$(if $(JOBS),--jobs $(JOBS))
 
-## submit what is missing to a Slurm cluster: ARCH=wide, or ARCHS SEEDS BUDGET as for widths; see docs/cluster.md
+## choose each arch's learning rate of fine-tuning on another draw: ARCHS="narrow wide"; WRITE=1 puts it into params.yaml
+tune: $(READY)
+	worldwidth tune $(if $(ARCHS),--archs $(ARCHS)) $(if $(JOBS),--jobs $(JOBS)) $(if $(WRITE),--write)
+
+## submit what is missing to a Slurm cluster: ARCH=wide, or NAME=rates, or ARCHS SEEDS BUDGET as for widths; see docs/cluster.md
 slurm: $(READY)
-	worldwidth slurm submit $(if $(ARCHS)$(ARCH),--archs $(ARCHS) $(ARCH)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	worldwidth slurm submit $(NAME) $(if $(ARCHS)$(ARCH),--archs $(ARCHS) $(ARCH)) $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(BUDGET),--budgets $(BUDGET))
 
-## compare those experiments: the table here, results/comparison/* and report/index.html
+## compare those experiments: the table here, results/comparison/SCALE/* and report/SCALE/index.html
 compare: $(READY)
 	worldwidth compare
 
@@ -78,7 +86,7 @@ bench: $(READY)
 
 ## the experiments of this commit beside each other, in 120 columns (`make compare` has the rest)
 experiments: $(READY)
-	dvc exp show --no-pager --only-changed --drop 'Created|parameters|ftwb2.transfer|.*(_|/|cells|measurable|constant|step|tokens|flops|difference).*'
+	dvc exp show --no-pager --only-changed --drop 'Created|parameters|ftwb0.transfer|ftwb2.transfer|.*(_|/|cells|measurable|constant|step|tokens|flops|difference).*'
 
 ## make the virtual environment: 2.5 GB, minutes, from a Python package index
 env: $(READY)

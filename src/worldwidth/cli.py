@@ -1,4 +1,4 @@
-"""The command line: `worldwidth check | plan | run | widths | compare | slurm | ...`. `worldwidth -h` explains."""
+"""The command line: `worldwidth check | plan | run | sweep | compare | slurm | ...`. `worldwidth -h` explains."""
 
 from worldwidth.core.command import exit_codes
 
@@ -75,6 +75,16 @@ def _names(text: str) -> list[str]:
     return names
 
 
+def _axis(text: str) -> tuple[str, list[str]]:
+    axis, _, values = text.partition("=")
+    listed = [value.strip() for value in values.split(",")]
+    if not axis or not all(listed):
+        raise argparse.ArgumentTypeError(
+            f"found '{text}'; it must be a setting and values with commas between them, as seed=1,2"
+        )
+    return axis, listed
+
+
 def _command(words: str, help: str, function: str = "", *options: Option) -> Command:
     return Command(words, help, function, options)
 
@@ -87,13 +97,42 @@ def _flag(name: str, help: str, **keywords: Any) -> Option:
     return _option(name, help=help, action="store_true", **keywords)
 
 
-def _archs(default: str) -> Option:
-    return _option("--archs", nargs="+", metavar="ARCH", help=f"default: {default}")
+class _Vary(argparse.Action):
+    """Adds an axis, which is the option's ``const``, and its values, as text."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), (self.const, [str(value) for value in values])])
 
 
-_SEEDS = _option("--seeds", nargs="+", type=_seed, metavar="SEED", help="default: the seed of params.yaml")
-_BUDGETS = _option("--budgets", nargs="+", metavar="BUDGET", help="epochs, tokens, flops; default: params.yaml's")
-_VARIANTS = (_archs("the arch of params.yaml"), _SEEDS, _BUDGETS)
+def _of_axis(name: str, axis: str, metavar: str, **keywords: Any) -> Option:
+    return _option(
+        name, action=_Vary, dest="vary", const=axis, nargs="+", metavar=metavar, default=[],
+        help=f"the same as --vary {axis}={metavar},...", **keywords,
+    )  # fmt: skip
+
+
+_WIDTHS = (
+    _of_axis("--archs", "arch", "ARCH"),
+    _of_axis("--seeds", "seed", "SEED", type=_seed),
+    _of_axis("--budgets", "budget", "BUDGET"),
+)
+_SWEEP = (
+    _option("name", nargs="?", metavar="NAME", help="one of `sweeps` in params.yaml; the options add to it"),
+    _option(
+        "--vary",
+        action="append",
+        type=_axis,
+        default=[],
+        metavar="KEY=V1,V2",
+        help="run with each of these values, as finetuning.learning_rate=1e-3,4e-3; may be given again",
+    ),
+    *_WIDTHS,
+    _option("--replicates", type=_count, metavar="N", help="pairs of a seed and an Atlantis draw"),
+    _option("--only", nargs="+", default=[], metavar="MODEL", help="train these fine-tunes, by name or its start"),
+    _option("--suffix", default="", metavar="WORD", help="put -WORD behind the names of the experiments"),
+)
+_JOBS = _option("--jobs", type=_count, help="as for `run`")
+_FORCE = _flag("--force", "replace experiments of the same names that are other runs")
 _JSON = _flag("--json", "the same as JSON", dest="as_json")
 
 COMMANDS = (
@@ -116,25 +155,49 @@ COMMANDS = (
         _option("--gpus", type=_names, help="ids of the GPUs to use, one a job, as 0,1 (default: all visible)"),
     ),
     _command(
-        "widths", "run widths x seeds x budgets as DVC experiments; skips what exists", "sweep.widths:run_widths",
-        _archs("all of the scale"), _SEEDS, _BUDGETS, _option("--jobs", type=_count, help="as for `run`"),
+        "sweep", "run the variants of a study as DVC experiments; skips what exists", "sweep.run:run_named",
+        *_SWEEP, _JOBS, _FORCE,
     ),
     _command(
-        "compare", "compare experiments: tables, figures, report/index.html", "commands.compare:run_compare",
-        _option("names", nargs="*", metavar="EXPERIMENT", help="default: all that `widths` made"),
+        "widths", "the sweep `widths`: all archs that it names, as DVC experiments", "sweep.run:run_widths",
+        *_WIDTHS, _JOBS, _FORCE,
+    ),
+    _command(
+        "tune", "choose each arch's fine-tuning learning rate on validation lines of another draw",
+        "commands.tune:run_tune",
+        _option("--archs", nargs="+", metavar="ARCH", help="default: all of the scale"),
+        _JOBS,
+        _flag("--write", "put the chosen rates into params.yaml"),
+        _FORCE,
+    ),
+    _command(
+        "compare", "compare experiments by an axis: tables, figures, report/NAME/index.html",
+        "commands.compare:run_compare",
         _option(
-            "--pair", dest="pairs", nargs=2, action="append", default=[], metavar=("ARCH", "OTHER"),
+            "names", nargs="*", metavar="EXPERIMENT",
+            help="or one sweep of params.yaml; default: those of the scale that differ in arch, budget and seeds",
+        ),
+        _option(
+            "--by", type=_names, metavar="AXIS[,AXIS]",
+            help="arch, or a setting as finetuning.learning_rate; default: what the sweep varies, or arch",
+        ),
+        _option("--out", metavar="NAME", help="of the folders that it is written to; default: the sweep's or scale's"),
+        _option(
+            "--pair", dest="pairs", nargs=2, action="append", default=[], metavar=("VALUE", "OTHER"),
             help="draw this difference, too",
         ),
     ),
     _command("slurm", "the study on a Slurm cluster: plan, submit, status, collect"),
     _command(
         "slurm plan", "the jobs, what each waits for and asks for; submits nothing", "slurm.plan:print_plan",
-        *_VARIANTS, _JSON,
+        *_SWEEP, _JSON,
     ),
-    _command("slurm submit", "submit what is missing; returns at once", "slurm.submit:submit", *_VARIANTS),
+    _command("slurm submit", "submit what is missing; returns at once", "slurm.submit:submit", *_SWEEP, _FORCE),
     _command("slurm status", "what became of every stage that was submitted", "slurm.status:print_status", _JSON),
-    _command("slurm collect", "restore the results here; runs nothing; says what is missing", "slurm.collect:collect"),
+    _command(
+        "slurm collect", "restore the results here; runs nothing; says what is missing", "slurm.collect:collect",
+        _FORCE,
+    ),
     _command(
         "slurm work", "what a job does on its node", "slurm.worker:work",
         _option("job", type=Path, help="its name, in the folder of its submission"),
@@ -144,9 +207,14 @@ COMMANDS = (
         _option("names", nargs="+", metavar="STAGE"),
     ),
     _command(
-        "work", "what a job of `widths` does in its work tree", "sweep.work:work",
+        "work", "what a job of a sweep does in its work tree", "sweep.work:work",
         _option("names", nargs="*", metavar="STAGE"),
         _option("--save", nargs=2, metavar=("EXPERIMENT", "REPOSITORY"), help="and save the variant, if it is whole"),
+    ),
+    _command(
+        "coordinates", "do the first steps move models of all widths alike? under standard and mup; table and figure",
+        "commands.coordinates:print_coordinates",
+        _option("--archs", nargs="+", metavar="ARCH", help="default: all with as many layers as the reference"),
     ),
     _command(
         "sample", "print lines of a corpus as the model reads them, with their cities", "commands.sample:print_sample",

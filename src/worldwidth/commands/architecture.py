@@ -29,7 +29,7 @@ HOLDS = {
     "comparison": "runs compared, with the seed as the unit",
     "plots": "figures of a study and of a comparison",
     "report": "the comparison as one HTML file",
-    "sweep": "widths x seeds x budgets as one graph of jobs",
+    "sweep": "variants as one graph of jobs",
     "slurm": "jobs of a cluster: submit, work, status, collect",
     "doctor": "what is wrong here, and the command that fixes it",
     "commands": "plan, compare, sample, plots: commands that are no package",

@@ -1,0 +1,480 @@
+"""`worldwidth tune`: the rule, the runs on another draw, what is written; and all of it through the real DVC.
+
+pytest tests/test_tuning.py
+"""
+
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import numpy as np
+import pandas as pd
+import psutil  # type: ignore[import-untyped]
+import pytest
+import yaml
+from matplotlib.colors import to_hex
+
+from fake_plots import caption, no_labels_overlap, nothing_is_cut
+from in_process import ok, worldwidth
+from params_file import SMOKE, written
+from params_file import edited as edited_params
+from repository import Repository
+from small_study import small_study
+from worldwidth.commands import tune
+from worldwidth.commands.tune import run_tune
+from worldwidth.core.errors import WorldwidthError
+from worldwidth.dvcio.repo import edit_yaml
+from worldwidth.plots.tuning import draw_tuning
+from worldwidth.settings.axes import with_edits
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Settings, Tuning
+from worldwidth.sweep import tuning
+from worldwidth.sweep.run import FailedRunsError
+from worldwidth.sweep.tuning import (
+    Trial,
+    best_trial,
+    diverged_trial,
+    embedding_rate,
+    rate_beyond,
+    search,
+    tuning_variant,
+)
+from worldwidth.sweep.variants import Variant
+
+ROOT = Path(__file__).parents[1]
+GRID = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
+
+
+def trial(rate: float, skill: float, arch: str = "narrow") -> Trial:
+    return Trial(
+        arch=arch, learning_rate=rate, embedding_learning_rate=None, skill=skill, standard_error=0.01, transfer=0.1
+    )
+
+
+def trials(*skills: float) -> list[Trial]:
+    return [trial(rate, skill) for rate, skill in zip(GRID, skills, strict=False)]
+
+
+# --- the rule
+
+
+@pytest.mark.parametrize(
+    ("skills", "best"),
+    [
+        ((0.5, 0.6, 0.9, 0.8, 0.7), 2e-3),
+        ((0.5, 0.6, 0.899, 0.9, 0.7), 2e-3),  # a tie goes to the lower rate
+        ((0.5, 0.6, 0.8989, 0.9, 0.7), 4e-3),
+        ((0.5, 0.899, 0.8, 0.9, 0.7), 1e-3),  # though it lies apart
+        ((0.5, 0.8985, 0.8995, 0.9, 0.7), 2e-3),  # ties are with the highest, not from one to the next
+        ((-3.0, -2.0, -7.0, -5.0, -9.0), 1e-3),
+        ((0.7, 0.6, 0.5, 0.4, 0.3), 5e-4),
+        ((0.3, 0.4, 0.5, 0.6, 0.7), 8e-3),
+    ],
+)
+def test_the_highest_skill_wins_and_a_tie_the_lower_rate(skills: Sequence[float], best: float) -> None:
+    found = trials(*skills)
+    assert best_trial(found).learning_rate == best
+    assert best_trial(found[::-1]).learning_rate == best
+
+
+@pytest.mark.parametrize(
+    ("skills", "beyond"),
+    [
+        ((0.5, 0.6, 0.9, 0.8, 0.7), None),
+        ((0.9, 0.6, 0.5, 0.4, 0.3), 2.5e-4),
+        ((0.3, 0.4, 0.5, 0.6, 0.9), 1.6e-2),
+        ((0.9, 0.9, 0.9, 0.9, 0.9), 2.5e-4),
+        ((0.5, 0.6), 2e-3),
+        ((0.6, 0.5), 2.5e-4),
+    ],
+)
+def test_a_best_rate_at_an_edge_asks_for_one_step_more(skills: Sequence[float], beyond: float | None) -> None:
+    assert rate_beyond(trials(*skills)) == beyond
+
+
+def test_a_step_has_the_ratio_of_the_last_two_rates_and_is_written_short() -> None:
+    grid = (3e-6, 1e-5, 3e-5, 1e-4)
+    rising = [trial(rate, i) for i, rate in enumerate(grid)]
+    falling = [trial(rate, -i) for i, rate in enumerate(grid)]
+    assert (rate_beyond(rising), rate_beyond(falling)) == (3.33e-4, 9e-7)
+
+
+class Stub:
+    """Skill by arch and rate, in place of runs: highest at a rate of the arch's own."""
+
+    def __init__(self, **best: float) -> None:
+        self.best, self.asked = best, list[dict[str, list[float]]]()
+
+    def __call__(self, rates: dict[str, list[float]]) -> list[Trial]:
+        self.asked.append(rates)
+        return [trial(rate, 1 - abs(np.log2(rate / self.best[arch])), arch) for arch in rates for rate in rates[arch]]
+
+
+def test_a_grid_is_extended_for_those_archs_alone_whose_best_is_at_its_edge(capsys: pytest.CaptureFixture[str]) -> None:
+    stub = Stub(narrow=1.6e-2, wide=2e-3, wider=2.5e-4)
+    found = search(GRID, ["narrow", "wide", "wider"], stub)
+    grid = list(GRID)
+    assert stub.asked == [
+        {"narrow": grid, "wide": grid, "wider": grid},
+        {"narrow": [1.6e-2], "wider": [2.5e-4]},
+        {"narrow": [3.2e-2], "wider": [1.25e-4]},
+    ]
+    rates = {arch: [one.learning_rate for one in of_arch] for arch, of_arch in found.items()}
+    assert rates == {"narrow": [*grid, 1.6e-2, 3.2e-2], "wide": grid, "wider": [1.25e-4, 2.5e-4, *grid]}
+    assert {arch: best_trial(of_arch).learning_rate for arch, of_arch in found.items()} == stub.best
+    assert not any(map(rate_beyond, found.values()))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "narrow: 8e-3, the best so far, is at the edge of what was tried: 0.016 too"
+    assert len(lines) == 4
+
+
+def test_a_grid_is_extended_three_times_at_most() -> None:
+    stub = Stub(narrow=1.0)
+    found = search(GRID, ["narrow"], stub)
+    assert [rates["narrow"] for rates in stub.asked] == [list(GRID), [1.6e-2], [3.2e-2], [6.4e-2]]
+    assert best_trial(found["narrow"]).learning_rate == 6.4e-2
+    assert rate_beyond(found["narrow"]) == 0.128
+
+
+def test_a_rate_at_which_a_training_diverges_is_worse_than_any(settings: Settings) -> None:
+    diverged = diverged_trial("narrow", 1.6e-2, edited(settings, finetuning__embedding_learning_rate=1e-2).finetuning)
+    assert (diverged.learning_rate, diverged.embedding_learning_rate) == (1.6e-2, 0.16)
+    found = [*trials(0.3, 0.4, 0.5, 0.6, 0.7), diverged]
+    assert best_trial(found).learning_rate == 8e-3
+    assert rate_beyond(found) is None
+    none = [replace(diverged, learning_rate=rate) for rate in GRID]
+    assert rate_beyond(none) == 2.5e-4
+
+
+@pytest.mark.parametrize(
+    ("reason", "diverges"),
+    [("ftwb1-1: the loss is nan at step 4; try a lower learning_rate", True), ("killed for its memory", False)],
+)
+def test_only_what_diverges_may_fail(
+    reason: str, diverges: bool, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An arch of which no rate can be trained is one line, and so is a run that failed for something else."""
+
+    def run_sweep(settings: Settings, variants: list[Variant], *rest: object) -> None:
+        raise FailedRunsError({variant.name: reason for variant in variants})
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tune, "run_sweep", run_sweep)
+    monkeypatch.setattr(tune, "open_repo", MagicMock())
+    said = refused(settings, ["narrow"])
+    if diverges:
+        assert said == "narrow: its training diverges at every rate, 6.25e-5 too"
+    else:
+        assert said.startswith(f"5 failed: tune-narrow-epochs-s42-lr5e-4 ({reason}); ")
+    assert not list(tmp_path.iterdir())
+
+
+# --- the runs
+
+
+@pytest.fixture
+def laptop(settings: Settings) -> tuple[Settings, Tuning]:
+    assert settings.selected.tuning
+    return settings, settings.selected.tuning
+
+
+def edited(settings: Settings, **values: object) -> Settings:
+    """``settings`` with values of the selected scale; __ stands for a dot."""
+    path = f"scales.{settings.scale}."
+    return with_edits(settings, {path + key.replace("__", "."): value for key, value in values.items()})
+
+
+def test_a_run_is_on_another_draw_and_scored_on_its_validation_lines(laptop: tuple[Settings, Tuning]) -> None:
+    settings, tuning = laptop
+    variant = tuning_variant(settings, tuning, "narrow", 4e-3)
+    assert variant.name == "tune-narrow-epochs-s42-lr4e-3"
+    found = variant.of(settings)
+    scale = found.selected
+    assert (found.arch, found.seed, found.budget) == ("narrow", settings.seed, settings.budget)
+    assert (scale.world.seed, scale.world.atlantis.seed) == (7, 7)
+    assert (scale.corpus.world.validation, scale.corpus.atlantis.validation) == (500, 500)
+    assert scale.evaluation.split == "validation"
+    assert list(found.finetunes) == [f"ftwb1-{i}" for i in range(1, 8)]
+    assert found.finetuning == replace(settings.selected.finetuning, learning_rate=4e-3)
+    other = tuning_variant(settings, tuning, "narrow", 8e-3).of(settings)
+    assert (found.pretraining, found.sizes) == (other.pretraining, other.sizes)  # the base model is shared
+
+
+def test_a_rate_of_an_archs_own_is_none_while_it_is_tuned(laptop: tuple[Settings, Tuning]) -> None:
+    settings = edited(laptop[0], archs__narrow__finetuning={"learning_rate": 5.0, "epochs": 7})
+    found = tuning_variant(settings, laptop[1], "narrow", 4e-3).of(settings).finetuning
+    assert (found.learning_rate, found.epochs) == (4e-3, 7)
+
+
+def test_the_embeddings_rate_keeps_its_ratio(laptop: tuple[Settings, Tuning]) -> None:
+    settings = edited(laptop[0], finetuning__embedding_learning_rate=1e-2)  # ten times the rate of the rest
+    variant = tuning_variant(settings, laptop[1], "wide", 2e-3)
+    assert variant.name == "tune-wide-epochs-s42-lr2e-3-elr2e-2"
+    found = variant.of(settings).finetuning
+    assert (found.learning_rate, found.embedding_learning_rate) == (2e-3, 2e-2)
+    own = edited(settings, archs__wide__finetuning={"learning_rate": 4e-3})  # its own ratio is 2.5
+    assert embedding_rate(replace(own, arch="wide").finetuning, 8e-3) == 2e-2
+    assert embedding_rate(laptop[0].finetuning, 8e-3) is None
+
+
+def test_other_arms_have_other_names(laptop: tuple[Settings, Tuning]) -> None:
+    settings = replace(laptop[0], finetuning_budget="flops", parametrization="mup", budget="flops", seed=3)
+    assert tuning_variant(settings, laptop[1], "base", 1e-3).name == "tune-base-flops-s3-lr1e-3-ftflops-mup"
+    plugged = edited(laptop[0], archs__base__finetuning={"trainable": "embeddings"})
+    names = [tuning_variant(plugged, laptop[1], arch, 1e-3).name for arch in ("base", "wide")]
+    assert names == ["tune-base-epochs-s42-lr1e-3-embeddings", "tune-wide-epochs-s42-lr1e-3"]
+
+
+def refused(settings: Settings, archs: list[str] | None = None) -> str:
+    with pytest.raises(WorldwidthError) as caught:
+        run_tune(settings, archs, None, write=False, force=False)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_cannot_be_tuned_is_one_line(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # nothing is there that could be run
+    assert refused(settings, ["narow"]).startswith("arch 'narow': allowed: narrow, base, ")
+    assert refused(settings, ["narow"]).endswith("did you mean 'narrow'?")
+    assert "scales.laptop.tuning: not there" in refused(edited(settings, tuning=None))
+    only = refused(edited(settings, tuning__only=["ftwb0"]))
+    assert only == "params.yaml: scales.laptop.tuning.only: found ['ftwb0']; none of these is trained on a task"
+    for key in ("world.seed", "world.atlantis.seed"):
+        same = refused(edited(settings, tuning__seed=8, **{key.replace(".", "__"): 8}))
+        assert same.startswith(f"params.yaml: scales.laptop.tuning.seed: found 8, which is {key}; ")
+    few = refused(edited(settings, tuning__lines=9))
+    assert "evaluation.multitask_lines: found 1000; at most 63 (corpus.world.validation times tasks)" in few
+    assert not list(tmp_path.iterdir())
+
+
+def test_both_rates_are_written_where_there_are_two(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And beside what else an arch does otherwise, which stays; a rate that is there already is no change."""
+    own: dict[str, Any] = {"narrow": {"epochs": 3, "learning_rate": 1.0}, "wide": {"learning_rate": 2e-3}}
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    edit_yaml(tmp_path / "params.yaml", {f"scales.laptop.archs.{arch}.finetuning": own[arch] for arch in own})
+    monkeypatch.chdir(tmp_path)
+    found = {
+        arch: [replace(trial(rate, 0.9 - 9 * abs(rate - 2e-3), arch), embedding_learning_rate=beside) for rate in GRID]
+        for arch, beside in (("narrow", 2e-2), ("base", 3e-2), ("wide", None))
+    }
+    monkeypatch.setattr(tune, "search", lambda *arguments: found)
+    run_tune(load(), list(found), None, write=True, force=False)
+    said = capsys.readouterr().out
+    path = "scales.laptop.archs"
+    assert said.split("params.yaml: written:\n")[1].splitlines() == [
+        f"  {path}.narrow.finetuning.learning_rate: 2e-3",
+        f"  {path}.narrow.finetuning.embedding_learning_rate: 2e-2",
+        f"  {path}.base.finetuning.learning_rate: 2e-3",
+        f"  {path}.base.finetuning.embedding_learning_rate: 3e-2",
+    ]
+    archs = load().selected.archs
+    assert archs["narrow"].finetuning == {"epochs": 3, "learning_rate": 2e-3, "embedding_learning_rate": 2e-2}
+    assert archs["base"].finetuning == {"learning_rate": 2e-3, "embedding_learning_rate": 3e-2}
+    assert archs["wide"] == replace(settings.selected.archs["wide"], finetuning=own["wide"])
+    assert archs["wider"] == settings.selected.archs["wider"]
+    assert sum("chosen" in line for line in said.splitlines()) == 3
+    assert sorted(path.as_posix() for path in Path("results").rglob("*.*")) == [
+        "results/tuning/laptop.csv", "results/tuning/laptop.png"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rates", "problem"),
+    [
+        ([1e-3], "it must have at least 2 items, not 1"),
+        ([1e-3, 1e-3], "each must be above the one before it"),
+        ([4e-3, 1e-3], "each must be above the one before it"),
+    ],
+)
+def test_a_grid_that_brackets_nothing_is_one_line(rates: list[float], problem: str, tmp_path: Path) -> None:
+    changed = edited_params(((*SMOKE, "tuning", "learning_rates"), rates))
+    with pytest.raises(WorldwidthError, match=problem) as caught:
+        load(written(tmp_path, changed))
+    assert "scales.smoke.tuning.learning_rates" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# --- the figure
+
+
+def test_the_figure_has_a_curve_an_arch_and_rings_what_is_chosen(settings: Settings) -> None:
+    rows = [
+        {
+            "arch": arch, "learning_rate": rate, "skill": 0.8 - 0.1 * abs(i - best), "standard_error": 0.02,
+            "chosen": i == best,
+        }
+        for arch, best in (("narrow", 4), ("base", 3), ("wide", 2), ("wider", 1), ("deep", 2), ("shallow", 3))
+        for i, rate in enumerate((*GRID, 1.6e-2))
+    ]  # fmt: skip
+    diverged = {"arch": "wide", "learning_rate": 6.4e-2, "skill": -np.inf, "standard_error": np.nan, "chosen": False}
+    rows.append(diverged)
+    figure = draw_tuning(
+        settings, pd.DataFrame(rows), "Fine-tuning learning rate by arch", ["n = 500 validation lines. " * 9]
+    )
+    nothing_is_cut(figure)
+    no_labels_overlap(figure)
+    (axes,) = figure.axes
+    assert (axes.get_xscale(), axes.get_xlabel()) == ("log", "learning rate of fine-tuning")
+    assert axes.get_ylabel() == "trained skill on validation lines"
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "5e-4",
+        "1e-3",
+        "2e-3",
+        "4e-3",
+        "8e-3",
+        "0.016",
+        "0.064",
+    ]
+    (legend,) = figure.legends
+    names = ["narrow", "base", "deep", "wide", "shallow", "wider"]
+    assert [text.get_text() for text in legend.get_texts()] == [*names, "chosen"]
+    curves = [line for line in axes.lines if len(np.asarray(line.get_xdata())) == 6]
+    rings = [line for line in axes.lines if len(np.asarray(line.get_xdata())) == 1]
+    assert (len(curves), len({to_hex(line.get_color()) for line in curves}), len(rings)) == (6, 6, 6)
+    for curve, ring in zip(curves, rings, strict=True):
+        highest = int(np.argmax(np.asarray(curve.get_ydata())))
+        assert np.asarray(ring.get_xdata())[0] == np.asarray(curve.get_xdata())[highest]
+        assert to_hex(ring.get_markeredgecolor()) == to_hex(curve.get_color())
+    assert "n = 500" in caption(figure)
+
+
+# --- through the real DVC
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """Three tasks, one fine-tune; a grid of two rates, on 40 validation lines."""
+    made = small_study(tmp_path_factory.mktemp("tuning"), ("ftwb1-1",))
+    made.edit("params.yaml", "lines: 24", "lines: 40")
+    made.commit("forty lines")
+    return made
+
+
+def names(study: Repository) -> set[str]:
+    return set(study.git("for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps").split())
+
+
+def started(study: Repository) -> set[str]:
+    """The models that the jobs of the last sweep began to train."""
+    logs = study.folder / ".dvc/tmp/worldwidth/sweep/logs"
+    printed = "".join(log.read_text(encoding="utf-8") for log in logs.iterdir())
+    return {name for name, _ in re.findall(r"^(\S+): step (\d+) of \2,", printed, re.M)}
+
+
+@pytest.mark.pipeline
+def test_tuning_is_killed_and_goes_on_and_is_not_done_twice(study: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "EXTENSIONS", 1)
+    words = ("tune", "--archs", "narrow", "wide", "--jobs", "2")
+    first = study.start("worldwidth", *words, output=subprocess.DEVNULL)
+    trees = study.folder / ".dvc/tmp/worldwidth/sweep"
+    end = time.monotonic() + 120
+    while not list(trees.glob("[12]/models/ftwb1-1/model.safetensors")):
+        assert first.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    for process in [*psutil.Process(first.pid).children(recursive=True), psutil.Process(first.pid)]:
+        process.kill()
+    first.wait()
+    assert not names(study)
+    output = ok(study, *words)
+    grid = {f"tune-{arch}-epochs-s1-lr{rate}" for arch in ("narrow", "wide") for rate in ("1e-3", "4e-3")}
+    assert grid < names(study)
+    assert len(names(study)) == 6  # of two rates the best is always at the edge
+    assert output.count("is at the edge of what was tried") == 2
+    assert "base" not in started(study)  # the rate beyond shares it with the others of its arch
+    assert study.git("status", "--porcelain") == "?? results/\n"
+    check_results(study)
+    written = {path: path.read_bytes() for path in (study.folder / "results/tuning").iterdir()}
+    log = trees / "logs"
+    before = {path: path.stat().st_mtime_ns for path in log.iterdir()}
+    again = ok(study, *words)
+    assert again.count("already done") == 6
+    assert {path: path.stat().st_mtime_ns for path in log.iterdir()} == before  # no job was started
+    assert {path: path.read_bytes() for path in (study.folder / "results/tuning").iterdir()} == written
+
+
+def check_results(study: Repository) -> None:
+    """The table is what the experiments hold: skill of the one trained task on validation lines, rule applied."""
+    table = pd.read_csv(study.folder / "results/tuning/smoke.csv")
+    assert list(table.columns) == [
+        "arch", "learning_rate", "embedding_learning_rate", "skill", "standard_error", "transfer", "chosen"
+    ]  # fmt: skip
+    assert list(table["arch"]) == ["narrow"] * 3 + ["wide"] * 3
+    for arch, rows in table.groupby("arch"):
+        assert rows["learning_rate"].is_monotonic_increasing
+        of_arch = [trial(row["learning_rate"], row["skill"], str(arch)) for row in rows.to_dict("records")]
+        assert rows[rows["chosen"]]["learning_rate"].tolist() == [best_trial(of_arch).learning_rate]
+    (row,) = table[(table["arch"] == "wide") & (table["learning_rate"] == 4e-3)].to_dict("records")
+    commit = study.git("for-each-ref", "--format=%(objectname)", "refs/exps/*/*/tune-wide-epochs-s1-lr4e-3").strip()
+    (study.folder / "shown.csv").write_text(study.git("show", f"{commit}:results/evaluations.csv"))
+    shown = pd.read_csv(study.folder / "shown.csv").to_dict("records")
+    (study.folder / "shown.csv").unlink()
+    tests = {one["task"]: one for one in shown if (one["model"], one["population"]) == ("ftwb1-1", "atlantis")}
+    own = tests.pop("distance")
+    assert own["n"] == 40
+    assert row["skill"] == pytest.approx(1 - own["mean"] / own["constant_mean"])
+    assert row["standard_error"] > 0
+    skills = [(one["mean"] - one["constant_mean"]) / (1 - one["constant_mean"]) for one in tests.values()]
+    assert len(skills) == 2
+    assert row["transfer"] == pytest.approx(np.mean(skills))
+
+
+@pytest.mark.pipeline
+def test_the_chosen_rates_become_those_of_the_archs(study: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the form that DVC gives back; what was tuned stays tuned, and another arch is left alone."""
+    monkeypatch.setattr(tuning, "EXTENSIONS", 1)
+    table = pd.read_csv(study.folder / "results/tuning/smoke.csv")
+    best = {row["arch"]: row["learning_rate"] for row in table.to_dict("records") if row["chosen"]}
+    said = ok(study, "tune", "--archs", "narrow", "wide")
+    assert "params.yaml: --write would write:\n" in said
+    assert study.git("status", "--porcelain", "params.yaml") == ""
+    ok(study, "tune", "--archs", "narrow", "wide", "--write")
+    changes = [line for line in study.git("diff", "-U0", "params.yaml").splitlines() if re.match("[+-] ", line)]
+    assert len(changes) == 4
+    found = load(study.folder / "params.yaml")
+    archs = found.selected.archs
+    assert {name: arch.finetuning for name, arch in archs.items() if arch.finetuning} == {
+        name: {"learning_rate": rate} for name, rate in best.items()
+    }
+    text = study.read("params.yaml")
+    edit_yaml(study.folder / "params.yaml", {})
+    assert study.read("params.yaml") == text
+    assert worldwidth(study, "check").returncode == 0
+    again = ok(study, "tune", "--archs", "narrow", "wide", "--write")
+    assert again.count("already done") == 6
+    assert again.endswith("params.yaml has these rates already\n")
+    assert study.read("params.yaml") == text
+
+
+@pytest.mark.pipeline
+def test_scores_that_are_gone_are_one_line(study: Repository) -> None:
+    commit = study.git("for-each-ref", "--format=%(objectname)", "refs/exps/*/*/tune-wide-epochs-s1-lr4e-3").strip()
+    lock = yaml.safe_load(study.git("show", f"{commit}:dvc.lock"))
+    (digest,) = (
+        out["md5"] for out in lock["stages"]["evaluate@ftwb1-1"]["outs"] if out["path"] == "results/scores/ftwb1-1.npz"
+    )
+    (study.folder / ".dvc/cache/files/md5" / digest[:2] / digest[2:]).unlink()
+    done = worldwidth(study, "tune", "--archs", "wide")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "tune-wide-epochs-s1-lr4e-3: the scores of ftwb1-1 are not in DVC's cache" in done.stderr
+    assert "`dvc exp remove tune-wide-epochs-s1-lr4e-3` and the same command makes them again" in done.stderr
+
+
+@pytest.mark.pipeline
+def test_a_rate_that_diverges_is_said_to_and_not_chosen(study: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "EXTENSIONS", 0)
+    edit_yaml(study.folder / "params.yaml", {"scales.smoke.tuning.learning_rates": [1e-3, 1e6]})
+    said = ok(study, "tune", "--archs", "narrow", "--jobs", "1")
+    assert "tune-narrow-epochs-s1-lr1e-3: already done" in said
+    assert re.search(r"^narrow +1e6 +- +diverges$", said, re.M)
+    table = pd.read_csv(study.folder / "results/tuning/smoke.csv")
+    assert np.isfinite(table["skill"]).tolist() == table["chosen"].tolist() == [True, False]
+    assert "tune-narrow-epochs-s1-lr1e6" not in names(study)
