@@ -135,4 +135,4 @@ def test_the_experiments_of_the_readme_are_there_when_it_compares_them() -> None
     for name in {name for names in compared for name in names} - named:
         found = NAME.fullmatch(name)
         assert found, name
-        assert found["budget"] == budgets, name
+        assert found[1] == budgets, name
