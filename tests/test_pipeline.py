@@ -101,7 +101,7 @@ def test_a_comment_in_plumbing_changes_no_stage(repository: Repository) -> None:
         ("evaluation/evaluate.py", EVALUATIONS),
         ("evaluation/tables.py", {"summarize", "plots"}),
         ("plots/heatmap.py", {"plots"}),
-        ("plots/widths.py", set()),
+        ("plots/comparison.py", set()),
         ("report/page.py", set()),
     ],
 )
