@@ -27,7 +27,7 @@ def test_every_stage_is_in_one_group(settings: Settings, models_per_job: int, wo
     assert all(groups)
     assert sorted(stage for group in groups for stage in group) == sorted(stage_names(settings))
     tuned = [group for group in groups if group[0].startswith("ftwb")]
-    assert len(tuned) == -(-13 // models_per_job)
+    assert len(tuned) == -(-14 // models_per_job)
     for group in tuned:
         models = [stage.replace("@", "-") for stage in group if stage.startswith("ftwb")]
         assert group[len(models) :] == tuple(f"evaluate@{model}" for model in models)

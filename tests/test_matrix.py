@@ -14,7 +14,14 @@ from ruamel.yaml import YAML
 
 from params_file import AT_EVERY_LEVEL, MISSING, PARAMS, PLACES, SMOKE, TEXT, VALUES, Place, edited, with_seed, written
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.settings.compute import parameter_count, training_flops, training_lines, training_steps, vocabulary_size
+from worldwidth.settings.compute import (
+    parameter_count,
+    training_flops,
+    training_lines,
+    training_steps,
+    vocabulary_size,
+    width_ratio,
+)
 from worldwidth.settings.load import json_schema, load
 from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import read_yaml
@@ -217,3 +224,10 @@ def test_the_json_schema_refuses_an_unknown_and_a_missing_key(place: Place) -> N
 def test_the_json_schema_refuses_what_an_editor_should_mark(path: Place, value: Any) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(edited((path, value)), json_schema(), cls=jsonschema.Draft202012Validator)
+
+
+def test_a_scale_need_not_have_the_reference_of_another(tmp_path: Path) -> None:
+    """Only the selected scale is asked for it, under the parametrization too."""
+    values = edited((("reference",), "deep"), (("parametrization",), "mup"), (("budget",), "flops"))
+    del values["scales"]["smoke"]["archs"]["deep"], values["sweeps"]
+    assert width_ratio(load(written(tmp_path, values))) == 2.0

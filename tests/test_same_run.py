@@ -45,7 +45,7 @@ SOMETHING: dict[str, tuple[dict[str, Any], str]] = {
     "length": ({f"{WIDE}epochs": 4}, "pretraining.steps 2625 in place of 3500"),
     "rate": ({f"{LAPTOP}finetuning__learning_rate": 2e-3}, "finetuning.learning_rate 0.001 in place of 0.002"),
     "a rate of its own": ({f"{WIDE}pretraining": {"learning_rate": 1e-3}}, "pretraining.learning_rate 0.005 in place"),
-    "mup": ({"parametrization": "mup", "reference": "base"}, "pretraining.width_ratio 1.0 in place of 2.0"),
+    "mup": ({"parametrization": "mup", "reference": "base"}, "pretraining.width_ratio None in place of 2.0"),
     "batch of evaluations": ({f"{LAPTOP}evaluation__batch_size": 99}, "evaluation.batch_size 1024 in place of 99"),
     "threads": ({f"{LAPTOP}hardware__threads": 2}, "hardware.threads 1 in place of 2"),
 }

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -25,6 +26,12 @@ _OUTS = (
 _WRITTEN = tuple(f"{path.as_posix()}/" for path in _OUTS)
 
 
+_OF_EACH_ARCH_ALONE: dict[str, Any] = {
+    "budget": "epochs", "finetuning_budget": "epochs", "parametrization": "standard"
+}  # fmt: skip
+"""With these no other arch is asked for, such as ``reference``, which another scale need not have."""
+
+
 def broken_rule(settings: Settings) -> str | None:
     """Return the first broken rule, said for a person; None when the settings are sound."""
     return next(_problems(settings), None)
@@ -43,7 +50,7 @@ def _problems(settings: Settings) -> Iterator[str]:
     yield from _warmup_problems(settings)
     for name, scale in scales.items():
         for arch in scale.archs:  # a budget's steps are only a problem where they are used
-            plain = replace(settings, scale=name, arch=arch, budget="epochs", finetuning_budget="epochs")
+            plain = replace(settings, scale=name, arch=arch, **_OF_EACH_ARCH_ALONE)
             yield from _warmup_problems(plain)
     for name, sweep in settings.sweeps.items():
         yield from sweep_problems(settings, f"sweeps.{name}", sweep)
