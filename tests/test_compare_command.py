@@ -169,6 +169,7 @@ def cache_of(laboratory: Laboratory) -> Path:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.pipeline
 def test_two_comparisons_lie_beside_each_other(laboratory: Laboratory) -> None:
     """The same runs by rate and by arch, from the real files."""
     cache, rng, models = cache_of(laboratory), np.random.default_rng(0), ("base", *PARAMS["finetunes"])
