@@ -129,6 +129,8 @@ BAD_VALUES = [
          "smoke.archs.wide.finetuning.lerning_rate: unknown key; allowed here: ", "did you mean 'learning_rate'?"),
     case("override that cannot be", (*ARCHS, "wide", "pretraining"), {"learning_rate": -1.0},
          "smoke.archs.wide.pretraining.learning_rate: found -1.0; it must be greater than 0"),
+    case("override with a long warm-up", (*ARCHS, "deep", "finetuning"), {"warmup_steps": 10**6},
+         "finetuning.warmup_steps: found 1000000; it must be under the", "with arch deep"),
     case("override with too many lines", (*ARCHS, "deep", "finetuning"), {"world_lines": 10**6},
          "smoke.archs.deep.finetuning.world_lines: found 1000000; at most"),
     case("new rows of characters", ("scales", "paper", "finetuning", "trainable"), "new_embeddings",

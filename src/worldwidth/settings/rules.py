@@ -225,8 +225,8 @@ def _source_problems(path: str, source: str) -> Iterator[str]:
 def _warmup_problems(settings: Settings) -> Iterator[str]:
     path = f"scales.{settings.scale}"
     for part, optimization, models in (
-        ("pretraining", settings.selected.pretraining, ("base",)),
-        ("finetuning", settings.selected.finetuning, tuple(settings.finetunes)),
+        ("pretraining", settings.pretraining, ("base",)),
+        ("finetuning", settings.finetuning, tuple(settings.finetunes)),
     ):
         for name in models:
             steps = training_steps(settings, name)
