@@ -75,7 +75,9 @@ def test_those_of_a_sweep_are_taken_and_the_others_named(
 
 
 def test_without_experiments_it_says_what_to_do(laboratory: Laboratory) -> None:
-    with pytest.raises(WorldwidthError, match="no experiments of scale smoke: run `make widths` first"):
+    with pytest.raises(
+        WorldwidthError, match="no experiments of scale smoke: run `worldwidth sweep` or `make widths` first"
+    ):
         run_compare(at_smoke(), [], [])
     laboratory.add("narrow-epochs-s1", scale="laptop")
     with pytest.raises(WorldwidthError, match=r"no experiments of scale smoke \(there are some of laptop\)"):

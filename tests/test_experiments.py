@@ -97,7 +97,7 @@ DAMAGED = {
 @pytest.mark.parametrize(("files", "said"), DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_table_is_named(laboratory: Laboratory, files: dict[str, str], said: str, tmp_path: Path) -> None:
     laboratory.add("wide-epochs-s1", lock(), files)
-    with pytest.raises(WorldwidthError, match=r"^wide-epochs-s1: .*`make widths` makes it again$") as refused:
+    with pytest.raises(WorldwidthError, match=r"^wide-epochs-s1: .*the same sweep makes it again$") as refused:
         read_run(list_experiments()[0], tmp_path)
     assert said in str(refused.value)
 

@@ -178,7 +178,9 @@ def of_scale(settings: Settings, pattern: re.Pattern[str]) -> list[Experiment]:
     found = [newest[name] for name in sorted(newest) if pattern.fullmatch(name)]
     if not found:
         elsewhere = f" (there are some of {', '.join(sorted(others))})" if others else ""
-        raise WorldwidthError(f"no experiments of scale {settings.scale}{elsewhere}: run `make widths` first")
+        raise WorldwidthError(
+            f"no experiments of scale {settings.scale}{elsewhere}: run `worldwidth sweep` or `make widths` first"
+        )
     return found
 
 

@@ -158,13 +158,13 @@ def _line_scores(experiment: Experiment, cache: Path, sizes: dict[str, int]) -> 
         if content == "wrong" or not all(is_whole(scores.get(name), size) for name, size in sizes.items()):
             raise WorldwidthError(
                 f"{experiment.name}: its {path}, {object_} in DVC's cache, is damaged; `worldwidth doctor` says what "
-                "to do, or delete it and `make widths` makes it again"
+                "to do, or delete it and the same sweep makes it again"
             )
         found[model] = scores
     if "base" not in found:
         raise WorldwidthError(
             f"{experiment.name}: the base model's scores are not in DVC's cache ({cache}); "
-            "`dvc exp pull` fetches them, `make widths` makes them again"
+            "`dvc exp pull` fetches them, the same sweep makes them again"
         )
     return found
 

@@ -112,7 +112,7 @@ class Experiment:
     @property
     def remedy(self) -> str:
         """What to do when it is damaged."""
-        return "`make widths` makes it again"
+        return "the same sweep makes it again"
 
 
 def list_experiments() -> list[Experiment]:
@@ -156,6 +156,6 @@ def find_experiments(names: list[str]) -> list[Experiment]:
             there = ", ".join(sorted(newest)[:12]) or "none"
             raise WorldwidthError(
                 f"experiment '{name}': not found, or removed; there are: {there}{nearest(name, newest)}; "
-                "`make widths` makes them"
+                "`worldwidth sweep` and `make widths` make them"
             )
     return [newest[name] for name in dict.fromkeys(names)]
