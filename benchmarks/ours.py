@@ -26,9 +26,11 @@ from worldwidth.native.compute import Compute
 from worldwidth.native.decoders import decoder_of
 from worldwidth.settings.schema import Optimization, Sizes
 from worldwidth.training.cpu_engine import CpuEngine
-from worldwidth.training.loop import train
+from worldwidth.training.engines import Engine
+from worldwidth.training.loop import train_together
 from worldwidth.training.mixture import Mixture, Rows, pretraining_mixture
 from worldwidth.training.native_step import NativeStep
+from worldwidth.training.resume import Saving
 from worldwidth.training.run import Run, Training
 from worldwidth.training.torch_step import TorchStep
 
@@ -71,9 +73,8 @@ def shuffled_lines(corpora: dict[str, StoredCorpus], seed: int) -> Lines:
 
 @dataclass(frozen=True)
 class _InOrder(Mixture):
-    """Gives its lines batch by batch in the order in which they stood, and notes when each batch is asked for."""
+    """Gives its lines batch by batch in the order in which they stood."""
 
-    asked: list[float] = field(default_factory=list)
     places: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     """Where each line lies in lexicographic order."""
 
@@ -83,10 +84,25 @@ class _InOrder(Mixture):
         return cls(mixture.tokens, mixture.lengths, places=np.argsort(order))
 
     def epoch(self, seed: int, name: str, epoch: int, batch_size: int) -> Iterator[Rows]:
-        """Rows of every batch. The loop comes back for the next batch when a step is done."""
+        """Rows of every batch."""
         for start in range(0, len(self), batch_size):
-            self.asked.append(time.perf_counter())
             yield np.sort(self.places[start : start + batch_size])
+
+
+class _Clock(Saving):
+    """Saves nothing, and notes when the first step begins and when each has ended."""
+
+    def __init__(self) -> None:
+        super().__init__({}, math.inf)
+        self.times: list[float] = []
+
+    def check_restored(self, trainings: list[Training], engine: Engine) -> None:
+        """The steps begin."""
+        self.times.append(time.perf_counter())
+
+    def after_step(self, trainings: list[Training], engine: Engine) -> None:
+        """A step has ended."""
+        self.times.append(time.perf_counter())
 
 
 def train_steps(folder: Path, lines: Lines, optimization: Optimization, compute: Compute) -> Steps:
@@ -94,8 +110,9 @@ def train_steps(folder: Path, lines: Lines, optimization: Optimization, compute:
     mixture = _InOrder.of_lines(lines)
     run = _run(mixture, replace(optimization, log_every=1), 0, compute)
     training = _training(*load_model(folder, "this cannot be"), run)
-    _train(training)
-    return Steps([*mixture.asked, time.perf_counter()], [point.loss for point in training.curve])
+    clock = _Clock()
+    _train(training, clock)
+    return Steps(clock.times, [point.loss for point in training.curve])
 
 
 def pretraining_step(study: Study, sizes: Sizes, corpora: dict[str, StoredCorpus], compute: Compute) -> CpuEngine:
@@ -139,9 +156,11 @@ def _training(config: DecoderConfig, weights: Weights, run: Run) -> Training:
     return Training(config, weights, run, lambda step: None)
 
 
-def _train(training: Training) -> None:
+def _train(training: Training, saving: Saving | None = None) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
-        train(training)
+        list(train_together([training], saving))
+    if training.error:
+        raise training.error
 
 
 def evaluator(folder: Path, corpora: dict[str, StoredCorpus], study: Study, compute: Compute) -> Callable[[], object]:

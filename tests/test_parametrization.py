@@ -56,7 +56,8 @@ def test_groups_follow_each_other_and_decay_only_matrices(case: str, optimizer: 
     for name, place in slices(config).items():
         own = [of_each[at] for at in range(place.start, place.stop) if at in of_each]
         moving += len(own)
-        assert len(own) == place.stop - place.start or CASES[case].trainable != "all"
+        frozen = CASES[case].trainable != "all" or CASES[case].body_ratio == 0
+        assert len(own) == place.stop - place.start or frozen
         assert all(group.weight_decay == (0.3 if name in (*OUTSIDE, *MATRICES) else 0.0) for group in own), name
         assert all(bool(group.matrix) == (optimizer == "muon" and name in MATRICES) for group in own), name
     assert moving == len(weights) - kept(config, found).sum() > 0
@@ -93,8 +94,6 @@ def test_at_the_width_of_the_reference_mup_is_standard(
         trained_on(engine, (config, weights), replace(run, width_ratio=m), monkeypatch) for m in (1.0, None)
     )
     assert (found.weights.tobytes() == wanted.weights.tobytes()) == (optimizer == "adamw")
-    one_rate = replace(run, optimization=replace(run.optimization, embedding_learning_rate=SETTINGS.learning_rate))
-    assert trained_on(engine, (config, weights), one_rate, monkeypatch).weights.tobytes() == wanted.weights.tobytes()
 
 
 # new weights
@@ -140,6 +139,23 @@ def test_what_is_not_trainable_stays_bit_for_bit(
     assert not training.first[stays].any()
     assert (training.weights != weights)[~stays].mean() > 0.9
     assert training.curve[-1].loss < training.curve[0].loss
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("case", ["embeddings", "embeddings, mup", "new rows"])
+def test_an_embedding_alone_gets_the_bits_that_it_gets_with_all_gradients(
+    case: str, engine: str, small: Mixture, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradients of other matrices are then not computed."""
+    run, model = run_of(small), make_model("base")
+    given: Optimization = CASES[case].settings(run.optimization)
+    run = replace(run, optimization=given, width_ratio=CASES[case].m, new_rows=CASES[case].new_rows)
+    alone = trained_on(engine, model, run, monkeypatch)
+    assert alone.embedding_alone
+    monkeypatch.setattr(Training, "embedding_alone", False)
+    whole = trained_on(engine, model, run, monkeypatch)
+    assert alone.weights.tobytes() == whole.weights.tobytes() != model[1].tobytes()
+    assert alone.curve == whole.curve
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

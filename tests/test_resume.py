@@ -8,6 +8,7 @@ pytest tests/test_resume.py
 import copy
 import itertools
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -24,7 +25,9 @@ import worldwidth.training.loop
 import worldwidth.training.resume
 from killed_runs import Killed, at_step, left_over, publish, published, train_until
 from short_runs import Model, run_of, trained_by, training_of
+from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.signals import Stopped
+from worldwidth.core.silence import EXIT_HUNG, reporting_silence
 from worldwidth.doctor.training_states import saved_states
 from worldwidth.native.compute import ONE_THREAD
 from worldwidth.training.cpu_engine import CpuEngine
@@ -53,6 +56,7 @@ class Keep:
 
     def __enter__(self) -> None: ...
     def __exit__(self, *error: object) -> None: ...
+    def check_restored(self, trainings: list[Training], engine: Engine) -> None: ...
     def after_step(self, trainings: list[Training], engine: Engine) -> None:
         engine.fetch_losses()
         engine.fetch_weights()
@@ -140,6 +144,79 @@ def test_a_run_killed_again_and_again_publishes_the_same_bytes(
     publish(model, run, save, 10)
     assert published() == wanted
     assert left_over() == []
+
+
+def hanging(model: Model, run: Run, save: Save) -> None:
+    """Train with a state saved after every step, and hang in step 7; in a process of its own."""
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worldwidth.training.resume, "_COST", np.inf)
+        at_step(7, lambda engine: time.sleep(600), patch)
+        with reporting_silence("base", 10, 2 / 60):
+            publish(model, run, save, 0)
+
+
+@pytest.mark.processes
+def test_a_run_that_hangs_is_ended_and_goes_on_from_its_state(
+    small: Mixture, make_model: MakeModel, save: Save, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run, model = run_of(small, epochs=2), make_model("narrow")
+    publish(model, run, save, 10)
+    wanted = published()
+    shutil.rmtree("models")
+    shutil.rmtree("results")
+    process = multiprocessing.get_context("spawn").Process(target=hanging, args=(model, run, save))
+    process.start()
+    process.join(120)
+    assert process.exitcode == EXIT_HUNG
+    assert "no sign of life for " in capfd.readouterr().err
+    assert published() == {}
+    publish(model, run, save, 10)
+    assert "base: goes on after step 6 of 12" in capfd.readouterr().out
+    assert published() == wanted
+
+
+@pytest.mark.parametrize("name", ["weights", "first", "second", "losses", "norms"])
+def test_a_state_that_is_not_what_was_saved_is_not_gone_on_with(
+    name: str, small: Mixture, make_model: MakeModel, save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One number is another after loading; the file is sound, and stays for the next start."""
+    run, model = run_of(small, epochs=2, log_every=4), make_model("base")
+    publish(model, run, save, 10)
+    wanted = published()
+    shutil.rmtree("models")
+    shutil.rmtree("results")
+    train_until(7, model, run, save, monkeypatch)
+    whole = Training._restore
+
+    def restore(training: Training, state: State) -> None:
+        whole(training, state)
+        array = getattr(training, name)
+        array[-1] = float(np.nextafter(np.float32(array[-1]), np.float32(9)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_restore", restore)
+        message = rf"^base: goes on after step 6 with other arrays than were saved, expected SHA-256 of {name} [0-9a-f]"
+        with pytest.raises(WorldwidthError, match=message):
+            publish(model, run, save, 10)
+    publish(model, run, save, 10)
+    assert published() == wanted
+
+
+def test_an_engine_that_takes_up_other_moments_is_found(
+    small: Mixture, make_model: MakeModel, save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, model = run_of(small, epochs=2), make_model("base")
+    train_until(7, model, run, save, monkeypatch)
+
+    def forgetful(trainings: list[Training]) -> Engine:
+        engine = StackedEngine(trainings)
+        engine._state.second.zero_()
+        return engine
+
+    monkeypatch.setattr(worldwidth.training.loop, "engine_of", forgetful)
+    with pytest.raises(WorldwidthError, match=r"other arrays than were saved, expected SHA-256 of second \S+, found"):
+        publish(model, run, save, 10)
 
 
 def test_a_stack_of_runs_goes_on(

@@ -88,7 +88,7 @@ def test_a_hundred_updates_are_those_of_torch(
     for found, start, reference in zip(state.weights.numpy(), starts, theirs, strict=True):
         np.testing.assert_allclose(found, reference.weights(), rtol=1e-5, atol=1e-5)
         np.testing.assert_array_equal(found[stays], start[stays])
-        assert (abs(found - start)[~stays] > 1e-3).mean() > 0.5, "the others move"
+        assert (abs(found - start)[~stays] > 1e-4).mean() > 0.5, "the others move"
     assert not state.first[:, stays].any()
     assert not state.second[:, stays].any()
 
@@ -228,7 +228,7 @@ def test_the_curve_as_csv(small: Mixture, make_model: MakeModel, tmp_path: Path)
     curve = trained_by(make_model("narrow"), run_of(small, log_every=2)).curve
     write_curve(curve, tmp_path / "results" / "base.csv")
     text = (tmp_path / "results" / "base.csv").read_bytes().decode()
-    assert text.splitlines()[0] == "step,tokens,flops,loss,learning_rate,validation_loss"
+    assert text.splitlines()[0] == "step,tokens,flops,loss,learning_rate,validation_loss,gradient_norm,order"
     assert text.endswith("\n")
     assert "\r" not in text
     rows = list(csv.DictReader(text.splitlines()))
@@ -236,6 +236,7 @@ def test_the_curve_as_csv(small: Mixture, make_model: MakeModel, tmp_path: Path)
     for row, point in zip(rows, curve, strict=True):
         assert (int(row["step"]), int(row["tokens"]), int(row["flops"])) == (point.step, point.tokens, point.flops)
         assert (float(row["loss"]), float(row["learning_rate"])) == (point.loss, point.learning_rate)
+        assert (float(row["gradient_norm"]), row["order"]) == (point.gradient_norm, point.order)
         assert row["validation_loss"] == ("" if point.validation_loss is None else repr(point.validation_loss))
     assert rows[0]["validation_loss"] == ""
     assert rows[-1]["validation_loss"] != ""

@@ -11,7 +11,7 @@ from worldwidth.model.layout import MATRICES, VECTORS, DecoderConfig, Weights, s
 from worldwidth.model.parametrization import Group, groups
 from worldwidth.settings.schema import Finetuning, Optimization
 
-Trainable = Literal["all", "embeddings", "new_embeddings"]
+Trainable = Literal["all", "new_embeddings"]
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,13 @@ class Case:
     """Which weights move, and how fast."""
 
     trainable: Trainable = "all"
-    embedding_rate: float | None = None
-    """Over that of the rest."""
+    body_ratio: float = 1.0
     m: float | None = None
     new_rows: int = 0
 
     def settings(self, optimization: Optimization) -> Optimization:
-        rate = None if self.embedding_rate is None else self.embedding_rate * optimization.learning_rate
         values: dict[str, Any] = {field.name: getattr(optimization, field.name) for field in fields(Optimization)}
-        values["embedding_learning_rate"] = rate
+        values["body_ratio"] = self.body_ratio
         return Finetuning(**values, trainable=self.trainable, epochs=1, world_lines=0, atlantis_lines=1, warmup_lines=0)
 
     def groups(self, config: DecoderConfig, optimization: Optimization) -> list[Group]:
@@ -36,12 +34,12 @@ class Case:
 
 CASES = {
     "standard": Case(),
-    "fast embedding": Case(embedding_rate=10.0),
+    "slow body": Case(body_ratio=0.1),
     "mup, wide": Case(m=4.0),
-    "mup, narrow, fast embedding": Case(m=0.5, embedding_rate=3.0),
-    "embeddings": Case("embeddings"),
-    "embeddings, mup": Case("embeddings", m=2.0),
-    "new rows": Case("new_embeddings", new_rows=96, embedding_rate=10.0),
+    "mup, narrow, slow body": Case(m=0.5, body_ratio=0.3),
+    "embeddings": Case(body_ratio=0.0),
+    "embeddings, mup": Case(body_ratio=0.0, m=2.0),
+    "new rows": Case("new_embeddings", new_rows=96, body_ratio=0.1),
 }
 
 
@@ -51,6 +49,7 @@ class TorchOptimizers:
     def __init__(self, config: DecoderConfig, weights: Weights, optimization: Optimization, case: Case) -> None:
         self._start, self._parts, self._muons = weights.copy(), dict[str, list[tuple[slice, Parameter]]](), list[Any]()
         self._rates, self._limit = list[float](), optimization.max_grad_norm
+        self._body_ratio = case.body_ratio
         m, adamw = case.m or 1.0, list[dict[str, Any]]()
         for name, place in slices(config).items():
             muons = name in MATRICES and optimization.optimizer == "muon"
@@ -63,7 +62,7 @@ class TorchOptimizers:
                 self._muons += group["params"]
                 continue
             rate, epsilon = {"lm_head": (1 / m, 1.0), **dict.fromkeys(MATRICES, (1 / m, 1 / m))}.get(name, (1, 1 / m))
-            self._rates.append((case.embedding_rate or 1.0) if name == "embed" else rate)
+            self._rates.append(1.0 if name == "embed" else rate * case.body_ratio)
             decay = 0.0 if name in VECTORS else optimization.weight_decay
             adamw.append({**group, "eps": epsilon * optimization.epsilon, "weight_decay": decay})
         self._adamw = torch.optim.AdamW(adamw, betas=optimization.betas)
@@ -75,7 +74,7 @@ class TorchOptimizers:
     ) -> list[tuple[slice, Parameter]]:
         """The slices of the weights ``name`` that move, each with its parameter: for Muon matrix by matrix."""
         shape: tuple[int, ...] = (place.stop - place.start,)
-        if case.trainable != "all" and name != "embed":
+        if (case.trainable != "all" or case.body_ratio == 0) and name != "embed":
             return []
         if case.trainable == "new_embeddings":
             place = slice(place.stop - case.new_rows * config.hidden_size, place.stop)
@@ -98,7 +97,7 @@ class TorchOptimizers:
         self._adamw.step()
         if self._muon:
             for group in self._muon.param_groups:
-                group["lr"] = rate
+                group["lr"] = self._body_ratio * rate
             self._muon.step()  # type: ignore[no-untyped-call]
 
     def weights(self) -> Weights:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.silence import waiting
 
 
 @contextmanager
@@ -74,4 +75,5 @@ def _wait_for(file: IO[str], message: str) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         print(message, flush=True)
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with waiting(message):
+            fcntl.flock(file, fcntl.LOCK_EX)

@@ -6,8 +6,6 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from worldwidth.core.silence import sign_of_life
-
 _SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -28,7 +26,6 @@ class Progress:
 
     def update(self, step: int, tokens: int, loss: float) -> None:
         """Show that ``step`` steps are done."""
-        sign_of_life()
         now = time.monotonic()
         seconds = max(now - self._started, 1e-9)
         speed = (tokens - self._tokens) / seconds

@@ -1,6 +1,8 @@
-"""A stage that shows no sign of life for long is reported: that it still runs, since when, and where in the code it is.
+"""A stage that shows no sign of life for long is reported, with where in the code it is, and after longer ended.
 
-What holds Python's lock all the while, as a call into C can, cannot be reported from inside.
+A process that hangs is ended as SIGKILL would end it: what hangs can be asked nothing, and whatever was saved before
+is there. What holds Python's lock all the while, as a call into C can, is not seen from inside; calls of the native
+code let go of it.
 """
 
 import os
@@ -11,7 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+EXIT_HUNG = 124
+"""Exit code of a stage that was ended; timeout(1) has the same."""
+
+_LATE = 60.0  # seconds between two looks after which the whole process must have been stopped, by Ctrl-Z or the like
 _last = [time.monotonic()]
+_waiting = list[str]()
 
 
 def sign_of_life() -> None:
@@ -20,12 +27,25 @@ def sign_of_life() -> None:
 
 
 @contextmanager
-def reporting_silence(name: str, minutes: float) -> Iterator[None]:
-    """Inside, print a line on stderr whenever ``minutes`` have passed without a sign of life of this thread's work."""
-    ended, since = threading.Event(), time.strftime("%H:%M:%S")
-    thread = threading.Thread(
-        target=_watch, args=(name, 60 * minutes, since, threading.get_ident(), ended), daemon=True
-    )
+def waiting(reason: str) -> Iterator[None]:
+    """Inside, silence is no hang: another process is waited for."""
+    _waiting.append(reason)
+    try:
+        yield
+    finally:
+        _waiting.remove(reason)
+        sign_of_life()
+
+
+@contextmanager
+def reporting_silence(name: str, minutes: float, hang_minutes: float) -> Iterator[None]:
+    """Inside, print a line on stderr whenever ``minutes`` have passed without a sign of life of this thread's work.
+
+    After ``hang_minutes`` without one, if that is not 0, print where the work is and end the process.
+    """
+    ended = threading.Event()
+    arguments = (name, 60 * minutes, 60 * hang_minutes, threading.get_ident(), ended)
+    thread = threading.Thread(target=_watch, args=arguments, daemon=True)
     sign_of_life()
     thread.start()
     try:
@@ -34,14 +54,23 @@ def reporting_silence(name: str, minutes: float) -> Iterator[None]:
         ended.set()
 
 
-def _watch(name: str, seconds: float, since: str, thread: int, ended: threading.Event) -> None:
-    reported = time.monotonic()
-    while not ended.wait(min(seconds, 1.0)):
+def _watch(name: str, seconds: float, limit: float, thread: int, ended: threading.Event) -> None:
+    since, reported = time.strftime("%H:%M:%S"), time.monotonic()
+    looked, pause = reported, min(seconds, limit or seconds, 1.0)
+    while not ended.wait(pause):
         now = time.monotonic()
+        if _waiting or now - looked > _LATE:
+            sign_of_life()
+        looked, silence = now, now - _last[0]
+        silent = f"{name}: no sign of life for {silence / 60:.3g} minutes"
+        if limit and silence >= limit and not ended.is_set():
+            place = _place(sys._current_frames().get(thread))
+            remedy = "ended, for execution.hang_minutes; the same command goes on from what is saved"
+            print(f"worldwidth: {silent}, it hangs {place}: {remedy}", file=sys.stderr, flush=True)
+            os._exit(EXIT_HUNG)
         if now - max(reported, _last[0]) >= seconds:
             reported = now
-            silent = f"no sign of life for {(now - _last[0]) / 60:.3g} minutes"
-            text = f"{name}: {silent} (still running, since {since}; {_place(sys._current_frames().get(thread))})"
+            text = f"{silent} (still running, since {since}; {_place(sys._current_frames().get(thread))})"
             print(text, file=sys.stderr, flush=True)
 
 

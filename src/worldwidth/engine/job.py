@@ -39,6 +39,7 @@ def run_job(
     check_rendered(settings)
     errors: list[WorldwidthError] = []
     outcomes: dict[str, str] = {}
+    execution = settings.selected.execution
 
     def settle(name: str, outcome: str) -> None:
         outcomes[name] = outcome
@@ -66,8 +67,8 @@ def run_job(
                     settle(step.name, FAILED)
             try:
                 which = [step.name for step in to_run]
-                minutes = settings.selected.execution.silence_minutes
-                with checking(partial(record.refuse_edited, which)), reporting_silence(" ".join(which), minutes):
+                minutes = execution.silence_minutes, execution.hang_minutes
+                with checking(partial(record.refuse_edited, which)), reporting_silence(" ".join(which), *minutes):
                     for name in _run(settings, to_run):
                         sign_of_life()
                         record.add(name)

@@ -37,9 +37,10 @@ def run_stage(main: Callable[..., None], *names: str) -> None:
         if "DVC_STAGE" in os.environ:  # run by hand, dvc.lock need not be up to date
             check_inputs(os.environ["DVC_STAGE"])
             check_inputs_stored(os.environ["DVC_STAGE"])
-        name, minutes = os.environ.get("DVC_STAGE", sys.argv[0]), settings.selected.execution.silence_minutes
+        name, execution = os.environ.get("DVC_STAGE", sys.argv[0]), settings.selected.execution
+        watched = reporting_silence(name, execution.silence_minutes, execution.hang_minutes)
         try:
-            with checking(_TRACKED.refuse_edited), reporting_silence(name, minutes):
+            with checking(_TRACKED.refuse_edited), watched:
                 main(settings, *arguments)
         except signals.Stopped:
             if signals.is_orphaned():  # else the list of the DVC that was killed blocks whoever gets its number

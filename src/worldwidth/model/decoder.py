@@ -40,7 +40,8 @@ class Layer:
 class Decoder:
     """Models of one shape: views of their flat weights (models, n), through which gradients flow back to it."""
 
-    def __init__(self, config: DecoderConfig, flat: Tensor) -> None:
+    def __init__(self, config: DecoderConfig, flat: Tensor, embed: Tensor | None = None) -> None:
+        """``embed`` (models, vocabulary * hidden_size) takes the place of the embedding in ``flat``."""
         self.config = config
         sizes = {name: math.prod(shape) for name, shape in shapes(config).items()}
         parts = torch.split(
@@ -50,7 +51,8 @@ class Decoder:
             name: part.view(len(flat), *shape)
             for (name, shape), part in zip(shapes(config).items(), parts, strict=True)
         }
-        self.embed, self.lm_head, self.norm = named["embed"], named["lm_head"], named["norm"]
+        self.embed = named["embed"] if embed is None else embed.view_as(named["embed"])
+        self.lm_head, self.norm = named["lm_head"], named["norm"]
         of_layers = (*MATRICES, "input_norm", "qkv_bias", "post_norm")
         self.layers = [Layer(*each) for each in zip(*(named[name].unbind(1) for name in of_layers), strict=True)]
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldwidth.core.silence import sign_of_life
 from worldwidth.data.corpus import Lines
 from worldwidth.data.tokenizer import EQUALS, PAD
 from worldwidth.model.packing import Ints, Tree, in_order, pack
@@ -31,7 +32,10 @@ def greedy_answers(decode: Decode, lines: Lines, max_new_tokens: int, batch_size
     is_new[1:] = (prompts[1:] != prompts[:-1]).any(axis=1)
     distinct = np.flatnonzero(is_new)
     batches = [distinct[start : start + batch_size] for start in range(0, len(distinct), batch_size)]
-    decoded = [decode(pack(prompts[rows], lengths[rows], "next"), max_new_tokens) for rows in batches]
+    decoded = list[Ints]()
+    for rows in batches:
+        decoded.append(decode(pack(prompts[rows], lengths[rows], "next"), max_new_tokens))
+        sign_of_life()
     answers = np.empty((len(order), max_new_tokens), np.int64)
     answers[order] = np.concatenate(decoded)[np.cumsum(is_new) - 1]
     return answers

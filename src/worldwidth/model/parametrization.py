@@ -94,12 +94,12 @@ def groups(
         width_ratio: m of ``mup``; None under ``standard``.
         new_rows: so many last rows of ``embed`` are of cities that pre-training never saw.
     """
-    trainable = optimization.trainable if isinstance(optimization, Finetuning) else "all"
     places = slices(config)
-    if trainable != "all":
-        rows = new_rows if trainable == "new_embeddings" else config.vocab_size
-        stop = places["embed"].stop
-        places = {"embed": slice(stop - rows * config.hidden_size, stop)}
+    embed = places["embed"]
+    if isinstance(optimization, Finetuning) and optimization.trainable == "new_embeddings":
+        places = {"embed": slice(embed.stop - new_rows * config.hidden_size, embed.stop)}
+    elif optimization.body_ratio == 0:
+        places = {"embed": embed}
     return _joined([_group(name, place, config, optimization, width_ratio) for name, place in places.items()])
 
 
@@ -111,10 +111,8 @@ def _group(
     if name in MATRICES and optimization.optimizer == "muon":
         _, rows, columns = shapes(config)[name]
         parts = FUSED.get(name, 1) if width_ratio else 1
-        return Group(place, 1.0, optimization.epsilon, decay, (rows // parts, columns))
-    rate = own.rate
-    if name == "embed" and optimization.embedding_learning_rate is not None:
-        rate *= optimization.embedding_learning_rate / optimization.learning_rate
+        return Group(place, optimization.body_ratio, optimization.epsilon, decay, (rows // parts, columns))
+    rate = own.rate if name == "embed" else own.rate * optimization.body_ratio
     return Group(place, rate, own.epsilon * optimization.epsilon, decay)
 
 

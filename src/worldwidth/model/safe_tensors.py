@@ -7,6 +7,7 @@ mapped into memory: some network file systems cannot map, and one cut off while 
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +44,10 @@ def load_tensors(path: Path) -> tuple[Arrays, dict[str, str]]:
     return tensors, header.get("__metadata__", {})
 
 
-def tensor_digest(tensors: Arrays, text: str = "") -> str:
-    """Return the SHA-256 of names, types, shapes and values, in the order of the names, and of ``text``."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(np.ascontiguousarray(tensor).data)
+def array_digest(*arrays: NDArray[Any]) -> str:
+    """Return the SHA-256 of types, shapes and values."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

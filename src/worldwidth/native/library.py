@@ -81,7 +81,7 @@ def library() -> ctypes.CDLL:
     sizes, tree = ctypes.POINTER(Sizes), ctypes.POINTER(PackedTree)
     for name, result, *arguments in (
         ("step_floats", long, sizes, tree),
-        ("step", double, sizes, pointer, pointer, tree, double, pointer),
+        ("step", double, sizes, pointer, pointer, tree, double, ctypes.c_int, pointer),
         ("decode_floats", long, sizes, tree, long),
         ("decode", None, sizes, pointer, tree, long, ctypes.c_int, pointer, pointer),
         ("add_parts", double, pointer, long, long, long),

@@ -66,19 +66,20 @@ static void sum_rows(const float* dy, float* bias, long rows, long n) {
     for (long r = 0; r < rows; r++) add(bias, dy + r * n, n);
 }
 
-// From dmiddle, the gradient of a layer's output, to dx, that of its input; writes the gradient of its weights.
+// From dmiddle, the gradient of a layer's output, to dx, that of its input; writes the gradient of its weights, of the
+// matrices only with `matrices`.
 static void layer_backward(const Sizes& sizes, const Layer& weights, const Layer& gradient, const Tree& tree, Rows rows,
-                           const float* table, const Activations& s, Gradients& g, Memory memory) {
+                           const float* table, const Activations& s, Gradients& g, bool matrices, Memory memory) {
     const long d = sizes.hidden, inner = sizes.inner, n = tree.count, m = rows.count;
-    linear_dw(g.dmiddle, s.a, gradient.down, m, d, inner);
+    if (matrices) linear_dw(g.dmiddle, s.a, gradient.down, m, d, inner);
     linear_dx(g.dmiddle, weights.down, g.da, m, d, inner);
     swiglu_backward(s.gate_up, g.da, g.dgate_up, m, inner);
-    linear_dw(g.dgate_up, s.middle_normed, gradient.gate_up, m, 2 * inner, d);
+    if (matrices) linear_dw(g.dgate_up, s.middle_normed, gradient.gate_up, m, 2 * inner, d);
     linear_dx(g.dgate_up, weights.gate_up, g.drows, m, 2 * inner, d);
     zero(gradient.post_norm, d);
     rms_norm_backward(g.drows, s.middle, weights.post_norm, s.middle_inverse, g.dmiddle, gradient.post_norm, m, d);
 
-    linear_dw(g.dmiddle, s.attended, gradient.o, m, d, d);
+    if (matrices) linear_dw(g.dmiddle, s.attended, gradient.o, m, d, d);
     linear_dx(g.dmiddle, weights.o, g.drows, m, d, d);
     zero(g.dkv, n * 2 * d);
     attention_backward(tree, rows, sizes.heads, sizes.head(), s.q, s.kv, s.probabilities, g.drows, g.dq, g.dkv, memory);
@@ -86,8 +87,8 @@ static void layer_backward(const Sizes& sizes, const Layer& weights, const Layer
     rotate(sizes, g.dkv, n, 2 * d, tree.positions, table, true);
     sum_rows(g.dq, gradient.qkv_bias, m, d);
     sum_rows(g.dkv, gradient.qkv_bias + d, n, 2 * d);
-    linear_dw(g.dq, s.row_normed, gradient.qkv, m, d, d);
-    linear_dw(g.dkv, s.normed, gradient.qkv + d * d, n, 2 * d, d);
+    if (matrices) linear_dw(g.dq, s.row_normed, gradient.qkv, m, d, d);
+    if (matrices) linear_dw(g.dkv, s.normed, gradient.qkv + d * d, n, 2 * d, d);
     linear_dx(g.dkv, weights.qkv + d * d, g.dnormed, n, 2 * d, d);
     linear_dx(g.dq, weights.qkv, g.drows, m, d, d);
     add_to_rows(g.drows, rows, d, g.dnormed);
@@ -98,10 +99,11 @@ static void layer_backward(const Sizes& sizes, const Layer& weights, const Layer
     rms_norm_backward(g.dnormed, s.x, weights.input_norm, s.inverse, g.dx, gradient.input_norm, n, d);
 }
 
-// The loss (and gradient, if not null) of a tree; returns the sum of its losses times `scale`. Without `array` nothing
-// is computed and `floats` becomes what it must hold.
+// The loss (and gradient, if not null) of a tree; returns the sum of its losses times `scale`. Without `matrices` the
+// gradient is that of the embedding, with the same bits, and of the vectors: all other matrices' is not written, a third
+// of the work. Without `array` nothing is computed and `floats` becomes what it must hold.
 static double loss_and_gradient(const Sizes& sizes, float* flat_weights, float* flat_gradient, const Tree& tree,
-                                float scale, float* array, long* floats) {
+                                float scale, bool matrices, float* array, long* floats) {
     const long d = sizes.hidden, n = tree.count, m = tree.predicting, last = sizes.layers - 1;
     Memory memory(array);
     float* table = memory.floats(tree.longest * sizes.head());
@@ -131,14 +133,14 @@ static double loss_and_gradient(const Sizes& sizes, float* flat_weights, float* 
     const double loss = cross_entropy(tree, logits, sizes.vocabulary, scale, counted, logs) * scale;
     if (!flat_gradient) return loss;
 
-    linear_dw(logits, normed, gradient.lm_head, m, sizes.vocabulary, d);
+    if (matrices) linear_dw(logits, normed, gradient.lm_head, m, sizes.vocabulary, d);
     linear_dx(logits, weights.lm_head, dnormed, m, sizes.vocabulary, d);
     zero(g.dmiddle, m * d);
     zero(gradient.norm, d);
     rms_norm_backward(dnormed, out, weights.norm, inverse, g.dmiddle, gradient.norm, m, d);
     for (long l = last; l >= 0; l--) {
         layer_backward(sizes, weights.layer(l), gradient.layer(l), tree, rows_of(sizes, tree, l), table, layers[l], g,
-                       rest);
+                       matrices, rest);
         float* const dx = g.dx;
         g.dx = g.dmiddle;
         g.dmiddle = dx;
@@ -150,12 +152,12 @@ static double loss_and_gradient(const Sizes& sizes, float* flat_weights, float* 
 
 EXPORTED long step_floats(const Sizes* sizes, const Tree* tree) {
     long floats;
-    loss_and_gradient(*sizes, nullptr, nullptr, *tree, 0.0f, nullptr, &floats);
+    loss_and_gradient(*sizes, nullptr, nullptr, *tree, 0.0f, false, nullptr, &floats);
     return floats;
 }
 
-EXPORTED double step(const Sizes* sizes, float* weights, float* gradient, const Tree* tree, double scale,
+EXPORTED double step(const Sizes* sizes, float* weights, float* gradient, const Tree* tree, double scale, int matrices,
                      float* array) {
     long floats;
-    return loss_and_gradient(*sizes, weights, gradient, *tree, (float)scale, array, &floats);
+    return loss_and_gradient(*sizes, weights, gradient, *tree, (float)scale, matrices != 0, array, &floats);
 }

@@ -106,8 +106,7 @@ def coordinates(
 
 
 def _optimization(settings: Settings) -> Optimization:
-    reference = settings.selected.archs[settings.reference]
-    return replace(settings.selected.pretraining_of(reference), warmup_steps=0, decay_fraction=1 / STEPS)
+    return replace(settings.selected.pretraining_of(settings.reference), warmup_steps=0, decay_fraction=1 / STEPS)
 
 
 def _measured(config: DecoderConfig, run: Run, trees: Trees) -> Iterator[tuple[int, str, float, float]]:

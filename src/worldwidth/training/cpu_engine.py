@@ -26,10 +26,10 @@ class Step(Protocol):
         """
         ...
 
-    def update(self, parts: int, step: int, rate: float, spread: Spread) -> None:
+    def update(self, parts: int, step: int, rate: float, spread: Spread) -> float:
         """Add the gradients of the first ``parts`` parts in their order; clip, and take optimiser step ``step``.
 
-        ``spread`` is ``map``, or shares its calls among threads.
+        ``spread`` is ``map``, or shares its calls among threads. Returns the norm of the gradient before clipping.
         """
         ...
 
@@ -47,6 +47,7 @@ class CpuEngine:
         self._rows, self._next = training.rows(), training.step
         self._counts = run.mixture.prediction_counts(run.optimization.loss)
         self._losses: list[float] = []
+        self._norms: list[float] = []
         self._spread: Spread = ThreadPoolExecutor(run.compute.threads).map if run.compute.threads > 1 else map
 
     def step(self) -> list[int]:
@@ -61,14 +62,17 @@ class CpuEngine:
         parts = split(rows)
         total = sum(self._spread(part_loss, range(len(parts))))
         self._losses.append(float(np.float32(total)))  # as a state keeps it
-        self._arithmetic.update(len(parts), self._next, self._training.rate(self._next), self._spread)
+        norm = self._arithmetic.update(len(parts), self._next, self._training.rate(self._next), self._spread)
+        self._norms.append(float(np.float32(norm)))
         self._next += 1
         return [int(mixture.lengths[rows].sum(dtype=np.int64))]
 
     def fetch_losses(self) -> None:
-        """Add the losses since the last call to the run's."""
+        """Add the losses and gradient norms since the last call to the run's."""
         self._training.losses += self._losses
+        self._training.norms += self._norms
         self._losses.clear()
+        self._norms.clear()
 
     def fetch_weights(self) -> None:
         """They are up to date: the arithmetic is done in place."""

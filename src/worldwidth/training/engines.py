@@ -13,7 +13,7 @@ class Engine(Protocol):
         ...
 
     def fetch_losses(self) -> None:
-        """Add the losses of the steps since the last call to each run's ``losses``."""
+        """Add losses and gradient norms of the steps since the last call to each run's ``losses`` and ``norms``."""
         ...
 
     def fetch_weights(self) -> None:

@@ -9,7 +9,7 @@ from worldwidth.model.layout import DecoderConfig
 from worldwidth.native.compute import compute_of
 from worldwidth.settings.compute import finetuning_steps, new_rows
 from worldwidth.settings.paths import MODELS
-from worldwidth.settings.recipe import read_finetuning
+from worldwidth.settings.recipe import FinetuningRecipe, read_finetuning
 from worldwidth.settings.schema import Settings
 from worldwidth.training.mixture import finetuning_mixture, validation_mixture
 from worldwidth.training.publish import train_and_publish
@@ -25,19 +25,20 @@ def finetune(settings: Settings, names: list[str]) -> Iterator[str]:
     Raises:
         WorldwidthError, OSError: a run diverged or could not be written; raised when the others are done.
     """
-    recipe, resume_seconds = read_finetuning(), settings.selected.execution.resume_seconds
-    optimization = recipe.optimization
+    recipes = {name: read_finetuning(name) for name in names}
+    resume_seconds = settings.selected.execution.resume_seconds
     compute = compute_of(settings.selected.hardware, settings.selected.hardware.threads)
     expected = DecoderConfig.of(settings.selected, settings.sizes)
     config, base = load_model(MODELS / "base", "run `dvc repro base`", expected)
     corpora = {task: StoredCorpus(task) for task in settings.tasks}
 
     def run(name: str) -> Run:
+        recipe = recipes[name]
         return Run(
             name=name,
-            mixture=finetuning_mixture(corpora, settings.finetunes[name], optimization),
+            mixture=finetuning_mixture(corpora, settings.finetunes[name], recipe.optimization),
             validation=validation_mixture(corpora, settings.finetunes[name] or settings.tasks, "atlantis"),
-            optimization=optimization,
+            optimization=recipe.optimization,
             steps=finetuning_steps(recipe, len(settings.finetunes[name]), len(settings.tasks)),
             seed=settings.seed,
             compute=compute,
@@ -46,7 +47,7 @@ def finetune(settings: Settings, names: list[str]) -> Iterator[str]:
         )
 
     errors: list[WorldwidthError | OSError] = []
-    for group in [names] if compute.device == "cuda" else [[name] for name in names]:
+    for group in _groups(recipes) if compute.device == "cuda" else [[name] for name in names]:
         runs = [run(name) for name in group]
         try:
             yield from train_and_publish(config, base, runs, copy_tokenizer(MODELS / "base"), resume_seconds)
@@ -54,3 +55,11 @@ def finetune(settings: Settings, names: list[str]) -> Iterator[str]:
             errors.append(error)
     if errors:
         raise errors[0]
+
+
+def _groups(recipes: dict[str, FinetuningRecipe]) -> list[list[str]]:
+    """Models of one recipe, which can be trained as one stacked model."""
+    found: dict[str, list[str]] = {}
+    for name, recipe in recipes.items():
+        found.setdefault(repr(recipe), []).append(name)
+    return list(found.values())

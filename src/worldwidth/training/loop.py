@@ -5,7 +5,9 @@ from contextlib import nullcontext
 from functools import partial
 
 from worldwidth.core.progress import Progress
+from worldwidth.core.silence import sign_of_life
 from worldwidth.training.engines import Engine, engine_of
+from worldwidth.training.invariants import CheckedEngine
 from worldwidth.training.resume import Saving
 from worldwidth.training.run import CurvePoint, DivergedError, Training
 
@@ -30,6 +32,7 @@ def train_together(trainings: list[Training], saving: Saving | None = None) -> I
 
     Raises:
         Stopped: the process was asked to stop; with ``saving`` only, which has saved the states.
+        WorldwidthError: a step, or a state that a run goes on from, is not what it must be.
     """
     name = trainings[0].run.name + (f" and {len(trainings) - 1} more" if len(trainings) > 1 else "")
     steps = max(training.run.steps for training in trainings)
@@ -47,11 +50,14 @@ def _train_until_one_ends(
 ) -> None:
     if any(training.ended for training in under_way):  # it was saved after its last step
         return
-    engine = engine_of(under_way)
+    engine = CheckedEngine(engine_of(under_way), under_way)
+    if saving:
+        saving.check_restored(under_way, engine)
     while not any(training.ended for training in under_way):
         for training, tokens in zip(under_way, engine.step(), strict=True):
             training.step += 1
             training.tokens += tokens
+        sign_of_life()
         if any(training.row_is_due for training in under_way):
             _write_rows(engine, under_way)
             first = under_way[0]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from worldwidth.data.corpus import Lines, StoredCorpus
 from worldwidth.data.random_streams import stream
 from worldwidth.data.tokenizer import EQUALS, PAD
 from worldwidth.model.packing import in_order
+from worldwidth.model.safe_tensors import array_digest
 from worldwidth.settings.schema import Finetuning
 
 Rows = NDArray[np.int64]
@@ -40,6 +42,11 @@ class Mixture:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all lines."""
+        return array_digest(self.tokens, self.lengths)
+
     def prediction_counts(self, loss: str) -> NDArray[np.int64]:
         """How many predictions of each line the loss counts, (n,): ``all``, or the ``answer`` after '='."""
         first = (self.tokens == EQUALS).argmax(axis=1) if loss == "answer" else 0
@@ -55,9 +62,10 @@ class Mixture:
             yield np.sort(order[i * batch_size : (i + 1) * batch_size])
 
 
-def pretraining_mixture(corpora: dict[str, StoredCorpus]) -> Mixture:
-    """All ordinary training lines of all tasks."""
-    return Mixture.of([corpus.lines("world", "train") for corpus in corpora.values()])
+def pretraining_mixture(corpora: dict[str, StoredCorpus], atlantis: bool = False) -> Mixture:
+    """All ordinary training lines of all tasks, and those about ``atlantis`` that the stage ``added`` put beside."""
+    populations = ("world", "added") if atlantis else ("world",)
+    return Mixture.of([corpus.lines(name, "train") for name in populations for corpus in corpora.values()])
 
 
 def finetuning_mixture(corpora: dict[str, StoredCorpus], trained: tuple[str, ...], finetuning: Finetuning) -> Mixture:

@@ -19,13 +19,14 @@ class NativeStep:
 
     def gradient(self, part: int, tree: Tree, scale: float) -> float:
         """See :class:`worldwidth.training.cpu_engine.Step`."""
-        return gradient(self._workspaces[part], self._training.weights, self._gradients[part], tree, scale)
+        mine, out = self._training, self._gradients[part]
+        return gradient(self._workspaces[part], mine.weights, out, tree, scale, not mine.embedding_alone)
 
-    def update(self, parts: int, step: int, rate: float, spread: Spread) -> None:
+    def update(self, parts: int, step: int, rate: float, spread: Spread) -> float:
         """See :class:`worldwidth.training.cpu_engine.Step`."""
         mine = self._training
         arrays = (mine.weights, mine.first, mine.second, self._gradients[:parts])
-        update(*arrays, mine.groups, mine.run.optimization, step + 1, rate, spread)
+        return update(*arrays, mine.groups, mine.run.optimization, step + 1, rate, spread)
 
     def loss(self, tree: Tree) -> float:
         """See :class:`worldwidth.training.cpu_engine.Step`."""

@@ -24,7 +24,7 @@ def pretrain(settings: Settings) -> None:
     config = DecoderConfig.of(scale, recipe.sizes)
     run = Run(
         name="base",
-        mixture=pretraining_mixture(corpora),
+        mixture=pretraining_mixture(corpora, recipe.optimization.atlantis),
         validation=validation_mixture(corpora, settings.tasks, "world"),
         optimization=recipe.optimization,
         steps=recipe.steps,

@@ -12,6 +12,7 @@ from worldwidth.model.checkpoint import save_model
 from worldwidth.model.layout import DecoderConfig, Weights, views
 from worldwidth.model.safe_tensors import save_tensors
 from worldwidth.settings.paths import CURVES, MODELS, TIMINGS, scratch_folder
+from worldwidth.training.invariants import check_frozen
 from worldwidth.training.loop import train_together
 from worldwidth.training.resume import SavedRun, Saving
 from worldwidth.training.run import DivergedError, Run, Training, write_curve
@@ -32,6 +33,7 @@ def train_and_publish(
 
     Raises:
         DivergedError: a run diverged; raised when the others are done.
+        WorldwidthError: a run did not do what its recipe says.
         Stopped: the process was asked to stop; the states are saved.
     """
     errors = list[DivergedError]()
@@ -44,6 +46,7 @@ def train_and_publish(
             if training.error:
                 errors.append(_keep_remains(training, training.error, saved))
             else:
+                check_frozen(training, weights)
                 _publish(training, saved, save_tokenizer)
                 _write_timing(training, saved.seconds + saving.elapsed, len(runs))
             saved.remove()

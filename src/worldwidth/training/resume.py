@@ -16,15 +16,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import replacing, sha256
 from worldwidth.core.imports import code_closure
 from worldwidth.core.locks import one_after_another
 from worldwidth.core.signals import Stopped, StopRequest
 from worldwidth.model.layout import DecoderConfig, Weights
-from worldwidth.model.safe_tensors import load_tensors, save_tensors, tensor_digest
+from worldwidth.model.safe_tensors import Arrays, array_digest, load_tensors, save_tensors
 from worldwidth.settings.paths import scratch_folder
 from worldwidth.training.engines import Engine
 from worldwidth.training.run import CurvePoint, Run, State, Training
@@ -32,7 +30,7 @@ from worldwidth.training.run import CurvePoint, Run, State, Training
 STATE = "state.safetensors"
 LOCK = "lock"
 VALUES = "run"  # the key of the state's metadata under which all but the tensors is, as JSON
-_DIGEST = "sha256"  # and that of the digest of both
+_DIGEST = "sha256"  # and that of its digest
 
 _COST = 0.01  # saving may take this share of the time
 _ROOT = Path(__file__).parents[3]
@@ -53,9 +51,9 @@ def identity(config: DecoderConfig, weights: Weights, run: Run) -> dict[str, str
     code = code_closure(Path(__file__).with_name("loop.py").relative_to(_ROOT), _ROOT)
     return {
         "settings": _digest(repr((*settings, run.compute.device, run.compute.bfloat16))),
-        "starting weights": _array_digest(weights),
-        "training lines": _array_digest(run.mixture.tokens, run.mixture.lengths),
-        "validation lines": _array_digest(run.validation.tokens, run.validation.lengths),
+        "starting weights": array_digest(weights),
+        "training lines": run.mixture.digest,
+        "validation lines": run.validation.digest,
         "code": _digest("".join(sha256(_ROOT / path) for path in code)),
     }
 
@@ -64,12 +62,8 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _array_digest(*arrays: NDArray[Any]) -> str:
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(f"{array.dtype} {array.shape}\n".encode())
-        found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
+def _digests(arrays: Arrays) -> dict[str, str]:
+    return {name: array_digest(array) for name, array in arrays.items()}
 
 
 class SavedRun:
@@ -84,6 +78,9 @@ class SavedRun:
         self.seconds = 0.0
         """How long it had taken then."""
         self._digests: dict[str, str] = {}
+        """Of the files of checkpoints."""
+        self._arrays: dict[str, str] = {}
+        """Of what the state was saved with."""
         self._held = ExitStack()
 
     def __enter__(self) -> "SavedRun":
@@ -101,9 +98,11 @@ class SavedRun:
         path = self.folder / STATE
         try:
             tensors, metadata = load_tensors(path)
-            if metadata[_DIGEST] != tensor_digest(tensors, metadata[VALUES]):
+            if metadata[_DIGEST] != _digest(metadata[VALUES]):
                 raise ValueError("its content does not have the SHA-256 it was written with")
             values = json.loads(metadata[VALUES])
+            if values["arrays"] != _digests(tensors):
+                raise ValueError("its content does not have the SHA-256 it was written with")
             self._check(values)
             state = State(values["step"], values["tokens"], [CurvePoint(**row) for row in values["curve"]], tensors)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -112,7 +111,8 @@ class SavedRun:
             path.unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             return None
-        self.step, self.seconds, self._digests = state.step, values["seconds"], values["checkpoints"]
+        self.step, self.seconds = state.step, values["seconds"]
+        self._digests, self._arrays = values["checkpoints"], values["arrays"]
         print(f"{self._run.name}: goes on after step {state.step:,} of {self._run.steps:,}", flush=True)
         return state
 
@@ -126,6 +126,19 @@ class SavedRun:
             path = self.checkpoints / name
             if not path.is_file() or sha256(path) != found:
                 raise ValueError(f"the checkpoint file {path} is missing or damaged")
+
+    def check_restored(self, training: Training) -> None:
+        """Compare with what was saved, bit by bit, where ``training`` stands after that step.
+
+        Raises:
+            WorldwidthError: weights, moments, losses or gradient norms are others.
+        """
+        if training.step == self.step:
+            found = _digests(training.state().arrays)
+            if differing := [name for name, digest in self._arrays.items() if found[name] != digest]:
+                hashes = "; ".join(f"{name} {self._arrays[name][:12]}, found {found[name][:12]}" for name in differing)
+                where = f"{self._run.name}: goes on after step {self.step:,} with other arrays than were saved"
+                raise WorldwidthError(f"{where}, expected SHA-256 of {hashes}; state: {self.folder / STATE}")
 
     def add_checkpoint(self, step: int, write: Callable[[Path], None]) -> None:
         """Let ``write`` fill the folder of the checkpoint at ``step``."""
@@ -143,7 +156,7 @@ class SavedRun:
             OSError: it could not be written.
         """
         state = training.state()
-        values = {
+        values: dict[str, Any] = {
             "name": self._run.name,
             "step": state.step,
             "steps": self._run.steps,
@@ -152,13 +165,14 @@ class SavedRun:
             "identity": self._identity,
             "curve": [asdict(point) for point in state.curve],
             "checkpoints": self._digests,
+            "arrays": _digests(state.arrays),
         }
         path, text = self.folder / STATE, json.dumps(values)
         with replacing(path) as temporary:
-            save_tensors(state.arrays, temporary, {VALUES: text, _DIGEST: tensor_digest(state.arrays, text)})
+            save_tensors(state.arrays, temporary, {VALUES: text, _DIGEST: _digest(text)})
             _to_disk(temporary)
         _to_disk(self.folder)
-        self.step = state.step
+        self.step, self._arrays = state.step, values["arrays"]
 
     def publish_checkpoints(self, folder: Path) -> None:
         """Put the checkpoints into ``folder``; they stay here, too, until :meth:`remove`."""
@@ -195,6 +209,16 @@ class Saving:
 
     def __exit__(self, *error: object) -> None:
         self._request.__exit__(*error)
+
+    def check_restored(self, trainings: list[Training], engine: Engine) -> None:
+        """What ``engine`` is about to go on with is what was saved, where it goes on from there.
+
+        Raises:
+            WorldwidthError: it is not.
+        """
+        engine.fetch_weights()
+        for training in trainings:
+            self._saved_runs[training.run.name].check_restored(training)
 
     def after_step(self, trainings: list[Training], engine: Engine) -> None:
         """Save if it is time.

@@ -1,8 +1,10 @@
 """One training run: what it is given, where it stands, and its curve."""
 
 import csv
+import hashlib
 import io
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import write_text
-from worldwidth.model.layout import DecoderConfig, Weights
+from worldwidth.model.layout import DecoderConfig, Weights, slices
 from worldwidth.model.parametrization import groups
 from worldwidth.model.safe_tensors import Arrays
 from worldwidth.native.compute import ONE_THREAD, Compute
@@ -24,14 +26,19 @@ _ADVICE = "; try a lower learning_rate"
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One row of the training curve; ``loss`` is the mean, in nats a token, since the row before."""
+    """One row of the training curve; ``loss`` and ``gradient_norm`` are means over the steps since the row before."""
 
     step: int
     tokens: int
     flops: int
     loss: float
+    """In nats a token."""
     learning_rate: float
     validation_loss: float | None
+    gradient_norm: float
+    """Of the weights that move, before clipping."""
+    order: str
+    """Number of the epoch, and a hash of its lines in their order: runs that agree in it read the same."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,18 @@ class Run:
     new_rows: int = 0
     """Last rows of the embedding, of cities that pre-training never saw."""
 
+    @property
+    def steps_an_epoch(self) -> int:
+        """Batches that hold every line once."""
+        return math.ceil(len(self.mixture) / self.optimization.batch_size)
+
+    def epoch(self, number: int) -> list[Rows]:
+        """The lines of every batch of one epoch."""
+        return list(self.mixture.epoch(self.seed, self.name, number, self.optimization.batch_size))
+
     def rows(self) -> Iterator[Rows]:
         """The lines of every batch, first to last step."""
-        size, names = self.optimization.batch_size, (self.seed, self.name)
-        epochs = (self.mixture.epoch(*names, epoch, size) for epoch in itertools.count())
-        yield from itertools.islice(itertools.chain.from_iterable(epochs), self.steps)
+        yield from itertools.islice(itertools.chain.from_iterable(map(self.epoch, itertools.count())), self.steps)
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ class State:
     tokens: int
     curve: list[CurvePoint]
     arrays: Arrays
-    """Flat weights, first and second moments, and the losses since the curve's last row."""
+    """Flat weights, first and second moments, and losses and gradient norms since the curve's last row."""
 
 
 class DivergedError(WorldwidthError):
@@ -103,6 +117,10 @@ class Training:
         self.curve: list[CurvePoint] = []
         self.losses: list[float] = []
         """Of the steps since the curve's last row."""
+        self.norms: list[float] = []
+        """Norms of their gradients before clipping."""
+        self.orders: dict[int, str] = {}
+        """Epoch -> hash of its lines in their order, of those whose batches were handed out."""
         self.error: DivergedError | None = None
         self._save_checkpoint = save_checkpoint
         self._checkpoints = checkpoint_steps(run.steps, run.optimization.checkpoints)
@@ -111,15 +129,20 @@ class Training:
         else:
             self._restore(state)
 
+    @property
+    def embedding_alone(self) -> bool:
+        """Whether no weight but the embedding's moves."""
+        return bool(self.groups[-1].place.stop <= slices(self.config)["embed"].stop)
+
     def state(self) -> State:
         """What it takes to go on from here; the arrays are the run's own: do not change them."""
         arrays = {"weights": self.weights, "first": self.first, "second": self.second}
-        losses = np.array(self.losses, np.float32)
-        return State(self.step, self.tokens, list(self.curve), arrays | {"losses": losses})
+        since = {"losses": np.array(self.losses, np.float32), "norms": np.array(self.norms, np.float32)}
+        return State(self.step, self.tokens, list(self.curve), arrays | since)
 
     def _restore(self, state: State) -> None:
         self.step, self.tokens, self.curve = state.step, state.tokens, list(state.curve)
-        self.losses = state.arrays["losses"].tolist()
+        self.losses, self.norms = state.arrays["losses"].tolist(), state.arrays["norms"].tolist()
         for name, mine in (("weights", self.weights), ("first", self.first), ("second", self.second)):
             mine[:] = state.arrays[name]
 
@@ -130,7 +153,14 @@ class Training:
 
     def rows(self) -> Iterator[Rows]:
         """The lines of every batch from here on."""
-        return itertools.islice(self.run.rows(), self.step, None)
+        return self._rows(self.step)
+
+    def _rows(self, start: int) -> Iterator[Rows]:
+        size = self.run.steps_an_epoch
+        for epoch in range(start // size, math.ceil(self.run.steps / size)):
+            batches, before = self.run.epoch(epoch), epoch * size
+            self.orders[epoch] = _order_digest(self.run.mixture, batches)
+            yield from batches[max(start - before, 0) : self.run.steps - before]
 
     def rate(self, step: int) -> float:
         """The learning rate of step ``step``, from 0."""
@@ -150,27 +180,49 @@ class Training:
         """Add a row to the curve, and write a checkpoint where one is due.
 
         Raises:
-            DivergedError: the loss, or at a milestone the validation loss, is NaN or infinite.
+            DivergedError: a loss or a gradient, or at a milestone the validation loss, is NaN or infinite.
         """
-        mean = self._mean_loss()
+        loss, norm = self._mean(self.losses, "loss"), self._mean(self.norms, "norm of the gradient")
         self.losses.clear()
+        self.norms.clear()
         validation = validation_loss() if self.at_milestone else None
         if validation is not None and not np.isfinite(validation):
             name = self.run.name
             raise DivergedError(f"{name}: the weights are ruined after step {self.step}{_ADVICE}", self.curve)
-        flops = training_flops(len(self.weights), self.tokens)
-        self.curve.append(CurvePoint(self.step, self.tokens, flops, mean, self.rate(self.step - 1), validation))
+        epoch = (self.step - 1) // self.run.steps_an_epoch
+        self.curve.append(
+            CurvePoint(
+                step=self.step,
+                tokens=self.tokens,
+                flops=training_flops(len(self.weights), self.tokens),
+                loss=loss,
+                learning_rate=self.rate(self.step - 1),
+                validation_loss=validation,
+                gradient_norm=norm,
+                order=f"{epoch + 1}-{self.orders[epoch]}",
+            )
+        )
         if self.step in self._checkpoints:
             self._save_checkpoint(self.step)
 
-    def _mean_loss(self) -> float:
-        finite = np.isfinite(self.losses)
+    def _mean(self, values: list[float], what: str) -> float:
+        """Mean of what the steps since the last row gave; raises if one of them is no number."""
+        finite = np.isfinite(values)
         if not finite.all():
             index = int(np.argmin(finite))
-            first = self.step - len(self.losses) + 1 + index
-            found = f"{self.run.name}: the loss is {self.losses[index]} at step {first}"
+            first = self.step - len(values) + 1 + index
+            found = f"{self.run.name}: the {what} is {values[index]} at step {first}"
             raise DivergedError(f"{found}{_ADVICE}", self.curve)
-        return float(np.mean(self.losses))
+        return float(np.mean(values))
+
+
+def _order_digest(mixture: Mixture, batches: list[Rows]) -> str:
+    """Twelve hexadecimal digits of the SHA-256 of all lines and of the order in which batches take them."""
+    digest = hashlib.sha256(mixture.digest.encode())
+    for rows in batches:
+        digest.update(f"{len(rows)}\n".encode())
+        digest.update(rows.data)
+    return digest.hexdigest()[:12]
 
 
 def learning_rate(step: int, steps: int, optimization: Optimization) -> float:

@@ -17,7 +17,7 @@ from worldwidth.model.packing import pack
 from worldwidth.model.tree_tensors import assembled, tensors_of
 from worldwidth.training.packed_ahead import chunks, common_sizes, width_of
 from worldwidth.training.run import Training
-from worldwidth.training.torch_update import FlatState, update
+from worldwidth.training.torch_update import FlatState, decoder_of, update
 
 _EAGER_STEPS = 3  # before a step is recorded: libraries choose their kernels
 
@@ -36,7 +36,8 @@ class StackedEngine:
         self._state = FlatState(*(torch.from_numpy(np.stack(arrays)).to(self._device) for arrays in stacked))
         self._trees = torch.zeros(len(trainings), width_of(self._sizes), dtype=torch.int32, device=self._device)
         self._factors = torch.ones(len(trainings), 4, device=self._device)
-        self._losses: list[Tensor] = []
+        self._figures: list[Tensor] = []
+        """Of every step (2, models): losses and gradient norms."""
         self._take = _Recorded(self._whole_step) if recorded and compute.device == "cuda" else self._whole_step
         self._inputs = self._copied()
 
@@ -45,15 +46,17 @@ class StackedEngine:
         trees, factors, tokens = next(self._inputs)
         self._trees.copy_(trees)
         self._factors.copy_(factors)
-        self._losses.append(self._take().clone())
+        self._figures.append(self._take().clone())
         return tokens
 
     def fetch_losses(self) -> None:
-        """Add the losses since the last call to each run's; here the host waits for the device."""
-        if self._losses:
-            for training, losses in zip(self._trainings, torch.stack(self._losses, 1).tolist(), strict=True):
+        """Add losses and norms since the last call to each run's; here the host waits for the device."""
+        if self._figures:
+            every = torch.stack(self._figures, 2).tolist()
+            for training, losses, norms in zip(self._trainings, *every, strict=True):
                 training.losses += losses
-        self._losses.clear()
+                training.norms += norms
+        self._figures.clear()
 
     def fetch_weights(self) -> None:
         """Copy weights and moments into each run's arrays."""
@@ -83,17 +86,21 @@ class StackedEngine:
         return tensor.to(self._device, non_blocking=True)
 
     def _whole_step(self) -> Tensor:
-        """Loss, gradient and update of every model from what lies in the inputs; returns the losses (models,)."""
+        """Loss, gradient and update of every model from what lies in the inputs.
+
+        Returns:
+            (2, models): losses, and norms of the gradients before clipping.
+        """
         fields = self._sizes.fields()
         parts = torch.split(self._trees, [prod(shape) for shape in fields.values()], dim=1)
         arrays = {name: part.reshape(-1, *shape) for (name, shape), part in zip(fields.items(), parts, strict=True)}
         trees = assembled(arrays, self._sizes, self._config.vocab_size)
-        weights = self._state.weights.detach().requires_grad_()
+        model, moving = decoder_of(self._config, self._state.weights, self._trainings[0].embedding_alone)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
-            losses = Decoder(self._config, weights).losses(trees) * self._factors[:, 3]
-        (gradients,) = torch.autograd.grad(losses.sum(), weights)  # no weight is in two of the losses
-        update(self._state, gradients, self._factors[:, :3], self._groups, self._optimization)
-        return losses.detach()
+            losses = model.losses(trees) * self._factors[:, 3]
+        (gradients,) = torch.autograd.grad(losses.sum(), moving)  # no weight is in two of the losses
+        norms = update(self._state, gradients, self._factors[:, :3], self._groups, self._optimization)
+        return torch.stack([losses.detach(), norms])
 
 
 class _Recorded:

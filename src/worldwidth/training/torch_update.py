@@ -1,4 +1,5 @@
-"""From gradients to new weights, in torch: clipping, AdamW and Muon on flat weights of several models at once.
+"""What needs a gradient, and from gradients to new weights, in torch: clipping, AdamW and Muon on flat weights of
+several models at once.
 
 Everything is plain arithmetic on whole slices in place, so that a GPU can record it.
 """
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worldwidth.model.decoder import Decoder
+from worldwidth.model.layout import DecoderConfig, slices
 from worldwidth.model.parametrization import Group
 from worldwidth.settings.schema import Optimization
 
@@ -27,19 +30,35 @@ class FlatState:
     """Second moments of AdamW."""
 
 
+def decoder_of(config: DecoderConfig, weights: Tensor, embedding_alone: bool) -> tuple[Decoder, Tensor]:
+    """A decoder of flat weights (models, n), and those of them through which gradients flow, the first ones.
+
+    With ``embedding_alone`` these are the embedding's: what other matrices need for their gradients is not computed.
+    """
+    fixed = weights.detach()
+    if embedding_alone:
+        moving = fixed[:, slices(config)["embed"]].requires_grad_()
+        return Decoder(config, fixed, moving), moving
+    moving = fixed.requires_grad_()
+    return Decoder(config, moving), moving
+
+
 @torch.no_grad()
 def update(
     state: FlatState, gradients: Tensor, factors: Tensor, groups: list[Group], optimization: Optimization
-) -> None:
+) -> Tensor:
     """Take one optimiser step with the weights of ``groups``; the gradients of others do not count.
 
     Args:
-        gradients: (models, n), which are overwritten.
+        gradients: (models, n), or of the first weights up to the last that move; they are overwritten.
         factors: (models, 3) of :func:`step_factors`, on the device.
         groups: without a gap between one and the next.
+
+    Returns:
+        (models,) norms of the gradients before clipping, of the weights that move.
     """
     moving = gradients[:, groups[0].place.start : groups[-1].place.stop]
-    norms = moving.norm(dim=1, keepdim=True)
+    norms: Tensor = moving.norm(dim=1, keepdim=True)
     moving *= (optimization.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
     for group in groups:
         own = FlatState(*(tensor[:, group.place] for tensor in (state.weights, state.first, state.second)))
@@ -47,6 +66,7 @@ def update(
             _muon(own, gradients[:, group.place], group.matrix, factors[:, :1] * group.rate, group.weight_decay)
         else:
             _adamw(own, gradients[:, group.place], group, factors, optimization.betas)
+    return norms[:, 0]
 
 
 def step_factors(step: int, rate: float, optimization: Optimization) -> tuple[float, float, float]:
