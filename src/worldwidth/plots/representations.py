@@ -1,0 +1,122 @@
+"""The figures of a comparison's representations: the maps of all levels, and how alike models are."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from worldwidth.comparison.axes import in_file_name
+from worldwidth.comparison.representations import LEVELS, REPLICATES, WITHIN, RunMaps, giver_over
+from worldwidth.comparison.tables import Comparison
+from worldwidth.core.text import number
+from worldwidth.plots.heatmap import Mark, Scale, draw_panels, task_label
+from worldwidth.plots.heatmap import Panel as Cells
+from worldwidth.plots.maps import Panel, draw_maps
+from worldwidth.plots.probes import layer_note, null_note
+from worldwidth.plots.style import STYLE, frame, save_figure
+from worldwidth.representation.similarity import NEIGHBOURS, PERMUTATIONS
+from worldwidth.representation.tables import DIVERGENT, SINGLE
+from worldwidth.settings.schema import Settings
+
+_ALIKE = Scale("YlGnBu", 0.0, 1.0, "similarity, calibrated")
+_MEASURES = {"cka_score": "linear CKA", "neighbours_score": f"{NEIGHBOURS} nearest neighbours"}
+
+
+def draw_representation_figures(
+    comparison: Comparison, found: Sequence[RunMaps], table: pd.DataFrame, similarity: pd.DataFrame, folder: Path
+) -> list[Path]:
+    """Write maps and similarities of every arm as PNG into ``folder``; remove those of an earlier comparison.
+
+    Args:
+        table: the probes of all maps (:func:`worldwidth.comparison.representations.map_table`).
+    """
+    drawn: dict[str, Callable[[], Figure]] = {}
+    for arm in dict.fromkeys(run.arm for run in found):
+        of_arm = [run for run in found if run.arm == arm]
+        drawn[f"maps-{in_file_name(arm)}"] = partial(draw_level_maps, comparison, arm, of_arm, giver_over(table))
+        drawn[f"similarity-{in_file_name(arm)}"] = partial(draw_similarity, comparison, arm, similarity)
+    written = [save_figure(name, draw, folder) for name, draw in drawn.items()]
+    for path in {*folder.glob("maps-*.png"), *folder.glob("similarity-*.png")} - set(written):
+        path.unlink()
+    return written
+
+
+def draw_level_maps(comparison: Comparison, arm: str, found: Sequence[RunMaps], giver: str | None) -> Figure:
+    """Levels as columns: the base model's map, the giver's, and that of the model of distance, of the first run."""
+    first = {run.level: run for run in reversed(found)}
+    levels = [level for level in comparison.levels(arm) if level in first]
+    models = {"base": "base model", **_shown(comparison.settings, giver)}
+    grid = [[_panel(first[level], model, what) for level in levels] for model, what in models.items()]
+    rows = pd.concat([first[level].rows for level in levels], ignore_index=True)
+    units = comparison.settings.selected.world.units_per_degree
+    title = f"The world as models have it, by {comparison.axis.noun}  ({comparison.words(arm)})"
+    seed = f"Of each {comparison.axis.noun} the run with the lowest seed."
+    return draw_maps(grid, units, title, [f"{null_note(rows)} {seed}", layer_note(rows)])
+
+
+def _shown(settings: Settings, giver: str | None) -> dict[str, str]:
+    """Fine-tuned models whose maps are shown -> what each is."""
+    single = {name: trained for name, trained in settings.finetunes.items() if name.startswith(f"{SINGLE}-")}
+    found = {giver: f"{single[giver][0]}, the giver"} if giver in single else {}
+    return found | {name: DIVERGENT for name, trained in single.items() if trained == (DIVERGENT,) and name != giver}
+
+
+def _panel(run: RunMaps, model: str, what: str) -> Panel:
+    rows = [row for row in run.rows.to_dict("records") if row["model"] == model]
+    if not rows:
+        return Panel(f"{run.level}: {what}\nno map\n", None)
+    row: dict[Any, Any] = rows[0]
+    numbers = f"R² {number(row['r2'], 2)}, error {row['error']:.0f}\nAtlantis: error {row['atlantis_error']:.0f}"
+    return Panel(f"{run.level}: {what}\n{numbers}", run.maps.get(model))
+
+
+@plt.style.context(STYLE)
+def draw_similarity(comparison: Comparison, arm: str, similarity: pd.DataFrame) -> Figure:
+    """Above, base models of two levels, on the diagonal of two seeds; below, each fine-tuned model and its base."""
+    table = similarity[similarity["arm"] == arm]
+    levels = [level for level in comparison.levels(arm) if (table["level"] == level).any()]
+    models = [model for model in comparison.settings.finetunes if (table["other_model"] == model).any()]
+    grid = []
+    if table["kind"].isin([LEVELS, REPLICATES]).any():
+        grid.append([_between(table, levels, column, title) for column, title in _MEASURES.items()])
+    if models:
+        of_models = [_within(comparison.settings, table, levels, models, column) for column in _MEASURES]
+        grid.append(of_models)
+    caption = [
+        "Above: base models of two levels, means over seeds; on the diagonal of two seeds of one level. Below: each "
+        "fine-tuned model and the base model that it comes from. The same ordinary cities, features of the maps.",
+        f"0: no more alike than 95 % of {PERMUTATIONS} pairings of shuffled cities; 1: equal. Hatched: no such pair.",
+    ]
+    figure = draw_panels(grid)
+    frame(figure, f"How alike models see cities, by {comparison.axis.noun}  ({comparison.words(arm)})", caption)
+    return figure
+
+
+def _between(table: pd.DataFrame, levels: list[str], column: str, title: str) -> Cells:
+    def mark(one: str, other: str) -> Mark:
+        kind = REPLICATES if one == other else LEVELS
+        places = ((table["level"] == one) & (table["other_level"] == other)) | (
+            (table["level"] == other) & (table["other_level"] == one)
+        )
+        return _mean(table[(table["kind"] == kind) & places][column])
+
+    marks = tuple(tuple(mark(one, other) for other in levels) for one in levels)
+    return Cells(tuple(levels), tuple(levels), marks, _ALIKE, title=title)
+
+
+def _within(settings: Settings, table: pd.DataFrame, levels: list[str], models: list[str], column: str) -> Cells:
+    own = table[table["kind"] == WITHIN]
+
+    def mark(model: str, level: str) -> Mark:
+        return _mean(own[(own["other_model"] == model) & (own["level"] == level)][column])
+
+    marks = tuple(tuple(mark(model, level) for level in levels) for model in models)
+    return Cells(tuple(task_label(settings.finetunes[model]) for model in models), tuple(levels), marks, _ALIKE)
+
+
+def _mean(values: "pd.Series[float]") -> Mark:
+    return Mark(float(values.mean()), below=f"n={len(values)}" if len(values) > 1 else "") if len(values) else Mark()

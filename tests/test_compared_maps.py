@@ -1,0 +1,255 @@
+"""Maps of several runs: read from DVC's cache, put side by side, compared; and the figures.
+
+pytest tests/test_compared_maps.py
+"""
+
+import hashlib
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fake_runs import fake_runs
+from laboratory import Laboratory, lock, sound_tables
+from worldwidth.comparison import representations as compared
+from worldwidth.comparison.axes import Design
+from worldwidth.comparison.representations import (
+    LEVELS,
+    REPLICATES,
+    WITHIN,
+    RunMaps,
+    giver_over,
+    map_table,
+    read_maps,
+    similarity_table,
+)
+from worldwidth.comparison.runs import RunScores
+from worldwidth.comparison.tables import compare
+from worldwidth.core.text import MINUS
+from worldwidth.dvcio.experiments import find_experiments
+from worldwidth.evaluation.scores import Cell
+from worldwidth.plots import probes, representations
+from worldwidth.plots.probes import draw_known, draw_probes
+from worldwidth.representation.represent import save_arrays
+from worldwidth.representation.rows import ALL, Row, table_of
+from worldwidth.representation.tables import COLUMNS, Map
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import Settings
+
+ROOT = Path(__file__).parents[1]
+N, M, LAYERS = 30, 6, 2
+
+
+@pytest.fixture(scope="module")
+def study() -> Settings:
+    settings = replace(load(ROOT / "params.yaml"), scale="smoke")
+    return replace(settings, finetunes={"ftwb1-1": ("distance",), "ftwb1-3": ("angle",), "ftwb0-0": ()})
+
+
+def made_map(seed: int, shared: Any = None, width: int = 8) -> Map:
+    """A map in which places are written; ``shared`` is what the features of several have in common."""
+    rng, places = np.random.default_rng(seed), np.random.default_rng(1)
+    ordinary, atlantis = places.uniform(-90, 60, (N, 2)), places.normal((-35, 35), 3, (M, 2))
+    features = rng.normal(size=(LAYERS + 1, N, width))
+    if shared is not None:
+        features[1] = 0.1 * features[1] + shared @ rng.normal(size=(shared.shape[1], width))
+    return Map(
+        prompts=("distance", "angle", ALL),
+        layer=1,
+        ordinary=ordinary,
+        atlantis=atlantis,
+        regions=np.array(["East Asia", "Oceania"] * (N // 2)),
+        ordinary_seen=ordinary + rng.normal(0, 5, (3, N, 2)),
+        atlantis_seen=atlantis + rng.normal(0, 9, (3, M, 2)),
+        features=features.astype(np.float32),
+    )
+
+
+def made_rows(errors: dict[str, float]) -> list[Row]:
+    rows: list[Row] = []
+    for model, error in errors.items():
+        for step in (0, 4, 9) if model == "base" else (9,):
+            for prompt in ("distance", "angle", ALL):
+                for layer in (1, 2):
+                    numbers = dict.fromkeys((name for name in COLUMNS[4:] if name != "cities"), 0.5)
+                    numbers |= {"atlantis_error": error + layer, "atlantis_share": error / 100}
+                    numbers["r2"] = min(0.1 * step, 0.9)
+                    rows.append(Row(model=model, step=step, prompt=prompt, layer=layer, cities=N, **numbers))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def runs(study: Settings) -> list[RunScores]:
+    return fake_runs(study, archs=("narrow", "wide"), seeds=(1, 2))
+
+
+@pytest.fixture(scope="module")
+def found(study: Settings, runs: list[RunScores]) -> list[RunMaps]:
+    """Two archs and two seeds; base models of one arch share much, those of two archs less."""
+    everywhere = np.random.default_rng(0).normal(size=(N, 2))
+    table = table_of(made_rows({"base": 100, "ftwb1-1": 80, "ftwb1-3": 10, "ftwb0-0": 90}))
+    rows = table[(table["prompt"] == ALL) & (table["layer"] == 1) & (table["step"] == 9)]
+    made = []
+    for number, run in enumerate(runs):
+        of_arch = np.random.default_rng([len(run.arch), 9]).normal(size=(N, 2))
+        shared = np.hstack([everywhere, of_arch])
+        width = 8 if run.arch == "narrow" else 30
+        maps = {model: made_map(10 * number + i, shared, width) for i, model in enumerate(study.models)}
+        made.append(RunMaps(run, "epochs", run.arch, maps, rows))
+    return made
+
+
+def test_every_model_is_compared_with_its_base_and_every_base_with_the_others(found: list[RunMaps]) -> None:
+    table = similarity_table(found)
+    assert table.groupby("kind").size().to_dict() == {WITHIN: 4 * 3, LEVELS: 2, REPLICATES: 2}
+    for row in table[table["kind"] == LEVELS].to_dict("records"):
+        assert {row["level"], row["other_level"]} == {"narrow", "wide"}
+        assert row["experiment"][-1] == row["other_experiment"][-1], "one seed"
+    means = table.groupby("kind")["cka_score"].mean()
+    assert means[REPLICATES] > means[LEVELS] + 0.1 > 0.3
+    assert (table["cka_value"] >= table["cka_score"]).all()
+    assert set(table["layer"]) == {1}
+    assert (table["cities"] == N).all()
+
+
+def test_models_that_saw_other_cities_are_not_compared(found: list[RunMaps]) -> None:
+    base = found[0].maps["base"]
+    moved = replace(found[0], maps={"base": replace(base, ordinary=base.ordinary + 1)})
+    assert similarity_table([moved, *found[1:2]])["kind"].eq(WITHIN).all()
+    assert similarity_table([moved]).empty
+
+
+def test_the_table_of_maps_says_whose_they_are_and_what_they_gave(found: list[RunMaps]) -> None:
+    table = map_table(found)
+    assert len(table) == 4 * 4
+    assert table["transfer"].isna().tolist() == (table["model"] == "base").tolist()
+    own = table[(table["model"] == "ftwb1-3") & (table["level"] == "wide")].iloc[0]
+    run = next(run.run for run in found if run.name == own["experiment"])
+    others = [task for task in run.settings.tasks if task != "angle"]
+    assert own["transfer"] == pytest.approx(np.mean([run.cells["ftwb1", "ftwb1-3", task][0] for task in others]))
+    assert giver_over(table) in ("ftwb1-1", "ftwb1-3")
+    table.loc[table["model"] == "ftwb1-1", "transfer"] = 5
+    table.loc[table["model"] == "ftwb0-0", "transfer"] = 9
+    assert giver_over(table) == "ftwb1-1"
+    assert giver_over(pd.DataFrame()) is None
+
+
+def test_figures_of_all_levels(
+    found: list[RunMaps], runs: list[RunScores], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[str, Any] = {}
+
+    def keep(name: str, draw: Any, folder: Path) -> Path:
+        drawn[name] = draw()
+        return folder / f"{name}.png"
+
+    monkeypatch.setattr(representations, "save_figure", keep)
+    (tmp_path / "maps-flops.png").touch()
+    comparison = compare(runs)
+    table, similarity = map_table(found), similarity_table(found)
+    table.loc[table["model"] == "ftwb1-3", "transfer"] = 5  # the giver, beside which that of distance is shown
+    representations.draw_representation_figures(comparison, found, table, similarity, tmp_path)
+    assert list(drawn) == ["maps-epochs", "similarity-epochs"]
+    assert not list(tmp_path.iterdir()), "those of an arm that is no longer there are removed"
+    panels = [axes for axes in drawn["maps-epochs"].axes if axes.get_title()]
+    assert len(panels) == 3 * 2
+    assert panels[0].get_title() == "narrow: base model\nR² 0.90, error 0\nAtlantis: error 101"
+    assert all(axes.get_aspect() == 1 for axes in panels)
+    text = " ".join(drawn["maps-epochs"].get_supxlabel().split())
+    assert f"n = {N} ordinary cities" in text
+    assert "With shuffled coordinates R² is 0.50" in text
+    titles = [axes.get_title() for axes in drawn["similarity-epochs"].axes]
+    assert titles[:2] == ["linear CKA", "5 nearest neighbours"]
+
+
+def test_a_run_without_maps_leaves_an_empty_panel(found: list[RunMaps], runs: list[RunScores], study: Settings) -> None:
+    fewer = [replace(run, rows=run.rows[run.rows["model"] != "ftwb1-1"]) for run in found]
+    figure = representations.draw_level_maps(compare(runs), "epochs", fewer, "ftwb1-3")
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[4:6] == ["narrow: distance\nno map\n", "wide: distance\nno map\n"]
+
+
+# --- read from experiments
+
+
+def npz(cache: Path, made: Map) -> str:
+    """A map as an object of DVC's cache; returns its hash."""
+    arrays = {name: np.array(value) for name, value in vars(made).items()}
+    save_arrays(cache / "new.npz", arrays)
+    digest = hashlib.md5((cache / "new.npz").read_bytes(), usedforsecurity=False).hexdigest()
+    (cache / digest[:2]).mkdir(exist_ok=True)
+    (cache / "new.npz").rename(cache / digest[:2] / digest[2:])
+    return digest
+
+
+def test_maps_are_read_from_the_cache_and_what_lacks_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], runs: list[RunScores]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    laboratory, cache = Laboratory(tmp_path), tmp_path / "cache"
+    cache.mkdir()
+    digest = npz(cache, made_map(3))
+    table = table_of(made_rows({"base": 100, "ftwb1-1": 80})).to_csv(index=False)
+    with_maps = lock()
+    for model in ("base", "ftwb1-1"):
+        with_maps["stages"][f"represent@{model}"]["outs"] = [
+            {"path": f"results/representations/{model}.npz", "md5": digest if model == "base" else "0" * 32}
+        ]
+    laboratory.add("wide-epochs-s1", with_maps, {**sound_tables(), "results/representations.csv": table}, seed=1)
+    laboratory.add("wide-epochs-s2", lock(), seed=2)
+    experiments = find_experiments(["wide-epochs-s1", "wide-epochs-s2"])
+    made = [replace(runs[0], experiment=experiment) for experiment in experiments]
+    design = Design.of([run.settings for run in made], ["arch"])
+    (only,) = read_maps(made, design, cache)
+    assert (only.name, only.level, only.arm) == ("wide-epochs-s1", "wide", "epochs")
+    assert list(only.maps) == ["base"]
+    np.testing.assert_array_equal(only.maps["base"].features, made_map(3).features)
+    assert only.rows["model"].tolist() == ["base", "ftwb1-1"]
+    lines = capsys.readouterr().err.splitlines()
+    assert any("wide-epochs-s2: has no maps, for it was run before there were any" in line for line in lines)
+    assert any(
+        "wide-epochs-s1: the maps of " in line and "ftwb1-1" in line and "not in DVC's cache" in line for line in lines
+    )
+    path = cache / digest[:2] / digest[2:]
+    path.write_bytes(path.read_bytes()[:-9])
+    monkeypatch.setattr(compared, "_HASHES", type(compared._HASHES)())
+    (damaged,) = read_maps(made, design, cache)
+    assert damaged.maps == {}
+    assert similarity_table([damaged]).empty
+
+
+# --- the figures of one study
+
+
+def cells() -> list[Cell]:
+    scores = {"ftwb1-1": 0.1, "ftwb1-3": 0.6, "ftwb1-4": 0.5, "ftwb0-0": 0.0}
+    same = {"raw": 1.0, "base_atlantis": 1.0, "base_world": 1.0, "constant": 1.0, "constant_score": None}
+    more: dict[str, Any] = {**same, "standard_error": None, "expected": None, "measurable": True, "trained": False}
+    return [
+        Cell(matrix=model[:5], model=model, task="perimeter", score=score, **more) for model, score in scores.items()
+    ]
+
+
+def test_the_figures_of_a_study_say_n_and_the_null(study: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(study, finetunes={**study.finetunes, "ftwb1-4": ("compass",)})
+    errors = {"base": 100.0, "ftwb1-1": 80.0, "ftwb1-3": 10.0, "ftwb1-4": 20.0, "ftwb0-0": 90.0}
+    table = pd.DataFrame([asdict(row) for row in made_rows(errors)])
+    figure = draw_probes(settings, table, cells())
+    text = " ".join(figure.get_supxlabel().split())
+    assert f"Right: n = 4 fine-tuned models; Spearman's correlation {MINUS}1.00" in text
+    assert "95 % of 20 shuffles: 0.50 to 0.50" in text
+    left, _, right = figure.axes
+    assert [line.get_label() for line in left.get_lines()] == ["layer 1", "layer 2", "regions held out"]
+    assert np.asarray(left.get_lines()[0].get_xdata()).tolist() == [0, 4, 9]
+    points = np.concatenate([dots.get_offsets() for dots in right.collections])
+    assert sorted(points.tolist()) == [[11, 0.6], [21, 0.5], [81, 0.1], [91, 0.0]]
+    monkeypatch.setattr(probes, "load_map", lambda model: made_map(5))
+    maps = probes.draw_study_maps(settings, table, cells())
+    assert [axes.get_title().split("\n")[0] for axes in maps.axes] == [
+        "base: base model", "ftwb1-3: fine-tuned on angle, the giver", "ftwb1-1: fine-tuned on distance",
+    ]  # fmt: skip
+    known = draw_known(settings, table)
+    assert {"0.80", "0.10", "0.20", "0.90"} <= {text.get_text() for text in known.axes[0].texts}
