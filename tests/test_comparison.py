@@ -1,5 +1,6 @@
 """Comparisons: what is averaged, paired, left out and tested. `pytest tests/test_comparison.py`."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,17 @@ import pytest
 
 from fake_runs import fake_run, fake_runs
 from worldwidth.comparison.export import TABLES, markdown, write_tables
-from worldwidth.comparison.runs import RunScores, skill
+from worldwidth.comparison.runs import RunScores, log_skill, skill
 from worldwidth.comparison.statistics import estimate
 from worldwidth.comparison.tables import Comparison, compare
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import Settings, is_plug_in
 
 ARCHS = ("narrow", "base", "wide", "wider")
+
+
+def cells_of(settings: Settings) -> int:
+    """Of a run: one of every fine-tuned model, the plug-ins among them, and task."""
+    return len(settings.finetunes) * len(settings.tasks)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,8 @@ def only(table: pd.DataFrame, **values: object) -> pd.Series:
 
 
 def metric_by_hand(run: RunScores, matrix: str, trained: bool) -> float:
-    cells = [v[0] for (m, model, task), v in run.cells.items() if m == matrix and run.trained(model, task) == trained]
+    own = {key: v[0] for key, v in run.cells.items() if key[0] == matrix and not is_plug_in(key[1])}
+    cells = [value for (_, model, task), value in own.items() if run.trained(model, task) == trained]
     return float(np.mean(cells))
 
 
@@ -102,7 +109,8 @@ def test_a_large_effect_is_significant_and_none_is_not(settings: Settings) -> No
     runs = fake_runs(settings, archs=("narrow", "wide"), seeds=tuple(range(8)), slope=0.3)
     assert only(compare(runs).differences, metric="ftwb1_trained")["verdict"] == "significant: wide higher"
     runs = fake_runs(settings, archs=("narrow", "wide"), seeds=tuple(range(8)), slope=0.0)
-    assert only(compare(runs).differences, metric="ftwb1_transfer")["verdict"] == "not significant"
+    verdict = only(compare(runs).differences, metric="ftwb1_transfer")["verdict"]
+    assert re.fullmatch(r"not significant; a difference above 0\.\d+ is excluded", verdict)
 
 
 def test_one_seed_says_so(settings: Settings) -> None:
@@ -137,7 +145,8 @@ def test_a_cell_that_one_width_cannot_measure_is_left_out_of_both(settings: Sett
     assert only(found.means, level="narrow", metric="ftwb1_trained")["cells"] == 7
     assert only(found.means, level="wide", metric="ftwb1_trained")["cells"] == 6
     assert only(found.cells, matrix="ftwb1", level="wide", model="ftwb1-1", task="distance")["n"] == 2
-    assert f"{wide[0].experiment.name}: 97 of 98 cells measurable" in markdown(found)
+    every = cells_of(settings)
+    assert f"{wide[0].experiment.name}: {every - 1} of {every} cells measurable" in markdown(found)
 
 
 def test_nothing_measurable_is_said(settings: Settings) -> None:
@@ -166,7 +175,8 @@ def test_an_experiment_whose_name_is_markup_or_a_formula(settings: Settings, tmp
     experiment = replace(run.experiment, name="=1|<b>\x9b\u202e")
     vars(experiment)["settings"] = run.experiment.settings
     found = compare([replace(run, experiment=experiment)])
-    assert r"=1\|\<b\>\\x9b\\u202e: 97 of 98 cells measurable" in markdown(found)
+    every = cells_of(settings)
+    assert rf"=1\|\<b\>\\x9b\\u202e: {every - 1} of {every} cells measurable" in markdown(found)
     write_tables(found, tmp_path)
     assert r"'=1|<b>\x9b\u202e" in (tmp_path / "runs.csv").read_text(encoding="utf-8")
 
@@ -180,7 +190,7 @@ def test_the_text_fits_a_terminal_and_holds_the_numbers(comparison: Comparison) 
 
 def test_the_tables_are_the_same_every_time(settings: Settings, comparison: Comparison, tmp_path: Path) -> None:
     first = {path.name: path.read_bytes() for path in write_tables(comparison, tmp_path)}
-    assert first.keys() == {*(f"{name}.csv" for name in TABLES), "comparison.md"}
+    assert first.keys() == {*(f"{name}.csv" for name in TABLES), "comparison.md"} - {"primary.csv"}  # none is declared
     some = ("narrow", "wide")
     shuffled = fake_runs(settings, archs=some, budgets=("flops",)) + fake_runs(settings, budgets=("epochs",))
     again = {path.name: path.read_bytes() for path in write_tables(compare(shuffled[::-1]), tmp_path)}
@@ -209,4 +219,19 @@ def test_a_run_s_metrics_are_over_the_cells_of_its_width_s_mean(settings: Settin
     found = compare([blind(runs[0], "ftwb1-1", "distance"), *runs[1:]])
     mean = only(found.means, metric="ftwb1_trained")["mean"]
     assert found.runs["ftwb1_trained"].mean() == pytest.approx(mean)
-    assert list(found.runs["cells_measurable"]) == [97, 98, 98]
+    every = cells_of(settings)
+    assert list(found.runs["cells_measurable"]) == [every - 1, every, every]
+
+
+def test_log_skill_is_the_log_of_the_ratio_of_errors() -> None:
+    """Its mean over tasks is that of the geometric mean of the ratios; without an error, half of one is counted."""
+    assert log_skill(np.array([20.0, 10.0, 40.0]), 20.0, False, 100) == pytest.approx(np.log([1, 2, 0.5]))
+    assert log_skill(np.array([0.5, 0.75]), 0.5, True, 100) == pytest.approx(np.log([1, 2]))
+    assert log_skill(np.array([0.0]), 20.0, False, 100) == pytest.approx(np.log(20 / 0.005))
+    assert log_skill(np.array([1.0]), 0.5, True, 100) == pytest.approx(np.log(0.5 / 0.005))
+    assert np.isnan(log_skill(np.array([0.5]), 0.0, False, 100)).all()
+    assert np.isnan(log_skill(np.array([1.0]), 1.0, True, 100)).all()
+    skills = [skill(np.array([error]), 20.0, False)[0] for error in (10.0, 60.0)]
+    logs = [log_skill(np.array([error]), 20.0, False, 100)[0] for error in (10.0, 60.0)]
+    assert np.mean(skills) == pytest.approx(-0.75)  # ruled by the task that went wrong
+    assert np.mean(logs) == pytest.approx(np.log((2 / 3) ** 0.5))

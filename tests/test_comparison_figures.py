@@ -35,9 +35,12 @@ from worldwidth.plots.comparison import (
     missing_models,
     study_blocks,
 )
+from worldwidth.plots.divergence import draw_divergence, draw_givers
+from worldwidth.plots.efficiency import draw_efficiency
 from worldwidth.plots.heatmap import models_of
 from worldwidth.plots.lines import apart
 from worldwidth.plots.losses import draw_curves
+from worldwidth.plots.patterns import draw_patterns
 from worldwidth.plots.style import save_figure
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
@@ -507,9 +510,10 @@ def test_figures_of_arms_are_named_after_them(
 ) -> None:
     monkeypatch.setattr(figures_of, "save_figure", lambda name, draw, folder: folder / name)
     files = [path.name for path in draw_comparison_figures(curves_over_rates, tmp_path)]
-    assert files[:3] == ["matrices-epochs-lr5e-4", "difference-epochs-lr5e-4-narrow-wide", "retention-epochs-lr5e-4"]
-    assert files[-2:] == ["scores", "curves"]
-    assert len(files) == len(set(files)) == 4 * 3 + 2
+    arm = ["matrices-epochs-lr5e-4", "difference-epochs-lr5e-4-narrow-wide", "retention-epochs-lr5e-4"]
+    assert files[:4] == [*arm, "patterns-epochs-lr5e-4"]
+    assert files[-5:] == ["scores", "curves", "efficiency", "divergence", "givers"]
+    assert len(files) == len(set(files)) == 4 * 4 + 5
 
 
 def test_names_of_the_files(comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -523,23 +527,36 @@ def test_names_of_the_files(comparison: Comparison, tmp_path: Path, monkeypatch:
             "difference-epochs-narrow-wide",
             "difference-epochs-wide-wider",
             "retention-epochs",
+            "patterns-epochs",
             "matrices-flops",
             "difference-flops-narrow-wide",
             "retention-flops",
+            "patterns-flops",
             "scores",
             "curves",
+            "efficiency",
+            "divergence",
+            "givers",
         )
     ]
 
 
 def test_files(one_seed: Comparison, tmp_path: Path) -> None:
     """The same bytes every time, whatever style the caller has set."""
-    mine, earlier = tmp_path / "once" / "mine.png", tmp_path / "once" / "matrices-flops.png"
+    mine = tmp_path / "once" / "mine.png"
     mine.parent.mkdir()
-    for path in (mine, earlier):  # the second is of a comparison that had another arm
-        path.touch()
+    for name in ("mine", "matrices-flops", "patterns-flops"):  # the others are of a comparison that had another arm
+        (tmp_path / "once" / f"{name}.png").touch()
     files = draw_comparison_figures(one_seed, tmp_path / "once")
-    names = ["matrices-epochs", "difference-epochs-narrow-wide", "retention-epochs", "scores", "curves"]
+    names = [
+        "matrices-epochs",
+        "difference-epochs-narrow-wide",
+        "retention-epochs",
+        "patterns-epochs",
+        "scores",
+        "curves",
+    ]
+    names += ["efficiency", "divergence", "givers"]
     assert [path.name for path in files] == [f"{name}.png" for name in names]
     assert sorted((tmp_path / "once").iterdir()) == sorted([*files, mine])
     with plt.rc_context({"font.size": 20, "figure.dpi": 40, "lines.linewidth": 9, "text.color": "red"}):
@@ -547,8 +564,12 @@ def test_files(one_seed: Comparison, tmp_path: Path) -> None:
             save_figure("difference", lambda: draw_difference(one_seed, "epochs", "narrow", "wide"), tmp_path),
             save_figure("scores", lambda: draw_scores(one_seed), tmp_path),
             save_figure("curves", lambda: draw_curves(one_seed), tmp_path),
+            save_figure("patterns", lambda: draw_patterns(one_seed, "epochs"), tmp_path),
+            save_figure("efficiency", lambda: draw_efficiency(one_seed), tmp_path),
+            save_figure("divergence", lambda: draw_divergence(one_seed), tmp_path),
+            save_figure("givers", lambda: draw_givers(one_seed), tmp_path),
         ]
-    for first, second in zip((files[1], *files[3:]), again, strict=True):
+    for first, second in zip((files[1], *files[4:6], files[3], *files[6:]), again, strict=True):
         assert first.read_bytes() == second.read_bytes(), second.name
 
 
@@ -562,5 +583,6 @@ def test_figures_of_one_run(small: Settings, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(figures_of, "save_figure", save)
     run = compare(fake_runs(small, archs=("narrow",), seeds=(1,)))
     draw_comparison_figures(run, tmp_path, [("narrow", "wide")])
-    assert list(drawn) == ["matrices-epochs", "retention-epochs", "scores", "curves"]
+    names = ["matrices-epochs", "retention-epochs", "scores", "curves", "efficiency", "divergence", "givers"]
+    assert list(drawn) == names  # one run has no pattern to hold against another
     assert "Numbers: one seed." in caption(drawn["matrices-epochs"])

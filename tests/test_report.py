@@ -6,6 +6,7 @@ pytest tests/test_report.py
 import re
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from fake_runs import fake_runs, with_scale
+from fake_runs import fake_run, fake_runs, published, with_scale
 from worldwidth.comparison.tables import Comparison, compare, records
 from worldwidth.core.text import MINUS, number, p_value
 from worldwidth.plots.svg import inline_svg
@@ -107,8 +108,10 @@ def reach_of(row: Any) -> str:
 def page_of(comparison: Comparison, folder: Path, *, drawn: bool = False, **provenance: Any) -> Page:
     """Write the report and read it again; drawing is what takes the time."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in () if drawn else ("draw_scores", "draw_curves", "draw_panels"):
-            patch.setattr(f"worldwidth.report.page.{name}", lambda *_, **__: Figure())
+        of_page, of_transfer = ("scores", "curves", "panels"), ("divergence", "givers", "patterns", "efficiency")
+        for module, names in (("page", of_page), ("transfer", of_transfer)):
+            for name in () if drawn else names:
+                patch.setattr(f"worldwidth.report.{module}.draw_{name}", lambda *_, **__: Figure())
         write_report(comparison, {**PROVENANCE, **provenance}, folder / "report" / "index.html", PROJECT)
     return Page((folder / "report" / "index.html").read_text(encoding="utf-8"))
 
@@ -183,7 +186,9 @@ def test_the_page_is_for_people_who_see_it_and_people_who_do_not(page: Page) -> 
     assert all(found["aria-label"] and found["viewbox"] for found in pictures)
     roles = [found["role"] for found in pictures]
     matrices = (3 + 2) * 5 + 3 * 2  # of every width under both budgets, and how the ends differ
-    assert (roles.count("img"), roles.count("group")) == (2, matrices)  # what is in a group can be read
+    patterns = 2  # one an arm
+    # scores, curves, givers and efficiency are pictures; what is in a group can be read
+    assert (roles.count("img"), roles.count("group")) == (4, matrices + patterns)
     sections = [found["id"] for tag, found in page.tags if tag == "section"]
     assert sections == [address[1:] for address in page.attributes("href") if address[1:] in sections][: len(sections)]
     assert sections[0] == "question"
@@ -253,7 +258,7 @@ def test_every_number_of_the_table_of_widths_is_on_the_page(study: Comparison, p
 
 def test_every_trend_and_difference_has_its_p_and_verdict(study: Comparison, page: Page) -> None:
     table = page.table("Change per doubling of the width, budget epochs")
-    assert len(table.rows) == 1 + len(study.trends) == 12
+    assert len(table.rows) == 1 + len(study.trends) == len(study.metrics) + 1 == 16
     for row, trend in zip(table.rows[1:], study.trends.to_dict("records"), strict=True):
         arrow = {"▲": " higher", "▼": " lower"}.get(row[-1][0], "")
         assert row[1:4] == [number(trend["slope"], sign=True), reach_of(trend), "3"]
@@ -277,7 +282,7 @@ def test_one_pair_of_widths_is_one_table(study: Comparison, page: Page) -> None:
 
 def test_the_matrices_have_a_cell_for_every_model_and_task(study: Comparison, page: Page) -> None:
     """Each tells its mean, its interval and its n."""
-    cells = study.cells[~study.cells["matrix"].isin(["skill", "base"])]
+    cells = study.cells[~study.cells["matrix"].isin(["skill", "log-skill", "base"])]
     assert page.html.count("<title>narrow, trained on") == len(cells[cells["level"] == "narrow"])
     finetunes = study.settings.finetunes
     for row in cells[cells["arm"] == "epochs"].to_dict("records"):
@@ -436,7 +441,7 @@ def test_a_row_of_verdicts_has_all_that_is_significant(study: Comparison) -> Non
     assert first.tasks.split() == ["inside", "+0.50"]
     assert (second.verdict, second.direction, second.pairs, second.tasks) == (NONE, 0, "none of 3", "none of 3")
     rows = records(differences, arm="epochs", metric="ftwb1_transfer")
-    assert second.reach == number(max(abs(row[end]) for row in rows for end in ("low", "high")), 2)
+    assert second.reach == number(max(row["excluded"] for row in rows), 2)
 
 
 def test_the_limits_name_the_numbers_they_are_about(study: Comparison) -> None:
@@ -522,10 +527,12 @@ def test_without_a_control_the_limits_say_so(study: Comparison) -> None:
 
 
 def test_rates_of_an_arch_s_own_are_said(controlled: Settings) -> None:
-    scale = controlled.selected
+    scale = published(controlled).selected
     own = replace(scale.archs["narrow"], finetuning={"learning_rate": 4e-3})
-    changed = with_scale(controlled, archs={**scale.archs, "narrow": own})
-    text = " ".join(limits(compare(fake_runs(changed, archs=("narrow", "wide")))))
+    changed = with_scale(published(controlled), archs={**scale.archs, "narrow": own})
+    kinds = product(("narrow", "wide"), (1, 2, 3))
+    runs = [fake_run(replace(changed, arch=arch, seed=seed), 0.0, 0.03) for arch, seed in kinds]
+    text = " ".join(limits(compare(runs)))
     assert "adamw, 0.004 in fine-tuning (narrow) and" in text
     assert "adamw, 0.001 in fine-tuning (wide)" in text
     assert "not tuned for each arch" in " ".join(limits(compare(fake_runs(controlled, archs=("narrow", "wide")))))

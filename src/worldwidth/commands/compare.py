@@ -4,7 +4,7 @@ import os
 import platform
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,14 +12,17 @@ from typing import Any, TypeVar
 
 from worldwidth.comparison.axes import ARCH, REPLICATE, Design, value_of
 from worldwidth.comparison.compatibility import check_comparable
-from worldwidth.comparison.export import COMPARISONS, markdown, write_tables
-from worldwidth.comparison.runs import load_runs, read_run, replicate_of
-from worldwidth.comparison.tables import compare
+from worldwidth.comparison.declared import Declared, check_analysis, declared
+from worldwidth.comparison.export import COMPARISONS, markdown, write_each, write_tables
+from worldwidth.comparison.representations import map_table, read_maps, similarity_table
+from worldwidth.comparison.runs import RunScores, load_runs, read_run, replicate_of
+from worldwidth.comparison.tables import Comparison, compare
 from worldwidth.core.errors import WorldwidthError, nearest, warn
 from worldwidth.core.files import write_json
 from worldwidth.dvcio.experiments import NAME, Experiment, find_experiments, list_experiments
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.plots.comparison import draw_comparison_figures
+from worldwidth.plots.representations import draw_representation_figures
 from worldwidth.report.page import write_report
 from worldwidth.settings.axes import all_axes
 from worldwidth.settings.paths import PARAMS
@@ -87,9 +90,10 @@ def run_compare(
         out: name of the folders; None for that of the sweep, or else of the scale.
 
     Raises:
-        WorldwidthError: there are none, they cannot be compared, or a pair's level is not among them; or, at the end,
-            some were left out, for they are damaged.
+        WorldwidthError: the declared metric is none, there are no experiments, they cannot be compared, or a pair's
+            level is not among them; or, at the end, some were left out, for they are damaged.
     """
+    check_analysis(settings)
     question = Question.of(settings, names, by, out)
     chosen = _chosen(settings, question, names, _PLAIN if by is None else NAME)
     chosen.sort(key=lambda experiment: experiment.name)  # the same files in whatever order they came
@@ -104,17 +108,28 @@ def run_compare(
         cache = Path(repo.cache.local.path)  # its files by hash
     files = _sound(experiments, lambda experiment: read_run(experiment, cache))
     experiments = [run.experiment for run in files]
-    comparison = compare(load_runs(files, settings.selected.statistics.resamples), question.by, question.others)
+    plan = declared(settings, question.by[0], experiments)
+    runs = load_runs(files, settings.selected.statistics.resamples)
+    comparison = compare(runs, question.by, question.others, plan)
     folder, report = COMPARISONS / question.name, REPORTS / question.name / "index.html"
     written = write_tables(comparison, folder)
     written += draw_comparison_figures(comparison, folder, pairs)
-    provenance = _provenance(question, experiments)
+    written += _representations(comparison, runs, cache, folder)
+    provenance = _provenance(question, experiments, plan)
     write_json(folder / "provenance.json", provenance)
     write_report(comparison, provenance, report)
     print(markdown(comparison))
     print(f"compared {len(experiments)} experiments: {len(written) + 1} files in {folder}, and {report}")
     if left_out := [experiment.name for experiment in chosen if experiment not in experiments]:
         raise WorldwidthError(f"left out, as said above: {', '.join(left_out)}; the others are compared")
+
+
+def _representations(comparison: Comparison, runs: list[RunScores], cache: Path, folder: Path) -> list[Path]:
+    """Write the maps and similarities of those runs that have some."""
+    found = read_maps(runs, comparison.design, cache)
+    table, similarity = map_table(found), similarity_table(found)
+    written = write_each(folder, {"representations": table, "similarity": similarity})
+    return written + draw_representation_figures(comparison, found, table, similarity, folder)
 
 
 def _chosen(settings: Settings, question: Question, names: list[str], pattern: re.Pattern[str]) -> list[Experiment]:
@@ -241,13 +256,14 @@ def _check_pairs(pairs: list[tuple[str, str]], design: Design) -> None:
             )
 
 
-def _provenance(question: Question, experiments: list[Experiment]) -> dict[str, Any]:
+def _provenance(question: Question, experiments: list[Experiment], plan: Declared | None) -> dict[str, Any]:
     """Where the numbers come from. The time is that of the newest experiment: comparing again changes no file."""
     newest = max(experiment.time for experiment in experiments)
     return {
         "name": question.name,
         "by": list(question.by),
         "sweep": question.sweep,
+        "analysis": {**asdict(plan), "declared": plan.said, "decides": plan.is_before} if plan else None,
         "worldwidth_commit": ", ".join(dict.fromkeys(experiment.baseline for experiment in experiments)),
         "time": datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",

@@ -19,7 +19,7 @@ REPLICATE = ("seed", ATLANTIS_SEED)
 """What tells replicates apart: it is averaged over, and so no axis."""
 _SHORT = {
     "finetuning.learning_rate": "lr",
-    "finetuning.embedding_learning_rate": "elr",
+    "finetuning.body_ratio": "body ratio",
     "pretraining.learning_rate": "plr",
     "finetuning_budget": "fine-tuning",
 }
@@ -104,10 +104,8 @@ def value_of(settings: Settings, key: str) -> Scalar:
         raise WorldwidthError(f"axis '{key}': it tells replicates apart, which are averaged over; name another")
     check_axis(key)
     value = axes.value_of(settings, key)
-    if value is None:  # the rate of the input embedding: that of the rest
-        value = axes.value_of(settings, key.replace("embedding_", ""))
     assert isinstance(value, Scalar)
-    return value
+    return shortest(value) if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,8 @@ def _turned(settings: Settings, to: Settings, axes: tuple[str, ...]) -> Settings
         place = f"scales.{settings.scale}.archs.{to.arch}"
         own = {override_key(axis): value_of(to, axis) for axis in overridden(settings.selected_arch)}
         arch = {place: asdict(to.selected_arch), **{f"{place}.{key}": value for key, value in own.items()}}
-        settings = with_edits(settings, arch)
+        recipe = {f"scales.{settings.scale}.recipes": {name: asdict(one) for name, one in to.selected.recipes.items()}}
+        settings = with_edits(settings, arch | recipe)
     return with_values(settings, [(axis, value_of(to, axis)) for axis in axes])
 
 

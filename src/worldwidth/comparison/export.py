@@ -8,33 +8,60 @@ from typing import Any
 import pandas as pd
 
 from worldwidth.comparison.axes import ARCH, BUDGET, Axis
+from worldwidth.comparison.divergence import DIVERGENT
+from worldwidth.comparison.metrics import narrow
+from worldwidth.comparison.primary_text import (
+    contrast_rows,
+    heading,
+    near_equal_lines,
+    pair_rows,
+    remarks,
+    sensitivity_rows,
+    standing,
+)
 from worldwidth.comparison.statistics import direction
 from worldwidth.comparison.tables import Comparison, records
+from worldwidth.comparison.transfer_tables import (
+    divergence_rows,
+    efficiency_rows,
+    giver_rows,
+    pattern_rows,
+    pattern_words,
+    transfer_reading,
+)
 from worldwidth.core.files import write_text
 from worldwidth.core.text import count, in_csv, in_markdown, p_value, plus_minus, short, times
 
 COMPARISONS = Path("results/comparison")
 """Of every comparison its own folder."""
-TABLES = ("runs", "means", "cells", "differences", "tasks", "cell_differences", "trends", "curves")
+TABLES = (
+    "primary", "runs", "means", "cells", "differences", "tasks", "cell_differences", "trends", "curves", "divergence",
+    "givers", "patterns", "pattern_tests", "efficiency",
+)  # fmt: skip
 
 _DIGITS = 5  # significant, in the CSV files: more than any of these numbers has
 
 
 def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
     """Write every table as CSV, and comparison.md."""
-    written: list[Path] = []
-    for name in TABLES:
-        table: pd.DataFrame = getattr(comparison, name)
-        if not table.empty:
-            path = folder / f"{name}.csv"
-            rounded = table.apply(lambda column: column.map(_cell) if column.dtype.kind in "fO" else column)
-            write_text(path, rounded.to_csv(index=False, lineterminator="\n"))
-            written.append(path)
-        else:
-            (folder / f"{name}.csv").unlink(missing_ok=True)  # of an earlier comparison that had more runs
+    written = write_each(folder, {name: getattr(comparison, name) for name in TABLES})
     path = folder / "comparison.md"
     write_text(path, markdown(comparison))
     return [*written, path]
+
+
+def write_each(folder: Path, tables: dict[str, pd.DataFrame]) -> list[Path]:
+    """Write tables as CSV under their names, numbers with few digits; remove the file of one that is empty."""
+    written: list[Path] = []
+    for name, table in tables.items():
+        path = folder / f"{name}.csv"
+        if table.empty:
+            path.unlink(missing_ok=True)  # of an earlier comparison that had more runs
+            continue
+        rounded = table.apply(lambda column: column.map(_cell) if column.dtype.kind in "fO" else column)
+        write_text(path, rounded.to_csv(index=False, lineterminator="\n"))
+        written.append(path)
+    return written
 
 
 def _cell(value: Any) -> Any:
@@ -58,18 +85,41 @@ def doubled(axis: Axis) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """The comparison in Markdown, no line over 120 characters in the tables of four widths."""
-    lines = [f"# {title_of(comparison)}", ""]
+    """The comparison in Markdown, no line over 120 characters in the tables of scores of four widths."""
+    lines = [f"# {title_of(comparison)}", "", *_primary(comparison)]
     for arm in comparison.arms:
         lines += [f"## {arm_title(comparison, arm)}", "", *table_of(compute_rows(comparison, arm)), ""]
         lines += [*table_of(score_rows(comparison, arm)), ""]
         for title, rows in (
             ("Differences:", difference_rows(comparison, arm)),
             (f"Trend per doubling of {doubled(comparison.axis)}:", trend_rows(comparison, arm)),
+            (f"Gain of pairs with {DIVERGENT} and without it:", divergence_rows(comparison, arm)),
+            ("What tasks give and take:", giver_rows(comparison, arm)),
+            ("Correlation of transfer patterns:", pattern_rows(comparison, arm)),
         ):
             found = list(rows)
             lines += [title, "", *table_of(found), ""] if found else []
+        lines += [line for words in pattern_words(comparison, arm) for line in (words, "")]
+    if frontiers := list(efficiency_rows(comparison)):
+        lines += ["## Efficiency", "", *table_of(frontiers), ""]
+        if suspect := near_equal_lines(comparison, arm):
+            lines += ["Suspiciously equal:", "", *(f"- {line}" for line in suspect), ""]
     return "\n".join([*lines, *(f"- {line}" for line in reading(comparison))]) + "\n"
+
+
+def _primary(comparison: Comparison) -> list[str]:
+    """The declared analysis, which comes first, and what all else is."""
+    lines = [f"## {heading(comparison)}", "", standing(comparison), ""]
+    for title, rows in (
+        ("", contrast_rows(comparison)),
+        ("Its pairs, with Tukey's intervals:", pair_rows(comparison)),
+        ("The same contrast by other estimators:", sensitivity_rows(comparison)),
+    ):
+        found = list(rows)
+        lines += [*([title, ""] if title else []), *table_of(found), ""] if found else []
+    lines += [f"- {line}" for line in remarks(comparison)] + [""] * bool(remarks(comparison))
+    rest = "Everything below is exploratory: no test there was declared as the one that decides."
+    return [*lines, *([] if comparison.primary.empty else [rest, ""])]
 
 
 def arm_title(comparison: Comparison, arm: str) -> str:
@@ -86,7 +136,9 @@ def reading(comparison: Comparison) -> list[str]:
         "mean ± half of the 95 % interval (Student's t over seeds); no ±: one seed, no interval; n.m.: not measurable",
         f"seeds {_listed(seeds)}: they set initialisation and batch order; {world}",
         "differences: paired by seed and test line; *: significant, p < 0.05 after Holm over the pairs",
+        "trends and the primary contrast: analysis of variance with replicates as blocks (docs/statistics.md)",
         "FLOPs: 6 x parameters x tokens; ratio: to those of the first",
+        *transfer_reading(comparison),
     ]
     if doubled(comparison.axis) == "hidden_size" and (left_out := _of_other_depth(comparison)):
         lines.append(f"trend: over the archs of one depth, without {_listed(left_out)}")
@@ -172,12 +224,6 @@ def trend_rows(comparison: Comparison, arm: str) -> Iterator[dict[str, str]]:
 
 def _with_interval(row: dict[str, Any], sign: bool = False) -> str:
     return plus_minus(row["mean"], row["low"], row["high"], sign=sign)
-
-
-def narrow(metric: str) -> str:
-    """A metric's name in a narrow column."""
-    name = metric.replace("_", " ").replace("transfer minus control", "over control")
-    return name.replace("difference", "gain").replace("retention other", "retention")
 
 
 def table_of(rows: Any) -> list[str]:

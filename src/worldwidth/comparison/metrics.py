@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from worldwidth.comparison.runs import BASE, RETENTION, SKILL, over_control
-from worldwidth.core.text import MINUS
-from worldwidth.evaluation.scores import CONTROL, DIFFERENCE, control_of, matrix_names, matrix_of
-from worldwidth.settings.schema import Settings
+from worldwidth.comparison.runs import BASE, LOG_SKILL, RETENTION, SKILL, over_control
+from worldwidth.core.text import MINUS, plural
+from worldwidth.evaluation.scores import CONTROL, DIFFERENCE, compared_with_specialists, control_of, matrix_of
+from worldwidth.settings.schema import Settings, is_plug_in
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Metric:
 _IMPROVEMENT = "normalised improvement on Atlantis: 0 as the base model there, 1 as it is on ordinary cities"
 _KEPT = "fine-tuned models on ordinary cities: 1 as before fine-tuning, 0 as the base model on Atlantis"
 _SKILL = "1 is no error, 0 the best constant answer: a scale that knows no base model"
+_LOG_SKILL = "ln(error of the best constant answer / error): 0 is no better than it, each 0.69 halves the error"
 _SPECIALIST = "score minus the better single-task specialist's"
 _CONTROL = "the model that is fine-tuned on no task, but on the warm-up lines that all have: the zero of transfer"
 _OVER_CONTROL = "transfer minus the control's score in the same tasks: what training in another task adds"
@@ -39,16 +40,20 @@ _OVER_CONTROL = "transfer minus the control's score in the same tasks: what trai
 def metrics_of(settings: Settings) -> dict[str, Metric]:
     """The headline metrics that the study's fine-tunes allow, in the order in which they are shown."""
     finetunes, control = settings.finetunes, control_of(settings.finetunes)
-    taught = frozenset(finetunes) - {control}
+    taught = frozenset(model for model in finetunes if not is_plug_in(model)) - {control}
     found: dict[str, Metric] = {}
-    for name in (name for name in matrix_names(finetunes) if name not in (CONTROL, DIFFERENCE)):
+    for name in dict.fromkeys(map(matrix_of, finetunes)):
+        if is_plug_in(name):
+            found |= _plugged_in(settings, name)
+        if name == CONTROL or is_plug_in(name):
+            continue
         models, title = frozenset(model for model in taught if matrix_of(model) == name), name.upper()
         found[f"{name}_trained"] = Metric(name, True, f"{title} trained", _IMPROVEMENT, models)
         found[f"{name}_transfer"] = Metric(name, False, f"{title} transfer", _IMPROVEMENT, models)
         if control:
             label = f"{title} transfer {MINUS} control"
             found[f"{name}_transfer_minus_control"] = Metric(over_control(name), False, label, _OVER_CONTROL, models)
-    several = frozenset(model for model, trained in finetunes.items() if len(trained) > 1)
+    several = frozenset(compared_with_specialists(finetunes))
     if several:
         label = f"pairs {MINUS} expected"
         found["difference_trained"] = Metric(DIFFERENCE, True, f"{label}, trained", _SPECIALIST, several)
@@ -58,7 +63,46 @@ def metrics_of(settings: Settings) -> dict[str, Metric]:
     if taught:
         found["retention_trained"] = Metric(RETENTION, True, "retention, trained tasks", _KEPT, taught)
         found["retention_other"] = Metric(RETENTION, False, "retention, other tasks", _KEPT, taught)
-        found["skill_trained"] = Metric(SKILL, True, "Atlantis skill, trained", _SKILL, taught)
-        found["skill_transfer"] = Metric(SKILL, False, "Atlantis skill, transfer", _SKILL, taught)
+        found |= _skills(SKILL, "skill", ("Atlantis skill", ""), _SKILL, taught, control)
+    for name in dict.fromkeys(matrix_of(model) for model in finetunes if model in taught):
+        models = frozenset(model for model in taught if matrix_of(model) == name)
+        log_label = "log skill", f"{name.upper()} "
+        found |= _skills(LOG_SKILL, f"{name}_log_skill", log_label, _LOG_SKILL, models, control)
     base = frozenset({"base"})
     return {**found, "base_skill": Metric(BASE, None, "base model's skill", f"ordinary cities; {_SKILL}", base)}
+
+
+def _plugged_in(settings: Settings, name: str) -> dict[str, Metric]:
+    """Those of the models that learn new entities on a frozen map, each from as many tasks as ``name`` says."""
+    models = frozenset(model for model in settings.finetunes if matrix_of(model) == name)
+    count = len(settings.finetunes[next(iter(models))])
+    title = f"plug-in in {plural(count, 'task')}"
+    found = {f"{name}_trained": Metric(name, True, f"{title}, trained", _IMPROVEMENT, models)}
+    if count < len(settings.tasks):
+        found[f"{name}_transfer"] = Metric(name, False, f"{title}, transfer", _IMPROVEMENT, models)
+    return found
+
+
+def narrow(metric: str) -> str:
+    """A metric's name in a narrow column."""
+    name = metric.replace("_", " ").replace("transfer minus control", f"{MINUS} control").replace("log skill", "log")
+    return name.replace("difference", "gain").replace("retention other", "retention")
+
+
+def _skills(
+    matrix: str, name: str, label: tuple[str, str], meaning: str, models: frozenset[str], control: str | None
+) -> dict[str, Metric]:
+    """A skill in the tasks trained and in the others, there minus the control's, too.
+
+    Args:
+        label: what it is, and whose it is.
+    """
+    what, whose = label
+    found = {
+        f"{name}_trained": Metric(matrix, True, f"{what}, {whose}trained", meaning, models),
+        f"{name}_transfer": Metric(matrix, False, f"{what}, {whose}transfer", meaning, models),
+    }
+    if control:
+        above, over = f"{what} {MINUS} control, {whose}transfer", over_control(matrix)
+        found[f"{name}_transfer_minus_control"] = Metric(over, False, above, _OVER_CONTROL, models)
+    return found

@@ -3,8 +3,9 @@
 Beside the study's own matrices (scores.py) there are more, which a comparison needs:
 ``retention``, fine-tuned models on ordinary cities on the same scale as the scores (1 = as before fine-tuning, 0 = as
 the base model on Atlantis); ``skill``, fine-tuned models on Atlantis on a scale that knows no base model
-(0 = the best constant answer, 1 = no error); ``base``, the base model's skill on ordinary cities; and where there is
-a model of no task, ``ftwb1-control`` and so on: scores in tasks not trained minus that model's in the same tasks.
+(0 = the best constant answer, 1 = no error); ``log-skill``, the same on a log scale, on which no task can rule a mean;
+``base``, the base model's skill on ordinary cities; and where there is a model of no task, ``ftwb1-control``,
+``skill-control`` and so on: scores in tasks not trained minus that model's in the same tasks.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,6 @@ from worldwidth.dvcio.experiments import Experiment
 from worldwidth.dvcio.hashes import Hashes
 from worldwidth.evaluation.scores import (
     CONTROL,
-    DIFFERENCE,
     Columns,
     Floats,
     LineScores,
@@ -30,15 +30,14 @@ from worldwidth.evaluation.scores import (
     control_of,
     matrix_cells,
     matrix_of,
-    minus_control,
     resampled_means,
 )
 from worldwidth.evaluation.tables import UNREADABLE
 from worldwidth.settings.paths import EVALUATION_TABLE, SCORES, TRAINING_TABLE
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import Settings, finetuned, is_plug_in
 from worldwidth.tasks import load_task
 
-RETENTION, SKILL, BASE = "retention", "skill", "base"
+RETENTION, SKILL, LOG_SKILL, BASE = "retention", "skill", "log-skill", "base"
 _EVALUATIONS: dict[str, Kind] = {
     "model": "text", "task": "text", "population": "text", "n": "count", "constant_mean": "number or none",
 }  # fmt: skip
@@ -213,14 +212,14 @@ def _run(files: RunFiles, index: int, means: dict[str, dict[tuple[int, str], Flo
     }
     cells, drawn = matrix_cells(study, columns)
     raw = {(cell.matrix, cell.model, cell.task): cell.raw for cell in cells}
-    for key, values in _cells_over_control(study, drawn):
-        drawn[key], raw[key] = values, raw[matrix_of(key[1]), *key[1:]]
     for key, values, mean in _further_cells(study, columns, means, index, constants):
         drawn[key], raw[key] = values, mean
+    for key, values in _cells_over_control(study, drawn):
+        drawn[key], raw[key] = values, raw[matrix_of(key[1]), *key[1:]]
     ends = {model: curve.iloc[-1] for model, curve in curves.groupby("model")}
     totals = {
         part: {column: sum(int(ends[model][column]) for model in of_part) for column in ("step", "tokens", "flops")}
-        for part, of_part in (("pretraining", ("base",)), ("finetuning", tuple(settings.finetunes)))
+        for part, of_part in (("pretraining", ("base",)), ("finetuning", finetuned(settings)))
     }
     return RunScores(
         experiment=files.experiment,
@@ -244,9 +243,12 @@ def _cells_over_control(study: Study, drawn: dict[Key, Floats]) -> list[tuple[Ke
     if control is None or control not in study.scores:
         return []
     return [
-        ((over_control(matrix), model, task), values)
-        for (matrix, model, task), values in minus_control(drawn, control).items()
-        if matrix not in (CONTROL, DIFFERENCE) and task not in study.finetunes[model]
+        ((over_control(matrix), model, task), values - drawn[CONTROL if matrix == own else matrix, control, task])
+        for (matrix, model, task), values in drawn.items()
+        if (own := matrix_of(model)) not in (CONTROL, "base")
+        and not is_plug_in(model)
+        and task not in study.finetunes[model]
+        if matrix in (own, SKILL, LOG_SKILL)
     ]
 
 
@@ -257,7 +259,7 @@ def _further_cells(
     index: int,
     constants: dict[tuple[str, str], float],
 ) -> Iterator[tuple[Key, Floats, float]]:
-    """Retention and skill of the fine-tuned models, and the base model's skill."""
+    """Retention, skill and log skill of the fine-tuned models, and the base model's skill."""
     for task in study.tasks:
         column = columns[task]
         for model in study.scores:
@@ -265,9 +267,12 @@ def _further_cells(
             if model == "base":
                 yield (BASE, model, task), skill(world, constants[task, "world"], column.is_accuracy), float(world[0])
                 continue
-            atlantis = column.means[model]
+            atlantis, constant = column.means[model], study.constants[task]
+            lines = len(study.scores[model][f"{task}.atlantis"])
+            log = log_skill(atlantis, constant, column.is_accuracy, lines)
             yield (RETENTION, model, task), column.normalized(world), float(world[0])
-            yield (SKILL, model, task), skill(atlantis, study.constants[task], column.is_accuracy), float(atlantis[0])
+            yield (SKILL, model, task), skill(atlantis, constant, column.is_accuracy), float(atlantis[0])
+            yield (LOG_SKILL, model, task), log, float(atlantis[0])
 
 
 def skill(value: Floats, constant: float, is_accuracy: bool) -> Floats:
@@ -278,3 +283,17 @@ def skill(value: Floats, constant: float, is_accuracy: bool) -> Floats:
     if (constant >= 1) if is_accuracy else (constant <= 0):
         return np.full_like(value, np.nan)
     return (value - constant) / (1 - constant) if is_accuracy else 1 - value / constant
+
+
+def log_skill(value: Floats, constant: float, is_accuracy: bool, lines: int) -> Floats:
+    """ln(c / v), the error of the best constant answer over the model's; for accuracies of 1 minus each.
+
+    0 is no better than the constant answer, each 0.69 halves the error, and far below 0 the mean of several tasks is
+    not ruled by one, as it is where 1 - v/c has no lower bound. An error of 0 counts as half an error of 1 in one of
+    the ``lines``; where the constant answer is perfect it is NaN.
+    """
+    error, reference = (1 - value, 1 - constant) if is_accuracy else (value, constant)
+    if reference <= 0:
+        return np.full_like(value, np.nan)
+    found: Floats = np.log(reference / np.maximum(error, 0.5 / lines))
+    return found

@@ -1,7 +1,7 @@
 """Intervals and tests with the replicate (a seed and an Atlantis draw) as the unit, by scipy and statsmodels.
 
 A difference between two levels is taken replicate by replicate (same seeds, same test lines) before anything is
-averaged. Where there are too few, that is what the verdict says.
+averaged. What is not significant comes with the bound that it leaves: the smallest difference that is excluded.
 """
 
 import gc
@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 from statsmodels.stats.multitest import multipletests
 
 CONFIDENCE = 0.95
 ALPHA = 1 - CONFIDENCE
 INTERVAL = f"{100 * CONFIDENCE:.0f} % interval"
-ENOUGH_SEEDS = 6
-"""With fewer, what is not significant is put down to them: the 97.5 % point of t is 2.8 with five, 4.3 with three."""
+NOT_SIGNIFICANT = "not significant"
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,25 @@ class Estimate:
     """95 % interval for the mean over all possible seeds: Student's t with n - 1 degrees of freedom."""
     p: float | None
     """Two-sided t test of a mean of 0."""
+    excluded: float | None
+    """Equivalence: two one-sided t tests at 5 % exclude every value farther from 0 than this, which is the farther end
+    of the 90 % interval (Schuirmann 1987)."""
+
+
+def student(n: int, value: float, sd: float, error: float, freedom: int) -> Estimate:
+    """Interval, test and equivalence bound of ``value`` by Student's t.
+
+    Args:
+        n: replicates.
+        sd: what is shown as the spread.
+        error: standard error of ``value``.
+        freedom: degrees of freedom of ``error``.
+    """
+    if error <= 1e-12 * max(1.0, abs(value)):  # equal numbers: no test, and the interval is that number
+        return Estimate(n, value, 0.0, value, value, None, abs(value))
+    half, inner = (float(special.stdtrit(freedom, 1 - tail)) * error for tail in (ALPHA / 2, ALPHA))
+    p = 2 * float(special.stdtr(freedom, -abs(value) / error))
+    return Estimate(n, value, sd, value - half, value + half, p, abs(value) + inner)
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -42,26 +60,12 @@ def estimate(values: Sequence[float]) -> Estimate:
     found = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
     n = len(found)
     if n == 0:
-        return Estimate(0, None, None, None, None, None)
+        return Estimate(0, None, None, None, None, None, None)
     mean = float(found.mean())
     if n == 1:
-        return Estimate(1, mean, None, None, None, None)
+        return Estimate(1, mean, None, None, None, None, None)
     sd = float(found.std(ddof=1))
-    if sd <= 1e-12 * max(1.0, abs(mean)):  # equal numbers: no test, and the interval is that number
-        return Estimate(n, mean, 0.0, mean, mean, None)
-    error, freedom = sd / math.sqrt(n), n - 1
-    half = float(special.stdtrit(freedom, 1 - ALPHA / 2)) * error
-    p = 2 * float(special.stdtr(freedom, -abs(mean) / error))
-    return Estimate(n, mean, sd, mean - half, mean + half, p)
-
-
-def slope_per_doubling(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Least-squares slope of one replicate's ``values`` over log2 of ``sizes``; NaN with fewer than two numbers."""
-    pairs = [(math.log2(w), v) for w, v in zip(sizes, values, strict=True) if math.isfinite(v)]
-    if len({x for x, _ in pairs}) < 2:
-        return math.nan
-    x, y = zip(*pairs, strict=True)
-    return float(stats.linregress(x, y).slope)
+    return student(n, mean, sd, sd / math.sqrt(n), n - 1)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -104,16 +108,18 @@ def verdict(found: Estimate, p_adjusted: float | None, higher: str) -> str:
     """What can be said about a difference, in a few words.
 
     Args:
-        p_adjusted: after Holm.
+        p_adjusted: after Holm, or Tukey's.
         higher: what is the higher one when the mean is above 0, and the lower one when it is below.
     """
-    if found.n == 0:
+    if found.n == 0 or found.mean is None:
         return "not measurable"
-    if p_adjusted is not None and p_adjusted < ALPHA and found.mean is not None:
+    if p_adjusted is not None and p_adjusted < ALPHA:
         return f"significant: {higher} {'higher' if found.mean > 0 else 'lower'}"
-    if found.n > 1 and found.low == found.high:
+    if found.excluded is None:
+        return f"too few seeds to say (n = {found.n})"
+    if found.low == found.high:
         return f"too little variation to say (n = {found.n})"
-    return f"too few seeds to say (n = {found.n})" if found.n < ENOUGH_SEEDS else "not significant"
+    return f"{NOT_SIGNIFICANT}; a difference above {found.excluded:.2g} is excluded"
 
 
 def direction(verdict: str) -> int:

@@ -17,7 +17,9 @@ from worldwidth.comparison.statistics import ALPHA, INTERVAL
 from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.text import MINUS, count, interval, is_number, listed, number, plural, seeds
-from worldwidth.evaluation.scores import CONTROL, DIFFERENCE, matrix_names
+from worldwidth.evaluation.scores import DIFFERENCE, matrix_names, matrix_of, rows_below
+from worldwidth.plots.divergence import draw_divergence, draw_givers
+from worldwidth.plots.efficiency import draw_efficiency
 from worldwidth.plots.heatmap import (
     EXPECTED,
     MARKS,
@@ -28,8 +30,8 @@ from worldwidth.plots.heatmap import (
     Mark,
     Panel,
     Scale,
-    control_below,
     draw_panels,
+    in_rows,
     make_panel,
     models_of,
     title_of,
@@ -37,6 +39,7 @@ from worldwidth.plots.heatmap import (
 from worldwidth.plots.lines import draw_over_sizes
 from worldwidth.plots.losses import draw_curves
 from worldwidth.plots.over_axis import draw_over_axis
+from worldwidth.plots.patterns import draw_patterns
 from worldwidth.plots.style import STYLE, frame, save_figure
 from worldwidth.settings.schema import Settings
 
@@ -57,11 +60,11 @@ class Block:
 
 
 def study_blocks(settings: Settings) -> list[Block]:
-    """The study's own matrices; the control is the last row of the first."""
+    """The study's own matrices; with the rows that stand below one."""
     found = []
     for name in matrix_names(settings.finetunes):
-        below = control_below(settings, name)
-        matrices, models = (name, CONTROL) if below else (name,), models_of(settings, name) + below
+        below = rows_below(settings.finetunes, name)
+        matrices, models = tuple(dict.fromkeys([name, *map(matrix_of, below)])), models_of(settings, name) + below
         found.append(Block(title_of(settings, name), matrices, models, SIGNED if name == DIFFERENCE else SCORE))
     return found
 
@@ -198,7 +201,7 @@ def draw_difference(comparison: Comparison, arm: str, level: str, other: str) ->
         raise WorldwidthError(f"arm {arm} has no runs of {level} and {other} with the same seed, in this order")
     blocks = study_blocks(comparison.settings)
     panels = [replace(change_panel(comparison, arm, level, other, block), title=block.title) for block in blocks]
-    figure = draw_panels([panels])
+    figure = draw_panels(in_rows(panels))
     shown = [row["n"] for block in blocks for row in block.rows(pd.DataFrame(rows))]
     frame(figure, f"{other} minus {level}  {_setting(comparison, arm)}", _difference_caption(panels, shown))
     return figure
@@ -240,10 +243,19 @@ def draw_comparison_figures(comparison: Comparison, folder: Path, pairs: Iterabl
             name = f"difference-{file}-{in_file_name(level)}-{in_file_name(other)}"
             drawn[name] = partial(draw_difference, comparison, arm, level, other)
         drawn[f"retention-{file}"] = partial(draw_retention, comparison, arm)
-    drawn |= {"scores": partial(draw_scores, comparison), "curves": partial(draw_curves, comparison)}
+        if records(comparison.patterns, arm=arm):
+            drawn[f"patterns-{file}"] = partial(draw_patterns, comparison, arm)
+    whole: dict[str, tuple[Callable[[Comparison], Figure], bool]] = {
+        "scores": (draw_scores, True),
+        "curves": (draw_curves, True),
+        "efficiency": (draw_efficiency, not comparison.efficiency.empty),
+        "divergence": (draw_divergence, not comparison.divergence.empty),
+        "givers": (draw_givers, not comparison.givers.empty),
+    }
+    drawn |= {name: partial(draw, comparison) for name, (draw, there) in whole.items() if there}
     written = [save_figure(name, draw, folder) for name, draw in drawn.items()]
-    for kind in ("matrices", "difference", "retention"):
-        for path in set(folder.glob(f"{kind}-*.png")) - set(written):
+    for kind in ("matrices-*", "difference-*", "retention-*", "patterns-*", "divergence", "givers", "efficiency"):
+        for path in set(folder.glob(f"{kind}.png")) - set(written):
             path.unlink()
     return written
 

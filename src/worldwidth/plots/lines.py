@@ -83,7 +83,7 @@ def styles_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def headlines(comparison: Comparison) -> list[str]:
     """Trained cells first, then the others, then those above the control."""
-    own = [name for name in comparison.metrics if name.startswith("ftwb")]
+    own = [name for name in comparison.metrics if name.startswith("ftwb") and "log_skill" not in name]
     ends = ("_trained", "_transfer", "_minus_control")
     trained, transfer, above = ([name for name in own if name.endswith(end)] for end in ends)
     names = [*trained, "skill_trained", *transfer, "base_skill", *above, "control"]
@@ -113,16 +113,23 @@ def points_caption(comparison: Comparison, points: pd.DataFrame, marks: str) -> 
         marks: what single runs are drawn as.
     """
     what = f"bars: {INTERVAL} of the mean over all possible seeds (Student's t); {marks}: single seeds."
-    there, low, high = points["n"][points["n"] > 0], points["low"].min(), points["high"].max()
+    there = points["n"][points["n"] > 0]
     over = f"Points: means over {seeds(there)}; {what}"
     return [
         over if points["low"].notna().any() else "Points: one seed each; an interval needs two seeds or more.",
-        "Bars that reach a panel's edge go on beyond it." * bool(low < INTERVAL_LIMITS[0] or high > INTERVAL_LIMITS[1]),
+        beyond(points),
         "FTWB: normalised improvement on Atlantis; 0 as the base model there, 1 as it is on ordinary cities. "
         "Skill: 0 the best constant answer, 1 no error.",
         "A seed has a draw of Atlantis of its own." * (comparison.runs["atlantis_seed"].nunique() > 1),
         "Control: fine-tuned on the warm-up lines alone." * bool(points["metric"].eq("control").any()),
     ]
+
+
+def beyond(points: pd.DataFrame) -> str:
+    """What a caption says where an interval is cut by :func:`limits_of`; empty where none is."""
+    ends, (low, high) = points[["low", "high"]].astype(float), INTERVAL_LIMITS
+    is_cut = ends["low"].min() < low or ends["high"].max() > high
+    return "Bars that reach a panel's edge go on beyond it." if is_cut else ""
 
 
 def places_of(points: pd.DataFrame, size: str) -> dict[Place, float]:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from worldwidth.comparison.axes import BUDGET, in_file_name
 from worldwidth.comparison.export import COMPARISONS, heading_of, title_of
 from worldwidth.comparison.metrics import Metric
+from worldwidth.comparison.primary_text import heading, near_equal_lines, remarks, standing
 from worldwidth.comparison.runs import RETENTION
 from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.files import write_text
@@ -34,10 +35,12 @@ from worldwidth.report.tables import (
     in_prose,
     mean_rows,
     pair_tests,
+    primary_tables,
     sizes,
     trend_tests,
     verdicts,
 )
+from worldwidth.report.transfer import transfer_sections
 
 TEMPLATE = Path("templates/report.html.j2")
 _CELL = CellSize(width=34, height=30, font=11, beside=10)
@@ -72,6 +75,8 @@ def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path,
         doubled=doubled(comparison),
         scale=comparison.settings.selected,
         draws=comparison.runs["atlantis_seed"].nunique(),
+        primary={"heading": heading(comparison), "standing": standing(comparison), "lines": remarks(comparison)},
+        primary_tables=primary_tables(comparison),
         terms=terms(comparison),
         seeds_text=seeds(comparison.runs.groupby(["arm", "level"]).size()),
         sizes=sizes(comparison),
@@ -81,6 +86,7 @@ def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path,
         arms=[_arm(comparison, arm) for arm in comparison.arms],
         scores_chart=inline_svg(draw_scores(comparison), "scores", f"Headline metrics against {_against(comparison)}"),
         curves_chart=inline_svg(draw_curves(comparison), "curves", "Pre-training loss against FLOPs and tokens"),
+        transfer_sections=transfer_sections(comparison),
         limits=limits(comparison),
         experiments=_experiments(comparison, provenance),
         provenance=provenance,
@@ -116,6 +122,7 @@ def _arm(comparison: Comparison, arm: str) -> dict[str, Any]:
         "means": mean_rows(comparison, arm, comparison.metrics),
         "trends": trend_tests(comparison, arm),
         "pairs": pair_tests(comparison, arm),
+        "near_equal": near_equal_lines(comparison, arm),
         "columns": 2 if len(levels) in (2, 4) else min(len(levels), _COLUMNS),
         "matrices": {block.title: list(_matrices(comparison, arm, block)) for block in blocks},
         "signed": [block.title for block in blocks if block.scale == SIGNED],

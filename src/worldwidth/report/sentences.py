@@ -4,12 +4,13 @@ from collections import Counter
 from typing import Any
 
 from worldwidth.comparison.axes import ARCH
-from worldwidth.comparison.runs import BASE, RETENTION, SKILL
+from worldwidth.comparison.runs import BASE, LOG_SKILL, RETENTION, SKILL, over_control
 from worldwidth.comparison.statistics import ALPHA, direction
 from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.text import count, listed, number, plural, times
 from worldwidth.evaluation.scores import CONTROL, control_of, matrix_of
 from worldwidth.report.tables import compute_means, in_prose
+from worldwidth.settings.schema import finetuned, is_plug_in
 
 
 def asked_about(comparison: Comparison) -> str:
@@ -45,7 +46,7 @@ def headline(comparison: Comparison, arm: str) -> str:
     by = f"{f'each doubling of {doubled(comparison)}' if trends else 'going'} from {ends[0]} to {ends[-1]}"
     share = f"{len(found) or 'none'} of the {len(rows)} measures of how Atlantis is taken in"
     parts = [f"{by} changes {share} significantly{f' ({listed(found)})' if found else ''}"]
-    rest = Counter(row["verdict"] for row in rows if not direction(row["verdict"]))
+    rest = Counter(row["verdict"].partition(";")[0] for row in rows if not direction(row["verdict"]))
     parts += [f"{verdict}: {n}" for verdict, n in rest.items()]
     if trends:
         significant = sum(direction(row["verdict"]) != 0 for row in differences)
@@ -73,20 +74,26 @@ def _over_control(comparison: Comparison, arm: str) -> str:
 
 def _measures(comparison: Comparison, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of metrics that say how Atlantis is taken in."""
-    return [row for row in rows if comparison.metrics[row["metric"]].matrix not in (RETENTION, SKILL, BASE, CONTROL)]
+    others = {RETENTION, BASE, CONTROL, SKILL, LOG_SKILL, over_control(SKILL), over_control(LOG_SKILL)}
+    return [row for row in rows if comparison.metrics[row["metric"]].matrix not in others]
 
 
 def terms(comparison: Comparison) -> str:
     """What the names in the headline mean."""
     finetunes = comparison.settings.finetunes
-    names = {matrix_of(model): len(trained) for model, trained in finetunes.items() if trained}
+    names = {matrix_of(model): len(finetunes[model]) for model in finetuned(comparison.settings) if finetunes[model]}
     models = listed(f"{name.upper()} in {plural(n, 'task')}" for name, n in names.items())
-    pairs = " Pairs \N{MINUS SIGN} expected: how much better than the better single-task model."
-    control = " Control: the same model fine-tuned on no task, but on the warm-up lines that all have."
+    more = [
+        " Pairs \N{MINUS SIGN} expected: how much better than the better single-task model."
+        * (max(names.values(), default=0) > 1),
+        " Control: the same model fine-tuned on no task, but on the warm-up lines that all have."
+        * bool(control_of(finetunes)),
+        " Plug-in: only the embeddings of the new cities are learned, on a frozen base model."
+        * any(map(is_plug_in, finetunes)),
+    ]
     return (
         f"Fine-tuned on Atlantis: {models}. Trained: scores in those tasks; transfer: in the others. A score of 0 is "
-        "as the base model on Atlantis, 1 as it is on ordinary cities."
-        f"{pairs if max(names.values(), default=0) > 1 else ''}{control if control_of(finetunes) else ''}"
+        f"as the base model on Atlantis, 1 as it is on ordinary cities.{''.join(more)}"
     )
 
 
@@ -105,7 +112,9 @@ def limits(comparison: Comparison) -> list[str]:
     """What bounds every comparison of this kind, with the numbers that show how far."""
     risk = f"{100 * ALPHA:.0f} %"
     return [
-        "Not significant does not mean equal: the intervals say how large a difference would still fit.",
+        "Not significant does not mean equal: the bound beside it says which differences are excluded.",
+        "One metric and contrast decide, if they were declared before the runs; whatever else is significant is a "
+        "hypothesis for other runs.",
         f"Holm holds the chance of a significant difference that is not there at {risk} within a family of tests (the "
         "pairs of one metric, the trends of one arm), not over all families together; Student's t takes the "
         "seeds to scatter normally, which so few cannot show.",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worldwidth.comparison.metrics import Metric
+from worldwidth.comparison.primary_text import contrast_rows, pair_rows, sensitivity_rows
 from worldwidth.comparison.statistics import INTERVAL, direction
 from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.text import DASH, MINUS, count, interval, is_number, number, p_value, plural, short, times
@@ -144,6 +145,17 @@ def _stat(comparison: Comparison, row: dict[str, Any], metric: Metric, runs: int
     return Stat(value, found, tuple(notes), f"{hint}; n = {row['n']}, {plural(row['cells'], 'cell')}")
 
 
+def primary_tables(comparison: Comparison) -> list[tuple[str, list[dict[str, str]]]]:
+    """Captions and rows of the declared analysis; none where there is nothing to show."""
+    named = {
+        "The declared contrast": contrast_rows,
+        "Every two of them, with Tukey's intervals": pair_rows,
+        "The same contrast by other estimators": sensitivity_rows,
+    }
+    tables = [(caption, list(rows(comparison))) for caption, rows in named.items()]
+    return [(caption, rows) for caption, rows in tables if rows]
+
+
 def trend_tests(comparison: Comparison, arm: str) -> list[Test]:
     """The slopes per doubling."""
     return [_test(comparison, row, row["levels"], row["slope"]) for row in records(comparison.trends, arm=arm)]
@@ -191,7 +203,7 @@ class Verdict:
     pairs: str
     """Two levels each whose difference is significant."""
     reach: str
-    """The largest difference that lies within the intervals of the other pairs."""
+    """The bound above which a difference of any other pair is excluded."""
     tasks: str
     """Those in which the first and the last level differ significantly."""
 
@@ -205,8 +217,8 @@ def verdicts(comparison: Comparison, arm: str) -> list[Verdict]:
         trends = records(comparison.trends, arm=arm, metric=name)
         trend: dict[str, Any] = trends[0] if trends else {"slope": None, "verdict": ""}
         tasks = records(comparison.tasks, arm=arm, metric=name, level=levels[0], other=levels[-1])
-        ends = [row[end] for row in pairs if not direction(row["verdict"]) for end in ("low", "high")]
-        reach = [abs(end) for end in ends if is_number(end)]
+        bounds = [row["excluded"] for row in pairs if not direction(row["verdict"])]
+        reach = [bound for bound in bounds if is_number(bound)]
         if pairs:
             found.append(
                 Verdict(

@@ -1,0 +1,104 @@
+"""A comparison's scores against what they cost, the frontier marked: which point is best at a given budget."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from worldwidth.comparison.axes import ARCH
+from worldwidth.comparison.efficiency import COSTS
+from worldwidth.comparison.statistics import INTERVAL
+from worldwidth.comparison.tables import Comparison, records
+from worldwidth.core.text import plural, seeds, short
+from worldwidth.plots.colors import arch_colors
+from worldwidth.plots.lines import Place, beyond, limits_of
+from worldwidth.plots.style import COLORS, FAINT, MARKERS, PAGE, STYLE, frame, new_figure, plain
+
+
+@plt.style.context(STYLE)
+def draw_efficiency(comparison: Comparison) -> Figure:
+    """A row of panels a cost, a column a score; a point an arm and level; the frontier as a step line."""
+    table = comparison.efficiency
+    names, styles = list(dict.fromkeys(table["metric"])), _styles(comparison)
+    figure = new_figure(PAGE, 30 + 125 * len(COSTS))
+    grid = figure.subplots(len(COSTS), len(names), squeeze=False, sharex="row", sharey="col")
+    for row, (cost, label) in zip(grid, COSTS.items(), strict=True):
+        for axes, name in zip(row, names, strict=True):
+            own = table[(table["metric"] == name) & (table["cost"] == cost)].astype({"low": float, "high": float})
+            draw_points(axes, own, styles)
+            axes.set_ylim(limits_of(own["mean"], own))
+            axes.set_xlabel(label)
+        row[0].set_xlim(_limits(table[table["cost"] == cost]["at"]))
+    for axes, name in zip(grid[0], names, strict=True):
+        axes.set_title(comparison.metrics[name].label.replace(" transfer ", " transfer\n"), fontweight="bold")
+    shown = dict(styles.values())
+    handles = [Line2D([], [], ls="", ms=4, **style) for style in shown.values()]
+    handles.append(Line2D([], [], color=FAINT, lw=0.8, marker="o", mfc="none", mew=0.8, ms=6.5))
+    figure.legend(handles, [*shown, "frontier"], loc="outside right center")
+    frame(figure, f"Scores against their cost  (scale {comparison.settings.scale})", _caption(comparison))
+    return figure
+
+
+def _styles(comparison: Comparison) -> dict[Place, tuple[str, dict[str, Any]]]:
+    """(arm, level) -> what it is called, its colour (that of its arch, if there are several) and marker."""
+    rows = records(comparison.runs.drop_duplicates(["arm", "level"]))
+    rest = {(row["arm"], row["level"]): comparison.design.rest_of(row, without=(ARCH,)) for row in rows}
+    rests, several = list(dict.fromkeys(rest.values())), len(comparison.archs) > 1
+    colors = arch_colors(comparison.of_archs.values())
+    found = {}
+    for row in sorted(rows, key=lambda row: comparison.archs.index(row["arch"])):
+        place = row["arm"], row["level"]
+        n = rests.index(rest[place])
+        color = colors[row["arch"]] if several else COLORS[n % len(COLORS)]
+        name = ", ".join(part for part in (row["arch"] if several or not rest[place] else "", rest[place]) if part)
+        found[place] = name, {"color": color, "marker": MARKERS[n % len(MARKERS)]}
+    return found
+
+
+def draw_points(axes: Axes, points: pd.DataFrame, styles: dict[Place, tuple[str, dict[str, Any]]]) -> None:
+    """Mean and interval of every point, those of the frontier ringed and joined by a step line.
+
+    Args:
+        points: arm, level, at, mean, low, high and frontier.
+    """
+    best = points[points["frontier"]].sort_values("at")
+    ends = [*best["at"], _limits(points["at"])[1]], [*best["mean"], *best["mean"].iloc[-1:]]
+    axes.step(*ends, where="post", color=FAINT, lw=0.8)
+    axes.plot(best["at"], best["mean"], ls="", marker="o", ms=6.5, mew=0.8, mfc="none", mec=FAINT)
+    for row in points.to_dict("records"):
+        bars = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
+        shape: dict[str, Any] = {"ms": 3.5, "mec": "none", "elinewidth": 0.8, "capsize": 1.5, "capthick": 0.8}
+        axes.errorbar(row["at"], row["mean"], bars, **shape, **styles[row["arm"], row["level"]][1])
+    axes.set_xscale("log")
+    decades = float(np.ptp(np.log10(points["at"].to_numpy(dtype=np.float64))))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.6 else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    plain(axes)
+
+
+def _limits(costs: pd.Series) -> tuple[float, float]:
+    """A little beyond the points, and room for two ticks."""
+    logs = np.log10(costs.to_numpy(dtype=np.float64))
+    half = max(0.58 * float(np.ptp(logs)), 0.3)
+    middle = float(logs.min() + logs.max()) / 2
+    return float(10 ** (middle - half)), float(10 ** (middle + half))
+
+
+def _caption(comparison: Comparison) -> list[str]:
+    table = comparison.efficiency
+    bars = f"bars: {INTERVAL} (Student's t)" if table["low"].notna().any() else "an interval needs two seeds or more"
+    tunes = plural(len(comparison.settings.finetunes), "fine-tune")
+    return [
+        f"Points: means over {seeds(table['n'])}; {bars}. Frontier: no other point has at least its mean score for at "
+        "most its cost; the means alone decide.",
+        beyond(table),
+        f"FLOPs: pre-training and all {tunes} of a run, 6 x parameters x tokens. FTWB: normalised improvement on "
+        "Atlantis; skill: 0 the best constant answer, 1 no error.",
+    ]
