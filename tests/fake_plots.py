@@ -11,16 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation, Text
 
-from worldwidth.evaluation.scores import DIFFERENCE, Cell, matrix_of
+from worldwidth.evaluation.scores import DIFFERENCE, Cell, compared_with_specialists, matrix_of
 from worldwidth.settings.schema import Settings
 
-NAMES = ("ftwb1", "ftwb2", DIFFERENCE)
+NAMES = ("plug1", "ftwb1", "ftwb2", DIFFERENCE)
 
 
 def make_cells(settings: Settings, score: Callable[[str, str, str], float | None]) -> list[Cell]:
     """All cells of a study with ``score(matrix, model, task)`` in them."""
     single = [(matrix_of(model), model) for model in settings.finetunes]
-    both = [(DIFFERENCE, model) for model, trained in settings.finetunes.items() if len(trained) > 1]
+    both = [(DIFFERENCE, model) for model in compared_with_specialists(settings.finetunes)]
     cells: list[Cell] = []
     for (name, model), task in itertools.product(single + both, settings.tasks):
         value = score(name, model, task)
@@ -52,8 +52,10 @@ def varied(name: str, model: str, task: str) -> float | None:
 
 
 def statistics(name: str) -> dict[str, Any]:
-    values: dict[str, Any] = {"measurable": 36, "cells": 49 if name == "ftwb1" else 42}
-    for block in ("trained", "transfer", "overall" if name == DIFFERENCE else "transfer_minus_control"):
+    """Of a matrix's cells; a plug-in is not held against the control."""
+    values: dict[str, Any] = {"measurable": 36, "cells": 49 if name in ("plug1", "ftwb1") else 42}
+    further = {"plug1": (), DIFFERENCE: ("overall",)}.get(name, ("transfer_minus_control",))
+    for block in ("trained", "transfer", *further):
         values |= {block: 0.512, f"{block}_std": 0.257, f"{block}_se": 0.0312}
     return values
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from worldwidth.comparison.runs import BASE, RETENTION, SKILL, Key, RunScores, over_control
+from worldwidth.comparison.runs import BASE, LOG_SKILL, RETENTION, SKILL, Key, RunScores, over_control
 from worldwidth.dvcio.experiments import Experiment
 from worldwidth.evaluation.scores import CONTROL, DIFFERENCE, Floats, control_of, matrix_of
 from worldwidth.settings.compute import parameter_count, training_flops, training_steps
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import Settings, finetuned
 
 RESAMPLES = 100
 TOKENS_A_STEP = 2400
@@ -33,7 +33,7 @@ def fake_runs(
     """
     found = []
     for budget, arch, seed, draw, rate in product(budgets, archs, seeds, draws, rates or (None,)):
-        run = replace(with_draw(settings, draw), arch=arch, seed=seed, budget=budget)  # type: ignore[arg-type]
+        run = replace(with_draw(published(settings), draw), arch=arch, seed=seed, budget=budget)  # type: ignore[arg-type]
         shift = slope * archs.index(arch)
         if rate:
             run = with_rate(run, rate)
@@ -45,6 +45,14 @@ def fake_runs(
 def with_scale(settings: Settings, **changes: Any) -> Settings:
     """``settings`` whose selected scale is changed."""
     return replace(settings, scales={**settings.scales, settings.scale: replace(settings.selected, **changes)})
+
+
+def published(settings: Settings) -> Settings:
+    """As the published recipe has it, which is no key of its own here: one rate, 1e-3, for all archs and weights."""
+    scale = settings.selected
+    archs = {name: replace(arch, finetuning={}) for name, arch in scale.archs.items()}
+    own = replace(scale.finetuning, **scale.recipes["published"].finetuning)  # type: ignore[arg-type]
+    return with_scale(settings, archs=archs, finetuning=own)
 
 
 def with_rate(settings: Settings, rate: float) -> Settings:
@@ -77,12 +85,16 @@ def fake_run(settings: Settings, shift: float, seed_sd: float) -> RunScores:
             cells[matrix_of(model), model, task] = values(level)
             cells[RETENTION, model, task] = values(0.7 + shift / 2)
             cells[SKILL, model, task] = values(level - 0.1)
+            cells[LOG_SKILL, model, task] = values(2 * level)
             if len(trained) > 1:
                 cells[DIFFERENCE, model, task] = values(shift / 4)
     if control := control_of(settings.finetunes):
         for (matrix, model, task), own in list(cells.items()):
-            if matrix == matrix_of(model) != CONTROL and task not in settings.finetunes[model]:
-                cells[over_control(matrix), model, task] = own - cells[CONTROL, control, task]
+            if model == control or task in settings.finetunes[model]:
+                continue
+            if matrix in (matrix_of(model), SKILL, LOG_SKILL):
+                zero = CONTROL if matrix == matrix_of(model) else matrix
+                cells[over_control(matrix), model, task] = own - cells[zero, control, task]
     for task in settings.tasks:
         cells[BASE, "base", task] = values(0.8 + shift / 3)
     name = f"{settings.arch}-{settings.budget}-s{settings.seed}{'' if draw == 42 else f'-a{draw}'}"
@@ -98,7 +110,7 @@ def fake_run(settings: Settings, shift: float, seed_sd: float) -> RunScores:
         curve=_curve(settings, parameters),
         totals={
             "pretraining": _total(training_steps(settings, "base"), parameters),
-            "finetuning": _total(sum(training_steps(settings, name) for name in settings.finetunes), parameters),
+            "finetuning": _total(sum(training_steps(settings, name) for name in finetuned(settings)), parameters),
         },
         parameters=parameters,
     )

@@ -49,10 +49,10 @@ def write_study(settings: Settings) -> None:
         report["model"] = {"name": model, "weights": f"sha of {model}"}
         (EVALUATIONS / f"{model}.json").write_text(json.dumps(report, indent=2))
         np.savez_compressed(SCORES / f"{model}.npz", model=np.array([model, f"sha of {model}"]), **lines)
-        rows = ["step,tokens,flops,loss,learning_rate,validation_loss"]
+        rows = ["step,tokens,flops,loss,learning_rate,validation_loss,gradient_norm,order"]
         for step in (1, 5, 7 + number):
             flops = 6 * PARAMETERS * 100 * step
-            rows.append(f"{step},{100 * step},{flops},1.25,0.001,{'' if step == 5 else 1.5}")
+            rows.append(f"{step},{100 * step},{flops},1.25,0.001,{'' if step == 5 else 1.5},0.5,1-0e{step}")
         (CURVES / f"{model}.csv").write_text("\n".join(rows) + "\n")
 
 

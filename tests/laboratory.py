@@ -14,6 +14,10 @@ from repository import PROJECT
 from worldwidth.settings.axes import set_keys
 
 PARAMS = yaml.safe_load((PROJECT / "params.yaml").read_text())
+for _scale in PARAMS["scales"].values():  # as the published recipe has it: one rate for all archs
+    _scale["finetuning"] |= _scale["recipes"]["published"]["finetuning"]
+    for _arch in _scale["archs"].values():
+        _arch.pop("finetuning", None)
 EVALUATIONS, CURVES = "results/evaluations.csv", "results/training.csv"
 LEARNER, TABLES = "src/worldwidth/training.py", "src/worldwidth/results.py"
 """Code of stages that make numbers, and of those that only sum them up."""
@@ -38,11 +42,14 @@ def stage_inputs(params: dict[str, Any], own_list: str = "") -> dict[str, list[s
         **{f"corpus@{task}": ["data/cities.csv"] for task in params["tasks"]},
         "atlantis": ["data/cities.csv"],
         "recipe": ["stages/recipe.py"],
-        "base": [*corpora, LEARNER, "data/pretraining.json"],
+        "added": ["data/atlantis", "stages/added.py"],
+        "base": [*corpora, "data/added", LEARNER, "data/pretraining.json"],
         **{name.replace("-", "@"): [*read, "models/base"] for name in params["finetunes"]},
         **{f"evaluate@{model}": [*read, f"models/{model}"] for model in models},
+        **{f"represent@{model}": ["data/cities.csv", f"models/{model}"] for model in models},
         "summarize": [TABLES],
         "plots": [TABLES, "data/atlantis.csv", "results/summary.json"],
+        "representations": [TABLES],
     }
 
 
@@ -54,10 +61,12 @@ def stage_outs(stage: str) -> list[str]:
         "cities": ["data/cities.csv"],
         "corpus": [f"data/corpora/{member}"],
         "atlantis": ["data/atlantis.csv", "data/atlantis"],
-        "recipe": ["data/pretraining.json"],
+        "recipe": ["data/pretraining.json", "data/finetuning.json", "data/plug_in.json"],
+        "added": ["data/added"],
         "summarize": ["results/summary.json"],
     }
-    return some.get(kind, [f"models/{stage.replace('@', '-')}"] if kind == "base" or kind.startswith("ftwb") else [])
+    trained = kind == "base" or kind.startswith(("ftwb", "plug"))
+    return some.get(kind, [f"models/{stage.replace('@', '-')}"] if trained else [])
 
 
 def lock(hashes: dict[str, str] | None = None, own_list: str = "", **changes: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ sources = st.just("geonames") | st.from_regex(
 seeds = st.integers(0, 10**9 - 1)
 counts = st.integers(1, 10**9)
 positive = st.floats(0, 1e6, exclude_min=True) | st.integers(1, 10**6)
+ratios = st.floats(1e-6, 1000)
 
 
 # no line ends of Unicode, and nothing that JSON writes as two escapes, which YAML does not take for one character
@@ -66,7 +67,9 @@ def matrices(draw: Draw) -> Values:
     chosen = draw(st.lists(st.sampled_from(sets), min_size=1, max_size=6, unique=True))
     numbers = draw(st.lists(ids, min_size=len(chosen), max_size=len(chosen), unique=True))
     finetunes = {
-        f"ftwb{len(trained)}-{number}": draw(st.permutations(trained))
+        f"{draw(st.sampled_from(['ftwb', 'plug'])) if trained else 'ftwb'}{len(trained)}-{number}": draw(
+            st.permutations(trained)
+        )
         for number, trained in zip(numbers, chosen, strict=True)
     }
     budget = draw(st.sampled_from(["epochs", "tokens", "flops"]))
@@ -82,6 +85,7 @@ def matrices(draw: Draw) -> Values:
         "budget": budget,
         "finetuning_budget": "epochs",  # of flops the steps can be under the warm-up's
         "reference": draw(arch),
+        "recipe": draw(st.sampled_from(["default", *scales[scale]["recipes"]])),
         "parametrization": draw(st.sampled_from(["standard", "mup"])),
     }
     further = st.fixed_dictionaries({}, optional={"cluster": clusters, "sweeps": _sweeps(archs, list(finetunes))})
@@ -95,7 +99,7 @@ def _sweeps(archs: list[str], finetunes: list[str]) -> st.SearchStrategy[Values]
             "arch": st.lists(st.sampled_from(archs), min_size=1, max_size=4),
             "world.atlantis.seed": st.lists(seeds, min_size=1, max_size=4),
             "finetuning.learning_rate": st.lists(positive, min_size=1, max_size=4),
-            "finetuning.trainable": st.just(["all", "embeddings"]),
+            "finetuning.body_ratio": st.just([1.0, 0.0]),
         },
     )
     only = {"only": st.lists(st.sampled_from(finetunes), max_size=3)}
@@ -145,8 +149,10 @@ def _scales(draw: Draw, tasks: int, budget: str, needs_warmup: bool) -> Values:
             "tokens": draw(st.sampled_from(["characters", "cities"])),
         },
         "archs": archs,
-        "pretraining": before,
+        "pretraining": {**before, "atlantis": draw(st.booleans())},
         "finetuning": after,
+        "recipes": draw(st.dictionaries(names.filter("default".__ne__), _recipes(list(archs)), max_size=2)),
+        "plug_in": draw(st.fixed_dictionaries({"body_ratio": st.just(0.0)}, optional={"learning_rate": positive})),
         "evaluation": {
             "batch_size": draw(whole(1, 65_536)),
             "multitask_lines": draw(whole(1, min(10**9, tasks * corpus["world"]["test"]))),
@@ -162,13 +168,19 @@ def _scales(draw: Draw, tasks: int, budget: str, needs_warmup: bool) -> Values:
     }
 
 
+def _recipes(archs: list[str]) -> st.SearchStrategy[Values]:
+    own = st.fixed_dictionaries({}, optional={"learning_rate": positive, "body_ratio": ratios})
+    rates = st.dictionaries(st.sampled_from(archs), positive, max_size=2)
+    return st.fixed_dictionaries({}, optional={"finetuning": own, "learning_rates": rates})
+
+
 @st.composite
 def _archs(draw: Draw) -> Values:
     heads = draw(whole(2, 256))
     own = {
         "num_hidden_layers": whole(1, 96),
         "pretraining": st.fixed_dictionaries({}, optional={"learning_rate": positive, "betas": st.just([0.9, 0.95])}),
-        "finetuning": st.fixed_dictionaries({}, optional={"embedding_learning_rate": positive, "log_every": counts}),
+        "finetuning": st.fixed_dictionaries({}, optional={"body_ratio": ratios, "log_every": counts}),
     }
     return {
         "hidden_size": 2 * heads * draw(whole(1, 16_384 // (2 * heads))),

@@ -1,4 +1,4 @@
-"""A study of 19 stages at smoke scale, in a repository of its own: made once for a whole test session, then copied."""
+"""A study of 26 stages at smoke scale, in a repository of its own: made once for a whole test session, then copied."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ from dvc.utils.serialize import modify_yaml
 
 from repository import Repository
 
-STAGES = 19
+STAGES = 26
 FINETUNES = ("ftwb1-1", "ftwb1-4", "ftwb1-5", "ftwb2-15")
 
 
@@ -21,7 +21,8 @@ def fewer(folder: Path, finetunes: tuple[str, ...]) -> None:
         for name in [name for name in values["finetunes"] if name not in finetunes]:
             del values["finetunes"][name]
         values["sweeps"]["rates"]["only"] = ["ftwb1"]
-        values["scales"]["smoke"]["tuning"]["only"] = [finetunes[0]]
+        for scale in values["scales"].values():
+            scale["tuning"]["only"] = [finetunes[0]]
 
 
 def small_study(folder: Path, finetunes: tuple[str, ...] = FINETUNES) -> Repository:

@@ -108,7 +108,7 @@ def test_what_comes_to_the_same_is_the_same_recipe(recipes: Recipes) -> None:
     assert recipes(under("flops", "wide")) == plain
     assert recipes(replace(under("tokens", "wide"), finetuning_budget="flops")) == plain
     assert recipes(replace(under("epochs", "wide"), parametrization="mup")) != plain  # Muon takes q, k and v apart
-    assert recipes(with_own("wide", learning_rate=1e-3)) == plain
+    assert recipes(with_own("wide", learning_rate=under("epochs", "wide").finetuning.learning_rate)) == plain
     other = recipes(with_own("wide", learning_rate=2e-3))
     assert other[0] == plain[0]
     assert other[1] != plain[1]

@@ -122,7 +122,7 @@ def test_a_damaged_training_curve(settings: Settings, study: Path, damage: Calla
     elif damage == "no flops":
         path.write_text(content.replace("flops", "flop"))
     elif damage == "more fields than columns":
-        path.write_text(content + "1,2,3,4,5,6,7,8\n")
+        path.write_text(content + "1,2,3,4,5,6,7,8,9,10\n")
     else:
         assert callable(damage)
         damage(path)

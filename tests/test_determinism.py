@@ -23,7 +23,8 @@ from worldwidth.data.random_streams import stream
 
 STAGES = (
     ("cities",), ("corpus", "distance"), ("corpus", "compass"), ("corpus", "inside"), ("atlantis",), ("recipe",),
-    ("pretrain",), ("finetune", "ftwb1-1"), ("finetune", "ftwb2-15"), ("evaluate", "base"), ("evaluate", "ftwb1-1"),
+    ("added",), ("pretrain",), ("finetune", "ftwb1-1"), ("finetune", "ftwb2-15"),
+    ("evaluate", "base"), ("evaluate", "ftwb1-1"), ("represent", "base"), ("represent", "ftwb1-1"),
 )  # fmt: skip
 
 # what one machine may have otherwise than another, or one day than the next

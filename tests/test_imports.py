@@ -23,7 +23,7 @@ from worldwidth.settings.schema import Settings
 ROOT = Path(__file__).parents[1]
 STAGES = (
     *("cities", "corpus@distance", "base", "ftwb1@1", "ftwb2@4", "evaluate@base", "evaluate@ftwb2-12"),
-    *("summarize", "plots"),
+    *("represent@base", "represent@ftwb2-12", "summarize", "plots", "representations"),
 )
 
 
@@ -143,7 +143,7 @@ for script in sys.argv[1].split(","):
     sys.modules[fake.__name__] = fake
     runpy.run_path(f"stages/{script}.py", run_name="stage")
     before = set(sys.modules)
-    if script in ("corpus", "evaluate", "summarize"):
+    if script in ("corpus", "evaluate", "represent", "summarize"):
         tasks = sys.argv[2 if script != "corpus" else 3].split(",")
         load = sys.modules["worldwidth.tasks"].load_task
         for task in tasks:
@@ -159,7 +159,9 @@ print(json.dumps(loaded))
 @pytest.fixture(scope="module")
 def loaded(settings: Settings) -> dict[str, set[str]]:
     """Script -> the project's files that it loads in a fresh interpreter, the plumbing left out."""
-    scripts = ("cities", "corpus", "pretrain", "finetune", "evaluate", "summarize", "plots")
+    scripts = (
+        "cities", "corpus", "pretrain", "finetune", "evaluate", "represent", "representations", "summarize", "plots",
+    )  # fmt: skip
     command = [sys.executable, "-c", LISTING, ",".join(scripts), ",".join(settings.tasks), "distance"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
@@ -209,5 +211,5 @@ def test_a_task_hangs_on_its_own_module_alone(settings: Settings, stages: Stages
         assert {dep for dep in deps if dep in task_files(settings.tasks)} == {f"src/worldwidth/tasks/{task}.py"}
         assert "src/worldwidth/tasks/geometry.py" in deps
     assert "src/worldwidth/tasks/angle.py" not in stages["corpus@distance"]["deps"]
-    for name in ("cities", "base", "ftwb1@1", "ftwb2@4", "plots"):
+    for name in ("cities", "base", "ftwb1@1", "ftwb2@4", "plots", "representations"):
         assert not set(task_files(settings.tasks)) & set(stages[name]["deps"]), name

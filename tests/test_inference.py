@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from worldwidth.comparison.statistics import Estimate, estimate, holm, line_interval, slope_per_doubling, verdict
+from worldwidth.comparison.statistics import Estimate, estimate, holm, line_interval, verdict
 from worldwidth.evaluation.scores import Floats, normalized, resampled_means
 
 SIMULATIONS = 1500
@@ -21,12 +22,12 @@ def test_an_estimate_is_student_s_t() -> None:
 
 def test_seeds_without_a_number_do_not_count() -> None:
     assert estimate([0.1, math.nan, 0.3]) == estimate([0.1, 0.3])
-    assert estimate([math.nan]) == Estimate(0, None, None, None, None, None)
+    assert estimate([math.nan]) == Estimate(0, None, None, None, None, None, None)
     assert estimate([]).n == 0
 
 
 def test_one_seed_has_no_interval() -> None:
-    assert estimate([0.4]) == Estimate(1, 0.4, None, None, None, None)
+    assert estimate([0.4]) == Estimate(1, 0.4, None, None, None, None, None)
 
 
 def test_equal_numbers_have_no_test() -> None:
@@ -111,11 +112,22 @@ def test_holm_against_a_worked_example() -> None:
     assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
-def test_the_slope_is_per_doubling() -> None:
-    assert slope_per_doubling([16, 32, 64, 128], [0.1, 0.2, 0.3, 0.4]) == pytest.approx(0.1)
-    assert slope_per_doubling([16, 64], [0.1, 0.3]) == pytest.approx(0.1)
-    assert slope_per_doubling([16, 32, 64], [0.1, math.nan, 0.5]) == pytest.approx(0.2)
-    assert math.isnan(slope_per_doubling([16, 32], [0.1, math.nan]))
+def test_equivalence_is_two_one_sided_tests() -> None:
+    """The bound is where the larger of the two one-sided p values is 5 %, by scipy's own tests."""
+    values = np.array([0.02, -0.01, 0.05, 0.03, 0.0])
+    bound = estimate(values).excluded  # type: ignore[arg-type]
+    assert bound is not None
+    lower = stats.ttest_1samp(values, -bound, alternative="greater").pvalue
+    upper = stats.ttest_1samp(values, bound, alternative="less").pvalue
+    assert max(lower, upper) == pytest.approx(0.05)
+    assert estimate(-values).excluded == pytest.approx(bound)  # type: ignore[arg-type]
+
+
+def test_equivalence_is_claimed_wrongly_as_often_as_it_says() -> None:
+    """A true difference at the bound itself is excluded in 5 of 100 cases."""
+    rng = np.random.default_rng(5)
+    found = [estimate(0.05 + 0.02 * rng.standard_normal(6)).excluded for _ in range(SIMULATIONS)]  # type: ignore[arg-type]
+    assert abs(np.mean([bound < 0.05 for bound in found if bound is not None]) - 0.05) < 0.015
 
 
 @pytest.mark.parametrize(
@@ -123,11 +135,11 @@ def test_the_slope_is_per_doubling() -> None:
     [
         ([], None, "not measurable"),
         ([0.3], None, "too few seeds to say (n = 1)"),
-        ([0.1, 0.2, 0.3], 0.2, "too few seeds to say (n = 3)"),
+        ([0.1, 0.2, 0.3], 0.2, "not significant; a difference above 0.37 is excluded"),
         ([0.1, 0.2, 0.3], 0.01, "significant: wide higher"),
         ([-0.1, -0.2, -0.3], 0.01, "significant: wide lower"),
         ([0.1, 0.1, 0.1], None, "too little variation to say (n = 3)"),
-        ([0.1, -0.1, 0.1, -0.1, 0.1, -0.1], 0.9, "not significant"),
+        ([0.1, -0.1, 0.1, -0.1, 0.1, -0.1], 0.9, "not significant; a difference above 0.09 is excluded"),
     ],
 )
 def test_the_verdict(values: list[float], p: float | None, said: str) -> None:

@@ -37,8 +37,10 @@ STAGES = {  # its script -> the name by which it opens or renames what it writes
     "pretrain": "model.safetensors",
     "finetune ftwb1-1": "model.safetensors",
     "evaluate ftwb1-1": ".ftwb1-1.npz.tmp",
+    "represent ftwb1-1": ".ftwb1-1.npz.tmp",
     "summarize": ".training.csv.tmp",
     "plots": ".overview.png.tmp",
+    "representations": ".probes.png.tmp",
 }
 
 

@@ -15,6 +15,9 @@ from worldwidth.settings.schema import Execution, Hardware, Settings
 ANY = Hardware(device="auto", precision="auto", threads=1, pretraining_threads=1)
 
 
+TUNED = ("ftwb", "plug")
+
+
 def with_chunks(settings: Settings, models_per_job: int) -> Settings:
     scale = replace(settings.selected, execution=Execution(models_per_job=models_per_job))
     return replace(settings, scales={**settings.scales, settings.scale: scale})
@@ -26,19 +29,21 @@ def test_every_stage_is_in_one_group(settings: Settings, models_per_job: int, wo
     groups = group_stages(with_chunks(settings, models_per_job), workers)
     assert all(groups)
     assert sorted(stage for group in groups for stage in group) == sorted(stage_names(settings))
-    tuned = [group for group in groups if group[0].startswith("ftwb")]
-    assert len(tuned) == -(-14 // models_per_job)
+    tuned = [group for group in groups if group[0].startswith(TUNED)]
+    assert len(tuned) == -(-len(settings.finetunes) // models_per_job)
     for group in tuned:
-        models = [stage.replace("@", "-") for stage in group if stage.startswith("ftwb")]
-        assert group[len(models) :] == tuple(f"evaluate@{model}" for model in models)
+        models = [stage.replace("@", "-") for stage in group if stage.startswith(TUNED)]
+        kinds = ("evaluate", "represent")
+        assert group[len(models) :] == tuple(f"{kind}@{model}" for kind in kinds for model in models)
         assert len(models) <= models_per_job
     corpora = [group for group in groups if group[0].startswith("corpus@")]
     assert len(corpora) == (min(workers, 7) if workers > 1 else 0), "one worker makes them with the cities"
 
 
-def test_the_long_fine_tunes_start_first(settings: Settings) -> None:
-    starts = [group[0] for group in group_stages(with_chunks(settings, 2), 2) if group[0].startswith("ftwb")]
-    assert [start.split("@")[0] for start in starts] == ["ftwb2"] * 3 + ["ftwb1"] * 4
+def test_plug_ins_start_first_and_then_the_long_fine_tunes(settings: Settings) -> None:
+    tuned = [group for group in group_stages(with_chunks(settings, 2), 2) if group[0].startswith(TUNED)]
+    assert [group[0].split("@")[0] for group in tuned] == ["plug1"] * 4 + ["ftwb2"] * 3 + ["ftwb1"] * 4
+    assert tuned[0][:2] == ("plug1@1", "plug7@1"), "the longest of them in the first"
 
 
 NEEDS = {
@@ -99,8 +104,8 @@ def test_groups_that_wait_for_each_other_are_named() -> None:
 
 
 def test_the_base_model_is_evaluated_right_after_it_is_there(settings: Settings) -> None:
-    names = [group[0] for group in group_stages(settings, 2)]
-    assert names[names.index("base") + 1] == "evaluate@base"
+    groups = group_stages(settings, 2)
+    assert groups[groups.index(("base",)) + 1] == ("evaluate@base", "represent@base")
 
 
 def test_a_stage_in_no_group_is_refused() -> None:

@@ -23,7 +23,7 @@ from worldwidth.settings.compute import (
     width_ratio,
 )
 from worldwidth.settings.load import json_schema, load
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import Settings, finetuned, is_plug_in
 from worldwidth.settings.strict_yaml import read_yaml
 
 ARCHS = ("narrow", "base", "wide", "wider")
@@ -102,7 +102,8 @@ def test_published_widths_parameters_and_steps(
     count = parameter_count(paper.selected, paper.sizes)
     assert count == parameters == 96 * hidden**2 + 227 * hidden
     assert training_steps(paper, "base") == steps
-    for name, trained in paper.finetunes.items():
+    for name in finetuned(paper):
+        trained = paper.finetunes[name]
         assert training_lines(paper, name) == len(trained) * 120_000 + 7 * 256
         assert training_steps(paper, name) == {0: 28_560, 1: 28_560, 2: 56_670}[len(trained)]
 
@@ -150,8 +151,10 @@ def test_the_tasks_and_fine_tunes_are_the_specification(settings: Settings) -> N
         "ftwb2-13": {"distance", "perimeter"},
         "ftwb2-15": {"compass", "distance"},
     }
-    assert {name: set(trained) for name, trained in settings.finetunes.items()} == expected
-    assert len(settings.models) == 15
+    assert {name: set(settings.finetunes[name]) for name in finetuned(settings)} == expected
+    plug_ins = {f"plug1-{i}": {task} for i, task in enumerate(settings.tasks, start=1)} | {"plug7-1": {*settings.tasks}}
+    assert {name: set(t) for name, t in settings.finetunes.items() if is_plug_in(name)} == plug_ins
+    assert len(settings.models) == 23
     assert (settings.budget, settings.seed) == ("epochs", 42)
 
 

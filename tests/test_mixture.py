@@ -87,12 +87,13 @@ def test_lines_and_steps_are_those_the_plan_counts(arch: str, corpora: Corpora, 
     assert set(settings.models) > {"base", "ftwb0-0", "ftwb1-1", "ftwb2-4"}
     for name in settings.models:
         base = name == "base"
-        optimization = settings.pretraining if base else settings.finetuning
+        own = settings.finetuning if base else settings.finetuning_for(name)
+        optimization = settings.pretraining if base else own
         trained = settings.tasks if base else settings.finetunes[name]
-        mixture = pretraining_mixture(corpora) if base else finetuning_mixture(corpora, trained, settings.finetuning)
+        mixture = pretraining_mixture(corpora) if base else finetuning_mixture(corpora, trained, own)
         assert len(mixture) == training_lines(settings, name)
         per_epoch = len(list(mixture.epoch(1, name, 0, optimization.batch_size)))
-        epochs = settings.selected_arch.epochs if base else settings.finetuning.epochs
+        epochs = settings.selected_arch.epochs if base else own.epochs
         if trained:
             assert training_steps(settings, name) == epochs * per_epoch
     assert training_steps(settings, "ftwb0-0") == training_steps(settings, "ftwb1-1") > 1

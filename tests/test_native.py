@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from plain_decoder import NATIVE, a_config, mean_loss, needs_native, some_lines, some_weights, tensors
-from worldwidth.model.layout import DecoderConfig, parameter_count, views
+from worldwidth.model.layout import MATRICES, DecoderConfig, parameter_count, views
 from worldwidth.model.packing import Tree, pack
 from worldwidth.native.library import library
 from worldwidth.native.step import Workspace, gradient, loss
@@ -53,6 +53,21 @@ def test_gradients_are_those_of_torch_at_every_shape_of_params_yaml(shape: str, 
         agrees_with_torch(one_layer, 6, 20, 40, counted)
     else:
         agrees_with_torch(config, 20, 8, 21, counted)
+
+
+@pytest.mark.parametrize("shape", ["laptop-wide", "laptop-deep"])
+def test_without_the_matrices_the_embedding_has_the_same_gradient(shape: str) -> None:
+    config = SHAPES[shape]
+    tree, weights = pack(*some_lines(20, 8, 21), "all"), some_weights(config)
+    whole, alone = (np.full_like(weights, np.nan) for _ in range(2))
+    values = [gradient(Workspace(config), weights, out, tree, 0.1, out is whole) for out in (whole, alone)]
+    assert values[0] == values[1]
+    assert not np.isnan(whole).any()
+    for name, view in views(alone, config).items():
+        if name in (*MATRICES, "lm_head"):
+            assert np.isnan(view).all(), name
+        else:
+            assert view.tobytes() == views(whole, config)[name].tobytes(), name
 
 
 @pytest.mark.parametrize(("head", "heads"), [(2, 1), (4, 2), (8, 3), (12, 2), (16, 1), (32, 3), (48, 1), (64, 2)])

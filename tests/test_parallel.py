@@ -1,4 +1,4 @@
-"""`worldwidth run` through the real DVC, on a study of 19 stages: `pytest tests/test_parallel.py`.
+"""`worldwidth run` through the real DVC, on a study of 26 stages: `pytest tests/test_parallel.py`.
 
 What is asked: the same files and the same dvc.lock as `dvc repro`, and nothing lost whatever happens in between.
 """
@@ -92,7 +92,7 @@ def test_the_run_cache_knows_what_a_job_did(finished: Repository, serial: Reposi
 def test_only_what_changed_runs_again(finished: Repository) -> None:
     finished.edit("params.yaml", "statistics: {resamples: 200}", "statistics: {resamples: 201}")
     output = finished.ok("worldwidth", "run")
-    assert f"2 of {STAGES} stages to do in 1 jobs" in output
+    assert f"3 of {STAGES} stages to do in 1 jobs" in output
     assert "measurable" in output
     assert finished.changed_stages() == set()
 
@@ -108,12 +108,13 @@ def test_a_stage_that_fails_stops_only_what_depends_on_it(
     assert refused.returncode == 2
     assert "Traceback" not in refused.stderr
     lines = [line for line in refused.stderr.splitlines() if line.startswith("worldwidth: ")]
-    assert "worldwidth: evaluate@ftwb1-1: not run, for ftwb1@1 failed" in lines
+    for kind in ("evaluate", "represent"):
+        assert f"worldwidth: {kind}@ftwb1-1: not run, for ftwb1@1 failed" in lines
     assert any(line.startswith("worldwidth: results/training/.ftwb1-1.csv.tmp: ") for line in lines)
-    assert lines[-1].startswith("worldwidth: not done: ftwb1@1, evaluate@ftwb1-1, summarize, plots;")
+    assert lines[-1].startswith("worldwidth: not done: ftwb1@1, evaluate@ftwb1-1, represent@ftwb1-1, summarize, plots")
     shutil.rmtree(blocked)
     output = made.ok("worldwidth", "run")
-    assert f"4 of {STAGES} stages to do" in output
+    assert f"6 of {STAGES} stages to do" in output
     assert_as(serial, made)
 
 
@@ -258,7 +259,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert "Traceback" not in output
     assert temporary_files(made) == []
     left = made.changed_stages()
-    assert {"summarize", "plots"} <= left
+    assert {"summarize", "plots", "representations"} <= left
     assert "corpus@distance" not in left
     output = made.ok("worldwidth", "run")
     assert "cities: 60 real ones" not in output

@@ -279,7 +279,7 @@ def test_a_sound_matrix_becomes_plain_commands_on_files_of_the_project(path: Pat
     settings = load(path)
     COMPILED_MULTI_STAGE_SCHEMA(parse_yaml(render(settings, ROOT), "dvc.yaml"))
     stages = expanded(settings)
-    assert len(stages) == 7 + len(settings.tasks) + len(settings.finetunes) + len(settings.models)
+    assert len(stages) == 9 + len(settings.tasks) + len(settings.finetunes) + 2 * len(settings.models)
     written: list[str] = []
     for stage in stages.values():
         env, assignment, python, script, *arguments = shlex.split(stage["cmd"])

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.pipeline
 CORPORA = {"corpus@distance", "corpus@compass", "corpus@inside"}
 FINETUNES = {"ftwb1@1", "ftwb1@4", "ftwb1@5", "ftwb2@15"}
 EVALUATIONS = {"evaluate@base", *(f"evaluate@{stage.replace('@', '-')}" for stage in FINETUNES)}
+MAPS = {stage.replace("evaluate", "represent") for stage in EVALUATIONS}
 
 
 @pytest.fixture
@@ -26,17 +27,17 @@ def repository(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Repo
 
 
 def test_the_whole_study_of_params_yaml(tmp_path: Path) -> None:
-    """All seven tasks and 15 models: every file is there, what belongs in git is in git, nothing is left to do."""
+    """All seven tasks and 23 models: every file is there, what belongs in git is in git, nothing is left to do."""
     made = Repository(tmp_path)
     made.ok("worldwidth", "run")
     made.commit("the smoke study")
-    assert len(list((tmp_path / "models").iterdir())) == 15 + 1  # and .gitignore
-    for model in ("base", "ftwb0-0", "ftwb1-7", "ftwb2-12"):
+    assert len(list((tmp_path / "models").iterdir())) == 23 + 1  # and .gitignore
+    for model in ("base", "plug7-1", "ftwb0-0", "ftwb1-7", "ftwb2-12"):
         assert {p.name for p in (tmp_path / "models" / model).iterdir()} == {
             "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "steps",
         }  # fmt: skip
         assert (tmp_path / "models" / model / "steps" / "0" / "model.safetensors").is_file()
-    for name in ("ftwb1", "ftwb2", "difference", "overview", "training", "world"):
+    for name in ("plug1", "ftwb1", "ftwb2", "difference", "overview", "training", "world", "known", "maps", "probes"):
         assert (tmp_path / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     tracked = made.git("ls-files").split()
     assert {"results/summary.json", "results/matrices.csv", "plots/ftwb1.png", "dvc.lock"} <= set(tracked)
@@ -91,16 +92,18 @@ def test_a_comment_in_plumbing_changes_no_stage(repository: Repository) -> None:
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("settings/compute.py", {"atlantis", "recipe", "base"} | CORPORA | FINETUNES | EVALUATIONS),
-        ("tasks/compass.py", {"corpus@compass", "atlantis", "summarize"} | EVALUATIONS),
+        ("settings/compute.py", {"atlantis", "recipe", "base"} | CORPORA | FINETUNES | EVALUATIONS | MAPS),
+        ("tasks/compass.py", {"corpus@compass", "atlantis", "summarize"} | EVALUATIONS | MAPS),
         ("data/make_cities.py", {"cities", "atlantis"}),
         ("data/queries.py", {"atlantis"} | CORPORA),
         ("model/decoder.py", {"base"} | FINETUNES | EVALUATIONS),
         ("training/loop.py", {"base"} | FINETUNES),
         ("training/pretrain.py", {"base"}),
         ("evaluation/evaluate.py", EVALUATIONS),
-        ("evaluation/tables.py", {"summarize", "plots"}),
-        ("plots/heatmap.py", {"plots"}),
+        ("evaluation/tables.py", {"summarize", "plots", "representations"}),
+        ("representation/probe.py", MAPS),
+        ("representation/tables.py", {"representations"}),
+        ("plots/heatmap.py", {"plots", "representations"}),
         ("plots/comparison.py", set()),
         ("report/page.py", set()),
     ],
@@ -146,7 +149,7 @@ def test_the_reference_of_no_budget_is_run_no_further_than_the_recipe(repository
 def test_another_draw_of_atlantis_keeps_the_base_model(repository: Repository) -> None:
     repository.edit("params.yaml", "std: 3.0, seed: 42}", "std: 3.0, seed: 43}")
     ran = stages_run(repository.ok("dvc", "repro"))
-    assert set(ran) == {"atlantis", "summarize", "plots"} | FINETUNES | EVALUATIONS
+    assert set(ran) == {"atlantis", "added", "summarize", "plots", "representations"} | FINETUNES | EVALUATIONS | MAPS
 
 
 def test_a_comment_in_a_task_is_run_no_further_than_its_corpus(repository: Repository) -> None:
@@ -201,7 +204,7 @@ def test_a_stale_dvc_yaml_stops_the_run(repository: Repository) -> None:
     states = {stage["stage"]: stage["state"] for stage in plan["stages"]}
     assert states["ftwb2@3"] == "will run"
     assert states["evaluate@ftwb2-3"] == states["summarize"] == "will run"
-    assert states["plots"] == "will run"
+    assert states["plots"] == states["represent@ftwb2-3"] == "will run"
     assert states["base"] == states["evaluate@base"] == "up to date"
 
 
@@ -231,7 +234,10 @@ def test_widths_as_experiments(tmp_path_factory: pytest.TempPathFactory, tmp_pat
     repository.git("checkout", "-q", "params.yaml")
     ran = stages_run(repository.ok("dvc", "exp", "run", "-S", "arch=narrow", "-n", "narrow"))
     assert repository.git("diff", "--numstat", "params.yaml").split() == ["1", "1", "params.yaml"]
-    assert set(ran) == {"check", "recipe", "base", "ftwb1@1", "evaluate@base", "evaluate@ftwb1-1", "summarize", "plots"}
+    of_models = {f"{kind}@{model}" for kind in ("evaluate", "represent") for model in ("base", "ftwb1-1")}
+    assert (
+        set(ran) == {"check", "recipe", "added", "base", "ftwb1@1", "summarize", "plots", "representations"} | of_models
+    )
     back = repository.ok("dvc", "exp", "run", "-S", "arch=wide", "-n", "again")
     assert stages_run(back) == []
     assert set(stages_restored(back)) == set(ran)

@@ -15,7 +15,7 @@ from worldwidth.core.text import times
 from worldwidth.dvcio.forecast import RUN, Forecast
 from worldwidth.engine.costs import LineSizes, width_plans
 from worldwidth.settings.compute import training_steps
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import Settings, finetuned
 
 STAGES = ("recipe", "base", "ftwb0@0", "ftwb1@1", "ftwb2@4")
 COLUMNS = ["arch", "parameters", "epochs", "steps", "tokens", "FLOPs", "ratio", "steps", "FLOPs", "ratio"]
@@ -42,7 +42,8 @@ def table(printed: str) -> tuple[list[str], dict[str, list[str]]]:
 def test_it_names_both_budgets_and_what_they_come_to(
     settings: Settings, lines: LineSizes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    print_plan(replace(settings, finetuning_budget="flops"), as_json=False)
+    chosen = replace(settings, finetuning_budget="flops")
+    print_plan(chosen, as_json=False)
     printed = capsys.readouterr().out
     assert printed.startswith(
         "arch wide, scale laptop, seed 42, budget epochs, finetuning_budget flops, parametrization standard\n"
@@ -53,8 +54,12 @@ def test_it_names_both_budgets_and_what_they_come_to(
     assert columns == COLUMNS
     assert list(rows) == list(settings.selected.archs)
     assert rows["narrow"][:3] == ["19,520", "12", "10,500"]
-    assert rows["narrow"][-5:] == [times(1), "70,622", *rows["wide"][-3:]]
-    assert {row[-1] for name, row in rows.items() if name != "wider"} == {times(1)}
+    narrow = replace(chosen, arch="narrow")
+    assert sum(training_steps(narrow, model) for model in finetuned(narrow)) == 70_622
+    steps = sum(training_steps(narrow, model) for model in narrow.finetunes)
+    assert rows["narrow"][-5:] == [times(1), f"{steps:,}", *rows["wide"][-3:]]
+    ratios = [float(row[-1].removesuffix(times(1)[-1])) for name, row in rows.items() if name != "wider"]
+    assert ratios == pytest.approx([1] * 5, abs=2e-3), "but for rounding to whole steps"
     assert {len(line) for line in printed.splitlines()[-len(rows) :]} == {97}
 
 

@@ -134,19 +134,31 @@ def test_a_weight_that_is_no_number_stops_the_run(workspace: Path, small: Mixtur
     assert not Path("models").exists()
 
 
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [("gradient", "the norm of the gradient is nan at step 6"), ("weights", "the weights are ruined after step 6")],
+)
 def test_an_update_that_ruins_the_last_step_stops_the_run(
-    workspace: Path, small: Mixture, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+    what: str,
+    message: str,
+    workspace: Path,
+    small: Mixture,
+    make_model: MakeModel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The last loss is finite, but its gradient is not: the final weights are NaN, and must not be published."""
     whole = TorchStep.update
 
-    def update(arithmetic: TorchStep, parts: int, step: int, rate: float, spread: Spread) -> None:
-        if step == 5:
+    def update(arithmetic: TorchStep, parts: int, step: int, rate: float, spread: Spread) -> float:
+        if step == 5 and what == "gradient":
             arithmetic._gradients[0] *= math.nan
-        whole(arithmetic, parts, step, rate, spread)
+        norm = whole(arithmetic, parts, step, rate, spread)
+        if step == 5 and what == "weights":
+            arithmetic._state.weights[0, -1] = math.nan
+        return norm
 
     monkeypatch.setattr(TorchStep, "update", update)
-    with pytest.raises(DivergedError, match=r"base: the weights are ruined after step 6;"):
+    with pytest.raises(DivergedError, match=rf"base: {message};"):
         publish(make_model("narrow"), run_of(small), lambda folder: None)
     assert not Path("models").exists()
 

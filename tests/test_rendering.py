@@ -92,9 +92,11 @@ def test_every_dependency_is_a_file_of_the_project_or_the_output_of_one_stage(st
 
 
 def test_the_stages_of_params(settings: Settings, stages: Stages) -> None:
-    expected = ["check", "cities", *(f"corpus@{task}" for task in settings.tasks), "atlantis", "recipe", "base"]
+    expected = ["check", "cities", *(f"corpus@{task}" for task in settings.tasks), "atlantis", "recipe"]
+    expected += ["added", "base"]
     expected += [model.replace("-", "@") for model in settings.finetunes]
-    expected += [f"evaluate@{model}" for model in settings.models] + ["summarize", "plots"]
+    expected += [f"{kind}@{model}" for kind in ("evaluate", "represent") for model in settings.models]
+    expected += ["summarize", "plots", "representations"]
     assert list(stages) == expected
     assert outs(stages["ftwb2@13"]) == ["models/ftwb2-13", "results/training/ftwb2-13.csv"]
     assert stages["ftwb2@13"]["cmd"].endswith("stages/finetune.py ftwb2-13")
@@ -132,9 +134,9 @@ def unchanged(before: Stages, after: Stages, *but: str) -> None:
 def test_one_more_pair(settings: Settings, stages: Stages) -> None:
     more = with_finetunes(settings, ftwb2_1=("distance", "trianglearea"))
     after = expanded(more)
-    assert after.keys() - stages.keys() == {"ftwb2@1", "evaluate@ftwb2-1"}
+    assert after.keys() - stages.keys() == {"ftwb2@1", "evaluate@ftwb2-1", "represent@ftwb2-1"}
     assert stages.keys() <= after.keys()
-    unchanged(stages, after, "summarize")
+    unchanged(stages, after, "summarize", "representations")
     new = set(after["summarize"]["deps"]) - set(stages["summarize"]["deps"])
     assert new == {"results/evaluations/ftwb2-1.json", "results/scores/ftwb2-1.npz", "results/training/ftwb2-1.csv"}
     assert parsed(more)["stages"]["ftwb2"]["foreach"]["1"] == "distance and trianglearea"
@@ -160,12 +162,12 @@ def test_other_tasks_for_the_same_model_change_the_fingerprint_and_the_descripti
 def test_three_tasks_make_a_group_of_their_own(settings: Settings, stages: Stages) -> None:
     more = with_finetunes(settings, ftwb3_1=("distance", "angle", "inside"))
     after = expanded(more)
-    assert after.keys() - stages.keys() == {"ftwb3@1", "evaluate@ftwb3-1"}
+    assert after.keys() - stages.keys() == {"ftwb3@1", "evaluate@ftwb3-1", "represent@ftwb3-1"}
     assert parsed(more)["stages"]["ftwb3"]["foreach"] == {"1": "distance and angle and inside"}
     assert after["ftwb3@1"]["cmd"].endswith("stages/finetune.py ftwb3-1")
     assert "finetunes.ftwb3-1" in after["ftwb3@1"]["params"]
     assert set(outs(after["plots"])) - set(outs(stages["plots"])) == {"plots/ftwb3.png"}
-    unchanged(stages, after, "summarize", "plots")
+    unchanged(stages, after, "summarize", "plots", "representations")
     assert {**after["plots"], "plots": []} == {**stages["plots"], "plots": []}
     COMPILED_MULTI_STAGE_SCHEMA(parsed(more))
 
@@ -189,13 +191,13 @@ def test_one_more_task(settings: Settings, stages: Stages) -> None:
 
 
 def test_without_pairs_there_is_no_picture_of_differences(settings: Settings, stages: Stages) -> None:
-    three = ("ftwb1", "ftwb2", "difference")
-    assert outs(stages["plots"]) == [f"plots/{n}.png" for n in [*three, "overview", "training", "world"]]
+    four = ("plug1", "ftwb1", "ftwb2", "difference")
+    assert outs(stages["plots"]) == [f"plots/{n}.png" for n in [*four, "overview", "training", "world"]]
     single: dict[str, tuple[str, ...]] = {
         model: trained for model, trained in settings.finetunes.items() if len(trained) == 1
     }
     alone = expanded(replace(settings, finetunes=single))
-    assert outs(alone["plots"]) == [f"plots/{n}.png" for n in ("ftwb1", "overview", "training", "world")]
+    assert outs(alone["plots"]) == [f"plots/{n}.png" for n in ("plug1", "ftwb1", "overview", "training", "world")]
 
 
 # --- generated files that are stale

@@ -23,7 +23,8 @@ from worldwidth.settings.schema import Settings
 from worldwidth.tasks import load_task
 
 ROOT = Path(__file__).parents[1]
-CELLS = {"ftwb0": 7, "ftwb1": 49, "ftwb2": 42, "difference": 42}
+CELLS = {"plug1": 49, "plug7": 7, "ftwb0": 7, "ftwb1": 49, "ftwb2": 42, "difference": 42}
+MODELS = 23
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +45,19 @@ def test_a_finished_study_has_all_cells_of_the_published_matrices(settings: Sett
     counts = {name: [cell.trained for cell in cells if cell.matrix == name] for name in CELLS}
     assert {name: len(found) for name, found in counts.items()} == CELLS
     assert {name: sum(found) for name, found in counts.items()} == {
-        "ftwb0": 0, "ftwb1": 7, "ftwb2": 12, "difference": 12
+        "plug1": 7, "plug7": 7, "ftwb0": 0, "ftwb1": 7, "ftwb2": 12, "difference": 12
     }  # fmt: skip
-    assert len(cells) == 140
-    assert list(headline) == ["ftwb1", "ftwb2", "ftwb0", "difference"]
+    assert len(cells) == sum(CELLS.values()) == 196
+    assert list(headline) == ["plug1", "plug7", "ftwb1", "ftwb2", "ftwb0", "difference"]
     assert {name: entry["cells"] for name, entry in headline.items()} == CELLS
-    firsts = {"ftwb0": "ftwb0-0", "ftwb1": "ftwb1-1", "ftwb2": "ftwb2-4", "difference": "ftwb2-4"}
+    firsts = {
+        "plug1": "plug1-1",
+        "plug7": "plug7-1",
+        "ftwb0": "ftwb0-0",
+        "ftwb1": "ftwb1-1",
+        "ftwb2": "ftwb2-4",
+        "difference": "ftwb2-4",
+    }
     for name, first in firsts.items():
         rows = [cell for cell in cells if cell.matrix == name]
         assert [cell.task for cell in rows[:7]] == list(settings.tasks)
@@ -103,6 +111,10 @@ def test_the_headline_is_plain_means_over_cells(settings: Settings, study: Path)
             blocks["overall"] = None
         if name == "ftwb0":
             del blocks["trained"]
+        if name == "plug7":
+            assert (entry["transfer"], entry["transfer_std"], entry["transfer_se"]) == (None, None, None)
+            del blocks["transfer"]
+            entry = {key: value for key, value in entry.items() if not key.startswith("transfer")}
         if name in ("ftwb1", "ftwb2"):
             assert {key for key in entry if key.startswith(tables.ABOVE)} == {
                 f"{tables.ABOVE}{part}" for part in ("", "_std", "_se")
@@ -162,6 +174,8 @@ def test_columns_that_are_not_measurable_leave_the_means_and_are_counted(setting
     made.scores["base"]["angle.world"] = made.scores["base"]["angle.atlantis"] + 1
     cells, headline = tables.compute_matrices(made, RESAMPLES)
     assert {name: entry["measurable"] for name, entry in headline.items()} == {
+        "plug1": 42,
+        "plug7": 6,
         "ftwb0": 6,
         "ftwb1": 42,
         "ftwb2": 36,
@@ -171,8 +185,9 @@ def test_columns_that_are_not_measurable_leave_the_means_and_are_counted(setting
     for name, entry in headline.items():
         rows = [cell for cell in cells if cell.matrix == name]
         assert [cell.score is None for cell in rows] == [cell.task == "angle" for cell in rows]
-        assert entry["transfer"] == pytest.approx(np.mean(scores(rows, trained=False)))
-        assert len(scores(rows, trained=False)) == {"ftwb0": 6, "ftwb1": 36, "ftwb2": 25, "difference": 25}[name]
+        transfer = scores(rows, trained=False)
+        assert len(transfer) == {"plug1": 36, "plug7": 0, "ftwb0": 6, "ftwb1": 36, "ftwb2": 25, "difference": 25}[name]
+        assert entry["transfer"] == (pytest.approx(np.mean(transfer)) if len(transfer) else None)
     assert headline["ftwb1"]["constant"] == pytest.approx(
         np.mean([cell.constant_score for cell in cells if cell.constant_score is not None and cell.matrix == "ftwb1"])
     )
@@ -203,11 +218,11 @@ def test_the_table_of_cells_has_the_columns_people_rely_on(settings: Settings, s
     cells, _ = compute(settings)
     tables.write_table(tables.cells_table(cells), MATRICES)
     rows = list(csv.DictReader(io.StringIO(MATRICES.read_text(encoding="utf-8"))))
-    assert len(rows) == 140
+    assert len(rows) == sum(CELLS.values())
     wanted = "matrix model task trained raw base_atlantis base_world constant score standard_error expected measurable"
     assert set(wanted.split()) <= set(rows[0])
     assert {row["trained"] for row in rows} == {"True", "False"}  # what the template of dvc plots compares with
-    assert {row["expected"] for row in rows if row["matrix"] in ("ftwb0", "ftwb1")} == {""}
+    assert {row["expected"] for row in rows if row["matrix"] in ("plug1", "ftwb0", "ftwb1")} == {""}
     assert [float(row["score"]) for row in rows] == pytest.approx([cell.score for cell in cells], rel=1e-15)
 
 
@@ -239,7 +254,7 @@ def test_cells_without_any_number_come_back_as_they_were(settings: Settings, stu
 
 def test_the_evaluation_table_holds_every_model_and_test_set(settings: Settings, study: Path) -> None:
     table = tables.evaluation_table(settings)
-    assert len(table) == 15 * (7 * 2 + 7 + 1) == 330
+    assert len(table) == MODELS * (7 * 2 + 7 + 1) == 506
     assert not table.duplicated(["model", "task", "population"]).any()
     assert list(table["model"].drop_duplicates()) == list(settings.models)
     assert set(table["population"]) == {"world", "atlantis", "multitask"}
@@ -261,16 +276,16 @@ def test_the_evaluation_table_goes_without_a_task_that_is_in_no_multitask_line(s
     report = json.loads(path.read_text())
     del report["multitask"]["inside"]
     path.write_text(json.dumps(report))
-    assert len(tables.evaluation_table(settings)) == 329
+    assert len(tables.evaluation_table(settings)) == 505
 
 
 def test_the_training_table_is_all_curves_below_each_other(settings: Settings, study: Path) -> None:
     table = tables.training_table(settings)
-    assert len(table) == 15 * 3
+    assert len(table) == MODELS * 3
     assert list(table["model"].drop_duplicates()) == list(settings.models)
     assert list(table.columns) == ["model", *tables.CURVE_COLUMNS]
-    assert list(table[table["model"] == "ftwb1-2"]["step"]) == [1, 5, 9]
-    assert table["validation_loss"].isna().sum() == 15
+    assert list(table[table["model"] == "ftwb1-2"]["step"]) == [1, 5, 7 + settings.models.index("ftwb1-2")]
+    assert table["validation_loss"].isna().sum() == MODELS
     path = Path("results/training.csv")
     tables.write_table(table, path)
     assert b"\r" not in path.read_bytes()
@@ -279,11 +294,12 @@ def test_the_training_table_is_all_curves_below_each_other(settings: Settings, s
 
 def test_the_summary_counts_parameters_steps_tokens_and_flops(settings: Settings, study: Path) -> None:
     summary = tables.compute_summary(settings)
-    steps = sum(7 + number for number in range(1, 15))
+    plug_in, steps = sum(7 + number for number in range(1, 9)), sum(7 + number for number in range(9, MODELS))
     assert summary == {
         "parameters": PARAMETERS,
         "pretraining": {"step": 7, "tokens": 700, "flops": 6 * PARAMETERS * 700},
         "finetuning": {"step": steps, "tokens": 100 * steps, "flops": 6 * PARAMETERS * 100 * steps},
+        "plug_in": {"step": plug_in, "tokens": 100 * plug_in, "flops": 6 * PARAMETERS * 100 * plug_in},
     }
     assert json.loads(json.dumps(summary)) == summary  # plain integers, which numpy's are not
 
@@ -291,10 +307,8 @@ def test_the_summary_counts_parameters_steps_tokens_and_flops(settings: Settings
 def test_the_summary_is_exact_beyond_two_to_the_53(settings: Settings, study: Path) -> None:
     """Hidden size 516 at the published scale; floats count such FLOPs in steps of 16 and lose a parameter."""
     parameters, tokens = 96 * 516**2 + 227 * 516, 764_000_001
-    rows = (
-        f"step,tokens,flops,loss,learning_rate,validation_loss\n164064,{tokens},{6 * parameters * tokens},1.5,0.1,1.5\n"
-    )
-    (CURVES / "base.csv").write_text(rows)
+    row = f"164064,{tokens},{6 * parameters * tokens},1.5,0.1,1.5,0.5,3-2b6d0b8f4c1e"
+    (CURVES / "base.csv").write_text(f"{','.join(tables.CURVE_COLUMNS)}\n{row}\n")
     summary = tables.compute_summary(settings)
     assert summary["pretraining"] == {"step": 164_064, "tokens": tokens, "flops": 6 * parameters * tokens}
     assert summary["parameters"] == parameters

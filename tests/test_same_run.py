@@ -27,6 +27,7 @@ NOTHING: dict[str, dict[str, Any]] = {
     "execution": {f"{LAPTOP}execution__models_per_job": 9},
     "tuning": {f"{LAPTOP}tuning__seed": 8},
     "sweeps": {"sweeps": {}},
+    "analysis": {"analysis__primary": "ftwb1_trained", "analysis__sd": 0.1},
     "statistics": {f"{LAPTOP}statistics__resamples": 300},
     "another scale": {"scales__paper__world__cities": 100},
     "what is said otherwise": {f"{WIDE}finetuning": {"learning_rate": 1e-3}, f"{WIDE}num_hidden_layers": 3},
@@ -57,7 +58,7 @@ def laboratory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laboratory:
     """With the code that ran, and the dvc.yaml of params.yaml, in its tree."""
     monkeypatch.chdir(tmp_path)
     made = Laboratory(tmp_path)
-    for path in (LEARNER, TABLES, "stages/check.py", "stages/recipe.py", "lists/own.csv"):
+    for path in (LEARNER, TABLES, "stages/check.py", "stages/recipe.py", "stages/added.py", "lists/own.csv"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(path)  # so that its hash is the one in `lock`
     (tmp_path / "dvc.yaml").write_text(dvc_yaml())
@@ -85,7 +86,7 @@ def test_an_edit_that_no_stage_sees_runs_nothing_again(laboratory: Laboratory, c
 def test_nor_does_other_code_that_makes_no_numbers(laboratory: Laboratory) -> None:
     laboratory.add("wide-epochs-s42", lock())
     laboratory.params()
-    for path in (TABLES, "stages/check.py", "stages/recipe.py"):
+    for path in (TABLES, "stages/check.py", "stages/recipe.py", "stages/added.py"):
         Path(path).write_text("edited")
     assert to_run() == []
 
@@ -182,7 +183,8 @@ def test_fine_tunes_are_part_of_a_run(laboratory: Laboratory) -> None:
     laboratory.add("wide-epochs-s42", lock())
     laboratory.params()
     variant = replace(variants_of(load(), chosen_sweep(load(), None, []))[0], only=("ftwb1",))
-    with pytest.raises(WorldwidthError, match=r"ran with finetunes\.ftwb2-4 .* in place of None; --force"):
+    lacking = next(name for name in PARAMS["finetunes"] if not name.startswith("ftwb1"))
+    with pytest.raises(WorldwidthError, match=rf"ran with finetunes\.{lacking} .* in place of None; --force"):
         to_run(variant)
     some: dict[str, Any] = {
         "finetunes": {name: tasks for name, tasks in PARAMS["finetunes"].items() if name.startswith("ftwb1")}

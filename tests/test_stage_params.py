@@ -30,9 +30,9 @@ from worldwidth.evaluation.evaluate import evaluate
 from worldwidth.model.checkpoint import load_model
 from worldwidth.model.decoding import torch_decoder
 from worldwidth.pipeline.stages import row_of, stage_names
-from worldwidth.plots import study
+from worldwidth.plots import probes, study
 from worldwidth.settings.paths import EVALUATION_TABLE, MATRICES, TRAINING_TABLE
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import DEFAULT, Settings
 from worldwidth.training.mixture import finetuning_mixture, pretraining_mixture
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +47,7 @@ def test_settings_of_a_scale_are_declared_for_the_chosen_one(stages: Stages) -> 
 RESOLVED = {  # methods of a scale that ask for an arch -> what of the scale they read
     "pretraining_of": "pretraining",
     "finetuning_of": "finetuning",
+    "plug_in_of": "plug_in",
     "sizes_of": "model.num_hidden_layers",
 }
 
@@ -76,10 +77,19 @@ class Recorder:
         self._seen.add(f"{self._path}{name}")
         return found
 
-    def _resolved(self, name: str, arch: "Recorder") -> Any:
-        """What the scale and an arch say together, which hangs on both."""
-        self._seen |= {f"{self._path}{RESOLVED[name]}", arch._path.removesuffix(".")}
-        return getattr(self._value, name)(arch._value)
+    def _resolved(self, name: str, arch: "Recorder | str", recipe: str = DEFAULT) -> Any:
+        """What the scale, an arch and a recipe say together, which hangs on all of them."""
+        path = f"{self._path}archs.{arch}" if isinstance(arch, str) else arch._path.removesuffix(".")
+        self._seen |= {f"{self._path}{RESOLVED[name]}", path}
+        if name == "plug_in_of":
+            self._seen.add(f"{self._path}finetuning")
+        found = getattr(self._value, name)
+        if isinstance(arch, Recorder):
+            return found(arch._value)
+        if recipe == DEFAULT:
+            return found(arch)
+        self._seen.add(f"{self._path}recipes.{recipe}")
+        return found(arch, recipe)
 
 
 class RecordingDict(dict[str, Any]):
@@ -105,13 +115,15 @@ class RecordingDict(dict[str, Any]):
 
 def tiny(settings: Settings) -> Settings:
     finetunes: dict[str, tuple[str, ...]] = {
+        "plug1-1": ("distance",),
         "ftwb1-1": ("distance",),
         "ftwb1-5": ("inside",),
         "ftwb2-19": ("distance", "inside"),
     }
     small = replace(settings, scale="smoke", arch="wide", tasks=("distance", "inside"), finetunes=finetunes)
     settled = replace(small, budget="flops", finetuning_budget="flops", parametrization="mup")  # what reads most
-    return replace(settled, reference="base")
+    smoke = replace(settled.selected, pretraining=replace(settled.selected.pretraining, atlantis=True))
+    return replace(settled, reference="base", recipe="published", scales={**settings.scales, "smoke": smoke})
 
 
 def draw_only(name: str, draw: Callable[[], Figure], folder: Path) -> Path:
@@ -130,7 +142,8 @@ def tiny_study(
     importlib.import_module("worldwidth.engine.stage_main")  # which asks what stage the process is, once
     os.chdir(folder)
     patch = pytest.MonkeyPatch()
-    patch.setattr(study, "save_figure", draw_only)
+    for module in (study, probes):
+        patch.setattr(module, "save_figure", draw_only)
     try:
         for name in (name for name in stage_names(small) if name != "check"):
             stage, _, item = name.partition("@")
@@ -155,33 +168,40 @@ OF_THE_MODEL = {
     "scales.${scale}.world.cities",
     "scales.${scale}.world.atlantis.cities",
 }
+ONE_KEY = {"added": {"scales.${scale}.pretraining": "scales.${scale}.pretraining.atlantis"}}  # of what is resolved
 NOT_TRACKED = {"scales.${scale}.execution.resume_seconds"}  # changes no result
 OF_OTHER_TASKS = {f"scales.${{scale}}.corpus.{name}" for name in ("hull_cities", "tour_cities")}
 STATED_BUT_NOT_READ = {  # values that change nothing, and are there for people who read dvc.lock
     "recipe": {"arch"},  # picks the entry of archs
     "summarize": {"arch", "scale", "seed", "budget"},
+    "representations": {"tasks"},
     **dict.fromkeys(("corpus@distance", "corpus@inside", "atlantis"), OF_OTHER_TASKS),
 }
 COMPARED_WITH_A_DEPENDENCY = {  # data/cities.csv and models/*, which hang on these values, are checked against them
     "plots": {f"scales.${{scale}}.world.{name}" for name in ("cities", "atlantis.cities", "seed", "id_digits")},
-    **dict.fromkeys(("ftwb1@1", "ftwb2@19", "evaluate@base"), OF_THE_MODEL),
+    **dict.fromkeys(("plug1@1", "ftwb1@1", "ftwb2@19", "evaluate@base"), OF_THE_MODEL),
+    "represent@base": {name for name in OF_THE_MODEL if "world" not in name and "tokens" not in name},
 }
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *("cities", "corpus@distance", "corpus@inside", "atlantis", "recipe", "base", "ftwb1@1", "ftwb2@19"),
-        *("evaluate@base", "summarize", "plots"),
+        *("cities", "corpus@distance", "corpus@inside", "atlantis", "recipe", "added", "base"),
+        *("plug1@1", "ftwb1@1", "ftwb2@19"),
+        *("evaluate@base", "represent@base", "summarize", "plots", "representations"),
     ],
 )
 def test_a_stage_reads_what_it_declares_and_nothing_else(
     settings: Settings, tiny_study: tuple[Path, dict[str, set[str]]], name: str
 ) -> None:
-    reference = f".archs.{tiny(settings).reference}"
-    read = {setting.replace(reference, ".archs.${reference}") for setting in tiny_study[1][name]}
+    small = tiny(settings)
+    named = {f".archs.{small.reference}": ".archs.${reference}", f".archs.{small.arch}": ".archs.${arch}"}
+    read = {ONE_KEY.get(name, {}).get(setting, setting) for setting in tiny_study[1][name]}
+    for arch, key in named.items():
+        read = {setting.replace(arch, key) for setting in read}
     read -= COMPARED_WITH_A_DEPENDENCY.get(name, set()) | NOT_TRACKED
-    declared = set(expanded(tiny(settings))[name]["params"])
+    declared = set(expanded(small)[name]["params"])
     for setting in read:
         assert any(setting == param or setting.startswith(f"{param}.") for param in declared), f"{name} reads {setting}"
     for param in declared - STATED_BUT_NOT_READ.get(name, set()):

@@ -1,4 +1,4 @@
-"""A whole study of twelve stages through the real DVC, with the quick tests: everything still fits together.
+"""A whole study of 16 stages through the real DVC, with the quick tests: everything still fits together.
 
 pytest tests/test_tiny_study.py
 """

@@ -55,14 +55,14 @@ def test_every_axis_can_be_read_and_set_to_what_it_is(settings: Settings) -> Non
 def test_a_value_wins_over_that_of_the_arch(settings: Settings) -> None:
     own = with_own(settings, "wide", learning_rate=2e-3)
     assert value_of(own, LR) == 2e-3
-    assert value_of(replace(own, arch="narrow"), LR) == 1e-3
+    assert value_of(replace(own, arch="narrow"), LR) == value_of(replace(settings, arch="narrow"), LR)
     turned = with_values(own, [(LR, 4e-3)])
     assert (turned.finetuning.learning_rate, turned.selected.finetuning.learning_rate) == (4e-3, 4e-3)
     assert edits(own, [(LR, 4e-3)]) == {
         "scales.laptop.finetuning.learning_rate": 4e-3,
         "scales.laptop.archs.wide.finetuning.learning_rate": 4e-3,
     }
-    assert list(edits(own, [("arch", "narrow"), (LR, 4e-3)])) == ["arch", "scales.laptop.finetuning.learning_rate"]
+    assert list(edits(own, [("arch", "wider"), (LR, 4e-3)])) == ["arch", "scales.laptop.finetuning.learning_rate"]
 
 
 def test_so_does_a_number_of_layers(settings: Settings) -> None:
@@ -89,9 +89,14 @@ def test_an_unknown_axis_is_one_line_with_the_nearest(axis: str, meant: str) -> 
         (f"{LR}=fast", 'finetuning.learning_rate: found "fast"; it must be a valid number'),
         (f"{LR}=1e-3,-1", "finetuning.learning_rate: found -1; it must be greater than 0"),
         ("seed=1.5", "seed: found 1.5; it must be a valid integer"),
-        ("seed=true", "seed: found 'true'; a value must be a number or text"),
-        ("seed=[1]", "seed: found '.1.'; a value must be a number or text"),
-        ("finetuning.trainable=embedings", "allowed: all, embeddings, new_embeddings; did you mean 'embeddings'"),
+        ("seed=true", "seed: found true; it must be a valid integer"),
+        ("seed=[1]", "seed: found '.1.'; a value must be a number, text, true or false"),
+        (
+            "recipe=publishd",
+            "sweep.vary.recipe: found 'publishd'; allowed: default, published; did you mean 'published'",
+        ),
+        ("finetuning.trainable=embedings", "allowed: all, new_embeddings; did you mean 'new_embeddings'"),
+        ("pretraining.atlantis=1", "pretraining.atlantis: found 1; it must be a valid boolean"),
         ("finetuning.world_lines=17000", "finetuning.world_lines: found 17000; at most 16000"),
     ],
 )
@@ -109,8 +114,8 @@ def test_names_are_short_and_as_they_were(settings: Settings) -> None:
         "wide-flops-s42-ftflops-mup"
     ]
     assert names(
-        settings, "finetuning.embedding_learning_rate=0.01", "pretraining.learning_rate=5e-3", "world.seed=7"
-    ) == ["wide-epochs-s42-w7-plr5e-3-elr1e-2"]
+        settings, "finetuning.body_ratio=0.1", "pretraining.learning_rate=5e-3", "world.seed=7", "recipe=published"
+    ) == ["wide-epochs-s42-published-w7-plr5e-3-br0.1"]
     assert names(settings, "finetuning.trainable=new_embeddings", "finetuning.batch_size=32") == [
         "wide-epochs-s42-finetuning.batch_size=32-new_embeddings"
     ]
@@ -203,7 +208,7 @@ def test_every_sweep_of_params_yaml_can_be_run(settings: Settings) -> None:
 def test_some_fine_tunes_only(settings: Settings) -> None:
     (variant,) = sweep(settings, only=("ftwb0", "ftwb1-1", "ftwb2-1"))
     assert list(variant.of(settings).finetunes) == ["ftwb1-1", "ftwb2-13", "ftwb2-15", "ftwb2-12", "ftwb0-0"]
-    with pytest.raises(WorldwidthError, match=r"sweep\.only: found 'ftwb3'; allowed: ftwb1-1, .*or the start of some"):
+    with pytest.raises(WorldwidthError, match=r"sweep\.only: found 'ftwb3'; allowed: plug1-1, .*or the start of some"):
         sweep(settings, only=("ftwb1", "ftwb3"))
 
 

@@ -144,7 +144,12 @@ COMMANDS = (
         "check", "validate params.yaml; is dvc.yaml its rendering?", "commands.check:run_check",
         _flag("--lock", "and do dvc.lock and the committed results belong to this tree?"),
     ),
-    _command("plan", "stages, steps, tokens, FLOPs and disk; what will run and why", "commands.plan:print_plan", _JSON),
+    _command(
+        "plan", "stages, steps, tokens, FLOPs and disk; what will run and why", "commands.plan:print_plan",
+        _option("--sweep", metavar="NAME", help="the difference that this sweep's replicates can tell from none"),
+        _option("--replicates", type=_count, metavar="N", help="with --sweep: what so many would tell"),
+        _JSON,
+    ),
     _command(
         "doctor", "what is wrong here, and the command that fixes it; changes nothing",
         "doctor.examination:run_doctor", _JSON,
@@ -169,6 +174,10 @@ COMMANDS = (
         _JOBS,
         _flag("--write", "put the chosen rates into params.yaml"),
         _FORCE,
+    ),
+    _command(
+        "frontier", "choose the ratio of the body's rate to the embedding's on validation lines of another draw",
+        "commands.frontier:run_frontier", _JOBS, _FORCE,
     ),
     _command(
         "compare", "compare experiments by an axis: tables, figures, report/NAME/index.html",

@@ -23,6 +23,7 @@ HOLDS = {
     "native": "a training step, the optimisers and decoding in C++, and what builds it",
     "training": "the step, the loop, what goes into a batch, resuming, publishing",
     "evaluation": "answers, scores, matrices, the study's tables",
+    "representation": "where a model has its cities: probes of its residual stream, and how alike two models are",
     "pipeline": "THE table of stages, dvc.yaml from it, groups of stages as jobs",
     "dvcio": "all that talks to DVC: forecast, restore, repair, experiments",
     "engine": "the start of a stage, and stages side by side on one machine",

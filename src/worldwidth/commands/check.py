@@ -1,5 +1,6 @@
 """`worldwidth render` and `worldwidth check`: does dvc.yaml say what params.yaml says, and dvc.lock what is here?"""
 
+from worldwidth.comparison.declared import check_analysis
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.fingerprint import check_lock, former_stages
 from worldwidth.dvcio.lockfile import drop_stages, read_lock
@@ -32,8 +33,9 @@ def run_check(settings: Settings, lock: bool) -> None:
     """Compare dvc.yaml, and with ``lock`` dvc.lock and the committed results, with what they are made from.
 
     Raises:
-        WorldwidthError: they differ; the first difference is named.
+        WorldwidthError: they differ (the first difference is named), or the declared metric is none.
     """
+    check_analysis(settings)
     check_rendered(settings)
     print("params.yaml is sound, and dvc.yaml is its rendering")
     if lock:

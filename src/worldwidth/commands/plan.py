@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from worldwidth.commands.plan_sweep import print_sweep_plan
+from worldwidth.comparison.declared import check_analysis
 from worldwidth.core.text import count, short, times
 from worldwidth.dvcio.forecast import LATER, RUN, UP_TO_DATE, Forecast, forecast
 from worldwidth.engine.costs import LineSizes, WidthPlan, line_sizes, stage_sizes, width_plans
@@ -36,8 +38,17 @@ def _with_sizes(answer: Forecast, sizes: dict[str, int]) -> StagePlan:
     return StagePlan(answer.stage, answer.state, answer.reason, **sizes)
 
 
-def print_plan(settings: Settings, as_json: bool) -> None:
-    """Print the plan as a table or as JSON."""
+def print_plan(settings: Settings, as_json: bool, sweep: str | None = None, replicates: int | None = None) -> None:
+    """Print the plan as a table or as JSON; with ``sweep`` what that sweep of params.yaml can tell, or would with so
+    many ``replicates``.
+
+    Raises:
+        WorldwidthError: there is no such sweep, params.yaml declares no analysis, or dvc.yaml is not its rendering.
+    """
+    if sweep is not None:
+        print_sweep_plan(settings, sweep, replicates, as_json)
+        return
+    check_analysis(settings)
     lines = line_sizes(settings)
     rows, widths = study_plan(settings, lines), width_plans(settings, lines)
     columns = ("steps", "tokens", "flops", "bytes")

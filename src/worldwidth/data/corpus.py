@@ -5,7 +5,8 @@ data/corpora/<task>/<split>.tokens.npy     (n, longest) ids, <pad> past the end
 data/corpora/<task>/<split>.lengths.npy    (n,) ids before the padding
 data/corpora/<task>/<split>.cities.npy     (n, k) rows of the cities, real ones first, -1 past the end
 
-and the same below data/atlantis of the queries about Atlantis.
+and the same below data/atlantis of the queries about Atlantis. Its training lines are below data/added, too, where
+pre-training is to have them.
 """
 
 import errno
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import check_regular, read_json
-from worldwidth.settings.paths import ATLANTIS_CORPORA, CORPORA
+from worldwidth.settings.paths import ADDED_CORPORA, ATLANTIS_CORPORA, CORPORA
 
 POPULATIONS = ("world", "atlantis")
 SPLITS = ("train", "validation", "test")
@@ -47,8 +48,10 @@ class StoredCorpus:
     def __init__(self, name: str, root: Path = Path()) -> None:
         """``root`` is the folder of the project."""
         self.name = name
-        self._folders = {"world": root / CORPORA / name, "atlantis": root / ATLANTIS_CORPORA / name}
+        folders = {"world": CORPORA, "atlantis": ATLANTIS_CORPORA, "added": ADDED_CORPORA}
+        self._folders = {population: root / folder / name for population, folder in folders.items()}
         self._remedies = {"world": f"run `dvc repro corpus@{name}`", "atlantis": "run `dvc repro atlantis`"}
+        self._remedies["added"] = "run `dvc repro added`"
         self._read_before: dict[Path, Any] = {}
 
     def lines(self, population: str, split: str) -> Lines:

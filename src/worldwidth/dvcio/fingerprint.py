@@ -13,9 +13,10 @@ from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.experiments import Experiment
 from worldwidth.dvcio.lockfile import CODE, LOCK, Record, md5, read_lock, stages_of_yaml, value_at
 from worldwidth.pipeline.stages import row_of, stage_names
-from worldwidth.settings.compute import finetuning_recipe, pretraining_recipe
+from worldwidth.settings.compute import finetuning_recipe, plug_in_recipe, pretraining_recipe
 from worldwidth.settings.paths import ATLANTIS_CORPORA, CORPORA, PARAMS
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.recipe import FinetuningRecipe
+from worldwidth.settings.schema import Settings, is_plug_in
 from worldwidth.settings.strict_yaml import read_yaml
 
 Fingerprint = dict[str, Any]
@@ -78,7 +79,7 @@ def _is_corpus(entry: str) -> bool:
 
 def resolved(settings: Settings) -> dict[str, Any]:
     """What the settings come to for the selected arch, as plain values."""
-    scale, before, after = settings.selected, pretraining_recipe(settings), finetuning_recipe(settings)
+    scale, before = settings.selected, pretraining_recipe(settings)
     model = asdict(scale.model)
     del model["num_hidden_layers"]  # the arch's may be its own: it is in the sizes
     return {
@@ -91,15 +92,16 @@ def resolved(settings: Settings) -> dict[str, Any]:
         "model": model,
         "sizes": asdict(before.sizes),
         "pretraining": {**asdict(before.optimization), "steps": before.steps, "width_ratio": before.width_ratio},
-        "finetuning": {
-            **asdict(after.optimization),
-            "length": asdict(after.length),
-            "size_ratio": after.size_ratio,
-            "width_ratio": after.width_ratio,
-        },
+        "finetuning": _plain(finetuning_recipe(settings)),
+        "plug_in": _plain(plug_in_recipe(settings)) if any(map(is_plug_in, settings.finetunes)) else {},
         "evaluation": asdict(scale.evaluation),
         "hardware": asdict(scale.hardware),
     }
+
+
+def _plain(recipe: FinetuningRecipe) -> dict[str, Any]:
+    values = asdict(recipe)
+    return {**values.pop("optimization"), **values}
 
 
 def difference_from_here(experiment: Experiment, settings: Settings) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldwidth.data.random_streams import stream
+from worldwidth.settings.schema import is_plug_in
 
 Floats = NDArray[np.float64]
 LineScores = dict[str, Floats]
@@ -31,7 +32,7 @@ class Cell:
     """One trained model on one task of Atlantis. Scores are unclipped; None is not measurable."""
 
     matrix: str
-    """ftwb0, ftwb1, ... or ``difference`` (score minus expected)."""
+    """plug1, plug7, ftwb0, ftwb1, ... or ``difference`` (score minus expected)."""
     model: str
     task: str
     trained: bool
@@ -137,7 +138,7 @@ def matrix_cells(study: Study, columns: dict[str, Columns]) -> tuple[list[Cell],
             continue
         for task in study.tasks:
             column, score = columns[task], columns[task].score(model)
-            specialist = _better_specialist(study, column, trained)
+            specialist = None if is_plug_in(model) else _better_specialist(study, column, trained)
             expected = column.score(specialist) if specialist else np.full_like(score, np.nan)
 
             def cell(
@@ -172,17 +173,36 @@ def matrix_of(model: str) -> str:
 
 
 def matrix_names(finetunes: dict[str, tuple[str, ...]]) -> list[str]:
-    """The matrices to draw: ftwb1, ftwb2, ... in their order, and ``difference`` where some model has several tasks.
+    """The matrices to draw: plug1, ftwb1, ftwb2, ... in their order, and ``difference`` where there are specialists.
 
-    The control is a row below the first of them; it has a matrix of its own only where there is no other.
+    Those that ``rows_below`` puts below another have none of their own.
     """
-    names = [name for name in dict.fromkeys(map(matrix_of, finetunes)) if name != CONTROL]
-    alone = [CONTROL] * (bool(finetunes) and not names)
-    return names + alone + [DIFFERENCE] * any(len(trained) > 1 for trained in finetunes.values())
+    names = list(dict.fromkeys(map(matrix_of, finetunes)))
+    below = {matrix_of(row) for name in names for row in rows_below(finetunes, name)}
+    return [name for name in names if name not in below] + [DIFFERENCE] * bool(compared_with_specialists(finetunes))
+
+
+def rows_below(finetunes: dict[str, tuple[str, ...]], name: str) -> list[str]:
+    """The models that are the last rows of matrix ``name`` though they are not of it.
+
+    Below the first one of fine-tuned models: the control. Below the first one of plug-ins: all further plug-ins.
+    """
+    of_kind = [model for model in finetunes if is_plug_in(model) == is_plug_in(name)]
+    first = next((matrix_of(model) for model in of_kind if finetunes[model]), None)
+    if name != first:
+        return []
+    if is_plug_in(name):
+        return [model for model in of_kind if matrix_of(model) != name]
+    return [model for model in of_kind if not finetunes[model]]
+
+
+def compared_with_specialists(finetunes: dict[str, tuple[str, ...]]) -> list[str]:
+    """The models of several tasks whose scores are compared with those of single-task models."""
+    return [model for model, trained in finetunes.items() if len(trained) > 1 and not is_plug_in(model)]
 
 
 def control_of(finetunes: dict[str, tuple[str, ...]]) -> str | None:
-    """The model that is trained on no task, if there is one."""
+    """The model that is fine-tuned on no task, if there is one."""
     return next((model for model, trained in finetunes.items() if not trained), None)
 
 
@@ -193,7 +213,8 @@ def minus_control(drawn: dict[tuple[str, str, str], Floats], control: str) -> di
 
 def _better_specialist(study: Study, column: Columns, trained: tuple[str, ...]) -> str | None:
     """The single-task model with the better raw mean on this column; None for one task or a missing one."""
-    specialists = [name for task in trained for name, only in study.finetunes.items() if only == (task,)]
+    alone = {only: name for name, only in study.finetunes.items() if not is_plug_in(name)}
+    specialists = [alone[task,] for task in trained if (task,) in alone]
     if len(trained) < 2 or len(specialists) < len(trained) or not all(name in column.means for name in specialists):
         return None
     better = max if column.is_accuracy else min

@@ -29,14 +29,14 @@ from worldwidth.evaluation.scores import (
 )
 from worldwidth.settings.names import stage_of
 from worldwidth.settings.paths import CURVES, EVALUATIONS, MATRICES, SCORES
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import Settings, finetuned, is_plug_in
 from worldwidth.tasks import load_task
 
 UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, KeyError, struct.error, zipfile.BadZipFile, zlib.error)
 """What numpy and zipfile raise over damaged archives; RuntimeError when a bit says that it is encrypted."""
 
 ABOVE = "transfer_minus_control"
-CURVE_COLUMNS = ["step", "tokens", "flops", "loss", "learning_rate", "validation_loss"]
+CURVE_COLUMNS = ["step", "tokens", "flops", "loss", "learning_rate", "validation_loss", "gradient_norm", "order"]
 
 
 def load_evaluation(model: str, tasks: tuple[str, ...]) -> dict[str, Any]:
@@ -108,14 +108,14 @@ def read_table(path: Path, columns: list[str], remedy: str) -> pd.DataFrame:
 
 
 def load_curve(model: str) -> pd.DataFrame:
-    """The training curve of one model, all columns numbers.
+    """The training curve of one model, all columns numbers but ``order``.
 
     Raises:
         WorldwidthError: it is missing, damaged, or not such a table.
     """
     path, remedy = CURVES / f"{model}.csv", f"run `dvc repro {stage_of(model)}`"
     table = read_table(path, CURVE_COLUMNS, remedy)
-    if not all(map(pd.api.types.is_numeric_dtype, table.dtypes)) or table["flops"].isna().any():
+    if not all(map(pd.api.types.is_numeric_dtype, table.drop(columns="order").dtypes)) or table["flops"].isna().any():
         raise WorldwidthError(f"{path}: holds text where a number belongs; {remedy}")
     return table
 
@@ -159,7 +159,7 @@ def compute_matrices(study: Study, resamples: int) -> tuple[list[Cell], dict[str
             blocks["overall"] = rows
         elif name == CONTROL:
             del blocks["trained"]
-        elif above:
+        elif above and not is_plug_in(name):
             blocks[ABOVE] = blocks["transfer"]
         entry = headline[name] = {}
         for block, chosen in blocks.items():
@@ -183,7 +183,8 @@ def compute_summary(settings: Settings) -> dict[str, Any]:
         return sum(int(curves[model][column].iloc[-1]) for model in models)
 
     base = ("base",)
-    parts = {"pretraining": base, "finetuning": tuple(settings.finetunes)}
+    parts = {"pretraining": base, "finetuning": finetuned(settings)}
+    parts |= {"plug_in": plug_ins} if (plug_ins := tuple(filter(is_plug_in, settings.finetunes))) else {}
     return {
         "parameters": total("flops", base) // (6 * total("tokens", base)),  # the curve counts 6 N FLOPs a token
         **{

@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.pipeline.stages import BY_MODEL, KINDS, STAGES, Kind, row_of
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import Settings, is_plug_in
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,12 @@ class Job:
 def group_stages(settings: Settings, workers: int) -> list[tuple[str, ...]]:
     """All stages in the groups that share a process, as the table says, those of an earlier kind first.
 
-    A group of fine-tunes is followed by the evaluations of its models. Models that train equally many tasks stand
-    together, for they take equally many steps; the longest come first.
+    A group of fine-tunes is followed by the evaluations and the maps of its models; those of the base model share a
+    job. Models that train equally many tasks stand together, for they take equally many steps; the longest come first.
+    But plug-ins, which are soon done, come before.
     """
     per_job = settings.selected.execution.models_per_job
-    by_length = sorted(settings.finetunes, key=lambda name: -len(settings.finetunes[name]))
+    by_length = sorted(settings.finetunes, key=lambda name: (not is_plug_in(name), -len(settings.finetunes[name])))
     chunk_of = {model: i // per_job for i, model in enumerate(by_length)}
     groups: dict[str | int, list[str]] = {}
     for stage in STAGES:
@@ -35,7 +36,8 @@ def group_stages(settings: Settings, workers: int) -> list[tuple[str, ...]]:
             shared = stage.job or name
             if stage.is_dealt and workers > 1:
                 shared = f"{stage.job} {i % workers}"
-            groups.setdefault(chunk_of.get(member, name) if stage.job == BY_MODEL else shared, []).append(name)
+            key = chunk_of.get(member, f"after {member}") if stage.job == BY_MODEL else shared
+            groups.setdefault(key, []).append(name)
 
     def place(key: str | int) -> tuple[int, int]:
         return KINDS.index(row_of(groups[key][0]).kind), key if isinstance(key, int) else 0

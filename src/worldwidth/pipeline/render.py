@@ -12,7 +12,7 @@ from worldwidth.core.imports import code_closure, code_files, task_closure, task
 from worldwidth.evaluation.scores import matrix_names
 from worldwidth.pipeline.stages import STAGES
 from worldwidth.settings.load import json_schema
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import Settings, is_plug_in
 
 DVC_YAML = Path("dvc.yaml")
 SCHEMA = Path("docs/params.schema.json")
@@ -31,11 +31,16 @@ _SHARED_MODEL = ("initializer_range", "rms_norm_eps", "rope_theta", "tokens")
 
 @dataclass(frozen=True)
 class Group:
-    """Fine-tunes that train the same number of tasks: stages ``ftwb<count>@<id>``."""
+    """Fine-tunes that train the same number of tasks: stages ``ftwb<count>@<id>``, ``plug<count>@<id>``."""
 
     name: str
     members: dict[str, str]
     """id -> the trained tasks, for people."""
+
+    @property
+    def is_plug_in(self) -> bool:
+        """Whether its models learn new entities on a frozen map."""
+        return is_plug_in(self.name)
 
 
 def groups(settings: Settings) -> list[Group]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.settings.compute import finetuning_recipe, pretraining_recipe
+from worldwidth.settings.compute import finetuning_recipe, plug_in_recipe, pretraining_recipe
 from worldwidth.settings.names import stage_of
-from worldwidth.settings.paths import FINETUNING, PRETRAINING
+from worldwidth.settings.paths import ADDED_CORPORA, FINETUNING, PLUG_IN, PRETRAINING
 from worldwidth.settings.schema import Settings
 
 Kind = Literal["data", "base", "evaluation", "finetunes", "summary"]
@@ -21,7 +21,8 @@ KINDS: tuple[Kind, ...] = ("data", "base", "evaluation", "finetunes", "summary")
 """What a job can ask for, a field of ``scales.SCALE.execution.jobs``; of jobs that are ready the first goes first."""
 
 BY_MODEL = "models"
-"""As a ``job``: the stages of ``execution.models_per_job`` fine-tuned models share one."""
+"""As a ``job``: the stages of ``execution.models_per_job`` fine-tuned models share one; those of
+the base model share another."""
 
 
 def _once(settings: Settings) -> None:
@@ -82,6 +83,10 @@ def _evaluations(settings: Settings) -> dict[str, str]:
     return {f"evaluate@{model}": model for model in settings.models}
 
 
+def _representations(settings: Settings) -> dict[str, str]:
+    return {f"represent@{model}": model for model in settings.models}
+
+
 def _sound(settings: Settings) -> dict[str, str]:
     return {"data/checked.txt": "sound"}
 
@@ -90,7 +95,13 @@ def _recipes(settings: Settings) -> dict[str, str]:
     return {
         PRETRAINING.as_posix(): repr(pretraining_recipe(settings)),
         FINETUNING.as_posix(): repr(finetuning_recipe(settings)),
+        PLUG_IN.as_posix(): repr(plug_in_recipe(settings)),
     }
+
+
+def _added(settings: Settings) -> dict[str, str]:
+    """Lines of Atlantis are those of its draw, which is not known here."""
+    return {} if settings.pretraining.atlantis else {ADDED_CORPORA.as_posix(): "nothing"}
 
 
 STAGES: tuple[Stage, ...] = (
@@ -99,11 +110,16 @@ STAGES: tuple[Stage, ...] = (
     Stage(name="corpus", kind="data", job="start", is_dealt=True, members=_corpora, runs_tasks=True),
     Stage(name="atlantis", kind="data", job="start", runs_tasks=True),
     Stage(name="recipe", kind="data", job="start", contents=_recipes),
+    Stage(name="added", kind="data", job="start", contents=_added),
     Stage(name="pretrain", kind="base", pattern="base"),
-    Stage(name="finetune", kind="finetunes", job=BY_MODEL, at_once=True, members=_finetunes, pattern="ftwb[0-9]"),
+    Stage(
+        name="finetune", kind="finetunes", job=BY_MODEL, at_once=True, members=_finetunes, pattern="(ftwb|plug)[0-9]"
+    ),
     Stage(name="evaluate", kind="evaluation", job=BY_MODEL, members=_evaluations, runs_tasks=True),
+    Stage(name="represent", kind="evaluation", job=BY_MODEL, members=_representations, runs_tasks=True),
     Stage(name="summarize", kind="summary", job="tables", runs_tasks=True, in_git=True),
     Stage(name="plots", kind="summary", job="tables", in_git=True),
+    Stage(name="representations", kind="summary", job="tables", in_git=True),
 )
 """In the order of dvc.yaml, where no stage comes before its inputs."""
 

@@ -11,9 +11,9 @@ from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from worldwidth.evaluation.scores import CONTROL, DIFFERENCE, control_of, matrix_names, matrix_of
+from worldwidth.evaluation.scores import DIFFERENCE, compared_with_specialists, matrix_names, matrix_of
 from worldwidth.plots.style import FAINT, HATCH, INK, PAGE, SMALL, TEXT, Rgb, ink_on, new_figure, text_width
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import Settings, is_plug_in
 
 MARKS = "T: trained; hatched: not measurable or missing"
 MEANING = "Normalised improvement on Atlantis: 0 as the base model there, 1 as it is on ordinary cities."
@@ -87,18 +87,14 @@ def models_of(settings: Settings, name: str) -> list[str]:
     """The fine-tuned models that are the rows of a matrix; all of them where it is none of the study's own."""
     finetunes = settings.finetunes
     if name == DIFFERENCE:
-        return [model for model, trained in finetunes.items() if len(trained) > 1]
+        return compared_with_specialists(finetunes)
     return [m for m in finetunes if name not in matrix_names(finetunes) or matrix_of(m) == name]
 
 
-def control_below(settings: Settings, name: str) -> list[str]:
-    """The model of no task, if it is the last row of matrix ``name``: it stands below the first one."""
-    control, first = control_of(settings.finetunes), matrix_names(settings.finetunes)[0]
-    return [control] if control and name == first != CONTROL else []
-
-
 def title_of(settings: Settings, name: str) -> str:
-    """What a matrix of the study is called: ``FTWB1``, ``FTWB2 minus expected``."""
+    """What a matrix of the study is called: ``FTWB1``, ``PLUG-IN``, ``FTWB2 minus expected``."""
+    if is_plug_in(name):
+        return "PLUG-IN"
     whose = " and ".join(dict.fromkeys(matrix_of(model).upper() for model in models_of(settings, name)))
     return f"{whose} minus expected" if name == DIFFERENCE else name.upper()
 
@@ -107,6 +103,8 @@ def task_label(tasks: tuple[str, ...]) -> str:
     """What a model is fine-tuned on, in two lines: rows are high, and columns have no width to spare."""
     if not tasks:
         return "no task"
+    if len(tasks) > 4:
+        return f"all {len(tasks)} tasks"
     half = -(-len(tasks) // 2)
     return "\n+ ".join(" + ".join(part) for part in (tasks[:half], tasks[half:]) if part)
 
@@ -142,6 +140,12 @@ class CellSize:
         return cls(width, 2.95 * font, font, min(font + 0.6, TEXT))
 
 
+def in_rows(panels: list[Panel]) -> list[list[Panel]]:
+    """Panels beside each other; four, or more of an even number, in two rows, for a page is too narrow for one."""
+    half = len(panels) // 2
+    return [panels[:half], panels[half:]] if len(panels) > 3 and len(panels) % 2 == 0 else [panels]
+
+
 def draw_panels(grid: list[list[Panel]], size: CellSize | None = None, bars: bool = True) -> Figure:
     """Panels in rows and columns. Rows are labelled once where neighbours share them, columns at the top.
 
@@ -171,11 +175,18 @@ def draw_panels(grid: list[list[Panel]], size: CellSize | None = None, bars: boo
                 _name_columns(one, panel, size)
             _name_panel(one, panel, size)
     for scale in dict.fromkeys(panel.scale for panels in grid for panel in panels) if bars else ():
-        places = [(r, c) for r, panels in enumerate(grid) for c, panel in enumerate(panels) if panel.scale == scale]
+        places = _beside(grid, scale)
         wide = size.width * sum(len(grid[0][c].columns) for c in {c for _, c in places})
         high = size.height * sum(heights[r] for r in {r for r, _ in places})
         _color_bar(figure, [axes[place] for place in places], scale, size, wide, high)
     return figure
+
+
+def _beside(grid: list[list[Panel]], scale: Scale) -> list[tuple[int, int]]:
+    """The panels that the colour bar of ``scale`` is beside: in rows that it has to itself, if there are some."""
+    places = [(r, c) for r, panels in enumerate(grid) for c, panel in enumerate(panels) if panel.scale == scale]
+    alone = [(r, c) for r, c in places if all(panel.scale == scale for panel in grid[r])]
+    return alone or places
 
 
 def _width(labels: list[str], size: float) -> float:
@@ -186,7 +197,7 @@ def _above(grid: list[list[Panel]], size: CellSize) -> float:
     """About how high the names above the panels are, in points."""
     label = max((_column_height(panel, size) for panel in grid[0]), default=0)
     lines = max(len(panel.note.splitlines()) + bool(panel.title) for panel in grid[0])
-    corners = sum(1 + row[0].corner.count("\n") for row in grid[1:])
+    corners = sum(1 + row[0].corner.count("\n") + bool(row[0].title) for row in grid[1:])
     return label + 1.4 * size.beside * (lines + corners) + 8 * len(grid) + 12
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from worldwidth.data.cities import City
 from worldwidth.data.regions import REGIONS
-from worldwidth.evaluation.scores import DIFFERENCE, Cell, matrix_names
+from worldwidth.evaluation.scores import DIFFERENCE, Cell, control_of, matrix_names, matrix_of, rows_below
 from worldwidth.evaluation.tables import ABOVE
 from worldwidth.plots.heatmap import (
     EXPECTED,
@@ -24,14 +24,14 @@ from worldwidth.plots.heatmap import (
     SIGNED,
     Mark,
     Panel,
-    control_below,
     draw_panels,
+    in_rows,
     make_panel,
     models_of,
     title_of,
 )
 from worldwidth.plots.style import INK, PAGE, STYLE, frame, new_figure, plain, save_figure
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import Settings, is_plug_in
 
 
 def study_title(settings: Settings) -> str:
@@ -73,19 +73,25 @@ def draw_matrices(
     caption.append(f"Rows: fine-tuned on; columns: evaluated on. ±: standard error over test lines, one seed. {MARKS}.")
     if names != [DIFFERENCE]:
         caption.append(f"{MEANING} const: the best constant answer.")
-    if any(control_below(settings, name) for name in names):
+    if any(is_plug_in(name) for name in names):
+        caption.append("PLUG-IN: the base model is frozen; only the embeddings of the new cities are learned.")
+    if control_of(settings.finetunes) in [row for name in names for row in rows_below(settings.finetunes, name)]:
         caption.append("no task: the control, fine-tuned on the warm-up lines of every task alone.")
     if DIFFERENCE in names:
         caption.append(EXPECTED)
-    figure = draw_panels([panels if len(panels) > 1 else [replace(panels[0], title="")]])
+    figure = draw_panels(in_rows(panels) if len(panels) > 1 else [[replace(panels[0], title="")]])
     frame(figure, f"{what}  ({study_title(settings)})", caption)
     return figure
 
 
 def _panel(settings: Settings, name: str, cells: list[Cell], missing: frozenset[str]) -> Panel:
-    control = control_below(settings, name)
-    models, constants = models_of(settings, name) + control, {cell.task: cell.constant_score for cell in cells}
-    marks = {(cell.model, cell.task): _mark(cell) for cell in cells if cell.matrix == name or cell.model in control}
+    below = rows_below(settings.finetunes, name)
+    models, constants = models_of(settings, name) + below, {cell.task: cell.constant_score for cell in cells}
+    marks = {
+        (cell.model, cell.task): _mark(cell)
+        for cell in cells
+        if cell.matrix == name or (cell.model in below and cell.matrix == matrix_of(cell.model))
+    }
     panel = make_panel(settings, models, marks, SIGNED if name == DIFFERENCE else SCORE)
     numbers = (model.split("-")[1] for model in models)
     remarks = (" (missing)" if model in missing else "" for model in models)
@@ -130,15 +136,16 @@ def draw_setting(settings: Settings, curves: pd.DataFrame, cities: list[City], f
 
 @plt.style.context(STYLE)
 def draw_training(curves: pd.DataFrame, title: str) -> Figure:
-    """Training loss against tokens: the base model left, the fine-tuned ones right."""
-    figure = new_figure(PAGE, 180)
-    left, right = figure.subplots(1, 2)
+    """Training loss against tokens: the base model left, the fine-tuned ones right, plug-ins among them dashed."""
     fine = [name for name in curves["model"].unique() if name != "base"]
+    figure = new_figure(PAGE, max(180, 30 + 11 * len(fine)))  # as high as the legend
+    left, right = figure.subplots(1, 2)
     palette = matplotlib.colormaps["tab20"].resampled(20)
     for axes, names, subtitle in ((left, ["base"], "pre-training"), (right, fine, "fine-tuning")):
         for i, name in enumerate(names):
             curve = curves[curves["model"] == name]
-            axes.plot(curve["tokens"], curve["loss"], label=name, lw=1, color=INK if name == "base" else palette(i))
+            color, style = INK if name == "base" else palette(i % 20), "--" if is_plug_in(name) else "-"
+            axes.plot(curve["tokens"], curve["loss"], label=name, lw=1, color=color, ls=style)
         axes.set(title=subtitle, xlabel="training tokens", ylabel="loss (nats a token)", xscale="log")
         plain(axes)
     if fine:

@@ -23,9 +23,9 @@ Values = tuple[tuple[str, Scalar], ...]
 """Axes and a value of each."""
 
 ATLANTIS_SEED = "world.atlantis.seed"
-_TOP = ("arch", "budget", "seed", "finetuning_budget", "parametrization", "reference")
+_TOP = ("arch", "budget", "seed", "finetuning_budget", "parametrization", "reference", "recipe")
 _PARTS = ("world", "corpus", "model", "pretraining", "finetuning", "evaluation", "hardware")
-_NAMES = ("arch", "reference")
+_NAMES = ("arch", "reference", "recipe")
 _LAYERS = "model.num_hidden_layers"
 
 
@@ -66,8 +66,8 @@ def parse_value(axis: str, text: str) -> Any:
         WorldwidthError: it is no number and no text.
     """
     value = text if axis in _NAMES else parse_yaml(text, f"{axis}: '{text}'")
-    if isinstance(value, bool) or not isinstance(value, Scalar):
-        raise WorldwidthError(f"{axis}: found '{text}'; a value must be a number or text")
+    if not isinstance(value, Scalar):
+        raise WorldwidthError(f"{axis}: found '{text}'; a value must be a number, text, true or false")
     return value
 
 
@@ -102,13 +102,25 @@ def edits(settings: Settings, values: Iterable[tuple[str, Any]]) -> dict[str, An
     """What to write into params.yaml, and where: dotted key -> value, so that the study has these values."""
     given = dict(values)
     name = given.get("arch", settings.arch)
-    arch = settings.selected.archs.get(name)
-    own = set(overridden(arch)) if arch else set()
+    arch, scale = settings.selected.archs.get(name), f"scales.{settings.scale}"
+    of_arch = {axis: f"{scale}.archs.{name}.{override_key(axis)}" for axis in (overridden(arch) if arch else ())}
+    places = (of_arch, _of_recipe(settings, given, name, scale))
     found: dict[str, Any] = {}
     for axis, value in given.items():
-        found[axis if axis in _TOP else f"scales.{settings.scale}.{axis}"] = value
-        if axis in own:
-            found[f"scales.{settings.scale}.archs.{name}.{override_key(axis)}"] = value
+        found[axis if axis in _TOP else f"{scale}.{axis}"] = value
+        found |= {place[axis]: value for place in places if axis in place}
+    return found
+
+
+def _of_recipe(settings: Settings, given: Mapping[str, Any], arch: str, scale: str) -> dict[str, str]:
+    """The axes of which the recipe has values of its own, and where in params.yaml these are."""
+    name = given.get("recipe", settings.recipe)
+    if name not in settings.selected.recipes:
+        return {}
+    recipe, path = settings.selected.recipes[name], f"{scale}.recipes.{name}"
+    found = {f"finetuning.{key}": f"{path}.finetuning.{key}" for key in recipe.finetuning}
+    if arch in recipe.learning_rates:
+        found["finetuning.learning_rate"] = f"{path}.learning_rates.{arch}"
     return found
 
 
@@ -147,7 +159,9 @@ def set_keys(values: Any, changes: Mapping[str, Any]) -> None:
 
 
 def shortest(value: Any) -> str:
-    """A value in as few characters as tell it: 4e-3, 0.5, 42, mup."""
+    """A value in as few characters as tell it: 4e-3, 0.5, 42, mup, true."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if not isinstance(value, float):
         return str(value)
     exact = Decimal(repr(value)).normalize()

@@ -1,10 +1,11 @@
 """Parameters, lines, steps and FLOPs of every training run, from the settings alone."""
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 from worldwidth.settings.recipe import FinetuningRecipe, Length, PretrainingRecipe
-from worldwidth.settings.schema import Arch, Scale, Settings, Sizes
+from worldwidth.settings.schema import Finetuning, Scale, Settings, Sizes, is_plug_in
 
 CHARACTER_IDS = 98  # four special ids and the printable ASCII characters without the space
 
@@ -36,14 +37,13 @@ def training_flops(parameters: int, tokens: int) -> int:
 
 def pretraining_recipe(settings: Settings) -> PretrainingRecipe:
     """What pre-training does: the selected arch's optimisation, for as many steps as the budget gives."""
-    scale, optimization = settings.selected, settings.pretraining
+    scale, optimization, reference = settings.selected, settings.pretraining, settings.reference
     lines = training_lines(settings, "base")
     if settings.budget == "epochs":
         steps = settings.selected_arch.epochs * math.ceil(lines / optimization.batch_size)
     else:
-        reference = scale.archs[settings.reference]
         theirs = scale.pretraining_of(reference).batch_size
-        equal = reference.epochs * math.ceil(lines / theirs) * Fraction(theirs, optimization.batch_size)
+        equal = scale.archs[reference].epochs * math.ceil(lines / theirs) * Fraction(theirs, optimization.batch_size)
         if settings.budget == "flops":  # 6 N D: the same FLOPs are D times N of the reference, divided by one's own N
             equal *= _weights_over_own(settings, reference)
         steps = max(1, round(equal))
@@ -54,19 +54,31 @@ def pretraining_recipe(settings: Settings) -> PretrainingRecipe:
 
 def finetuning_recipe(settings: Settings) -> FinetuningRecipe:
     """What fine-tuning does: the selected arch's optimisation, as long as the budget says."""
-    own, size_ratio = settings.finetuning, 1.0
-    length = Length.of(own)
+    return _recipe_of(settings, settings.finetuning, settings.selected.finetuning_of)
+
+
+def plug_in_recipe(settings: Settings) -> FinetuningRecipe:
+    """The same of the models ``plug...``."""
+    return _recipe_of(settings, settings.plug_in, settings.selected.plug_in_of)
+
+
+def _recipe_of(settings: Settings, own: Finetuning, of_arch: Callable[[str, str], Finetuning]) -> FinetuningRecipe:
+    length, size_ratio = Length.of(own), 1.0
     if settings.finetuning_budget == "flops":
-        reference = settings.selected.archs[settings.reference]
-        length = Length.of(settings.selected.finetuning_of(reference))
-        size_ratio = float(_weights_over_own(settings, reference))
+        length = Length.of(of_arch(settings.reference, settings.recipe))
+        size_ratio = float(_weights_over_own(settings, settings.reference))
     return FinetuningRecipe(optimization=own, length=length, size_ratio=size_ratio, width_ratio=width_ratio(settings))
 
 
-def _weights_over_own(settings: Settings, arch: Arch) -> Fraction:
-    """Weights of ``arch`` over those of the selected one."""
+def recipe_for(settings: Settings, model: str) -> FinetuningRecipe:
+    """What the training of a fine-tuned model does."""
+    return plug_in_recipe(settings) if is_plug_in(model) else finetuning_recipe(settings)
+
+
+def _weights_over_own(settings: Settings, name: str) -> Fraction:
+    """Weights of the arch ``name`` over those of the selected one."""
     scale = settings.selected
-    return Fraction(parameter_count(scale, scale.sizes_of(arch)), parameter_count(scale, settings.sizes))
+    return Fraction(parameter_count(scale, scale.sizes_of(scale.archs[name])), parameter_count(scale, settings.sizes))
 
 
 def finetuning_steps(recipe: FinetuningRecipe, trained: int, tasks: int) -> int:
@@ -86,20 +98,21 @@ def training_lines(settings: Settings, name: str) -> int:
     """Lines in the training mixture of model ``name``."""
     tasks = len(settings.tasks)
     if name == "base":
-        return tasks * settings.selected.corpus.world.train
-    return mixture_lines(Length.of(settings.finetuning), len(settings.finetunes[name]), tasks)
+        corpus = settings.selected.corpus
+        return tasks * (corpus.world.train + settings.pretraining.atlantis * corpus.atlantis.train)
+    return mixture_lines(Length.of(settings.finetuning_for(name)), len(settings.finetunes[name]), tasks)
 
 
 def training_steps(settings: Settings, name: str) -> int:
     """Optimiser steps of model ``name``."""
     if name == "base":
         return pretraining_recipe(settings).steps
-    return finetuning_steps(finetuning_recipe(settings), len(settings.finetunes[name]), len(settings.tasks))
+    return finetuning_steps(recipe_for(settings, name), len(settings.finetunes[name]), len(settings.tasks))
 
 
 def training_epochs(settings: Settings, name: str) -> float:
     """Passes over the mixture; no whole number where a budget set the steps."""
-    optimization = settings.pretraining if name == "base" else settings.finetuning
+    optimization = settings.pretraining if name == "base" else settings.finetuning_for(name)
     return training_steps(settings, name) / math.ceil(training_lines(settings, name) / optimization.batch_size)
 
 

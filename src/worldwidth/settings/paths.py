@@ -9,18 +9,23 @@ CITIES = Path("data/cities.csv")
 ATLANTIS_CITIES = Path("data/atlantis.csv")
 PRETRAINING = Path("data/pretraining.json")
 FINETUNING = Path("data/finetuning.json")
+PLUG_IN = Path("data/plug_in.json")
 CORPORA = Path("data/corpora")
 ATLANTIS_CORPORA = Path("data/atlantis")
+ADDED_CORPORA = Path("data/added")
 MODELS = Path("models")
 CURVES = Path("results/training")
 EVALUATIONS = Path("results/evaluations")
 SCORES = Path("results/scores")
+REPRESENTATIONS = Path("results/representations")
 
 # small, and in git
 SUMMARY = Path("results/summary.json")
 MATRICES = Path("results/matrices.csv")
 EVALUATION_TABLE = Path("results/evaluations.csv")
 TRAINING_TABLE = Path("results/training.csv")
+REPRESENTATION_TABLE = Path("results/representations.csv")
+REPRESENTATION_SUMMARY = Path("results/representations.json")
 PLOTS = Path("plots")
 COORDINATES = Path("results/coordinates")  # of no stage: `worldwidth coordinates` writes it
 

@@ -1,4 +1,4 @@
-"""What the matrix comes to for one arch: data/pretraining.json and data/finetuning.json, which the trainings read.
+"""What the matrix comes to for one arch, as the trainings read it: pretraining, finetuning and plug_in.json in data/.
 
 They hold what a training does, and not how params.yaml says it: whatever comes to the same recipe shares its models.
 """
@@ -12,8 +12,8 @@ from pydantic.dataclasses import dataclass
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import read_text, write_json
-from worldwidth.settings.paths import FINETUNING, PRETRAINING
-from worldwidth.settings.schema import Finetuning, Optimization, Sizes
+from worldwidth.settings.paths import FINETUNING, PLUG_IN, PRETRAINING
+from worldwidth.settings.schema import Finetuning, Pretraining, Sizes, is_plug_in
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _REMEDY = "run `dvc repro recipe`"
@@ -24,7 +24,7 @@ class PretrainingRecipe:
     """Of the base model."""
 
     sizes: Sizes
-    optimization: Optimization
+    optimization: Pretraining
     steps: int
     width_ratio: float | None
     """Under ``mup``: its width over that of the reference."""
@@ -48,7 +48,7 @@ class Length:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class FinetuningRecipe:
-    """Of every fine-tuned model."""
+    """Of the fine-tuned models, or of those that learn new entities on a frozen map."""
 
     optimization: Finetuning
     length: Length
@@ -61,10 +61,10 @@ class FinetuningRecipe:
 Recipe = TypeVar("Recipe", PretrainingRecipe, FinetuningRecipe)
 
 
-def save_recipes(pretraining: PretrainingRecipe, finetuning: FinetuningRecipe) -> None:
-    """Write both files."""
-    write_json(PRETRAINING, asdict(pretraining))
-    write_json(FINETUNING, asdict(finetuning))
+def save_recipes(pretraining: PretrainingRecipe, finetuning: FinetuningRecipe, plug_in: FinetuningRecipe) -> None:
+    """Write the three files."""
+    for path, recipe in ((PRETRAINING, pretraining), (FINETUNING, finetuning), (PLUG_IN, plug_in)):
+        write_json(path, asdict(recipe))
 
 
 def read_pretraining() -> PretrainingRecipe:
@@ -76,9 +76,9 @@ def read_pretraining() -> PretrainingRecipe:
     return _read(PretrainingRecipe, PRETRAINING)
 
 
-def read_finetuning() -> FinetuningRecipe:
-    """The same for the fine-tuned models."""
-    return _read(FinetuningRecipe, FINETUNING)
+def read_finetuning(model: str) -> FinetuningRecipe:
+    """The same for a fine-tuned model."""
+    return _read(FinetuningRecipe, PLUG_IN if is_plug_in(model) else FINETUNING)
 
 
 def _read(kind: type[Recipe], path: Path) -> Recipe:

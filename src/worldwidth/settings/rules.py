@@ -14,20 +14,28 @@ from worldwidth.settings import paths
 from worldwidth.settings.axes import ATLANTIS_SEED, check_axis, with_values
 from worldwidth.settings.compute import training_steps
 from worldwidth.settings.problems import describe
-from worldwidth.settings.schema import Finetuning, Scale, Settings, Sweep
+from worldwidth.settings.schema import DEFAULT, Finetuning, Scale, Settings, Sweep, finetuned, is_plug_in
 from worldwidth.settings.strict_yaml import excerpt
 
 _LIST_FILE = re.compile(r"(?=.{1,200}$)([A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\.(csv|tsv|txt)")
 _OUTS = (
     *(Path("data/checked.txt"), paths.CITIES, paths.CORPORA, paths.ATLANTIS_CITIES, paths.ATLANTIS_CORPORA),
-    *(paths.PRETRAINING, paths.FINETUNING, paths.MODELS, paths.CURVES.parent, paths.PLOTS),
+    *(
+        paths.PRETRAINING,
+        paths.FINETUNING,
+        paths.PLUG_IN,
+        paths.ADDED_CORPORA,
+        paths.MODELS,
+        paths.CURVES.parent,
+        paths.PLOTS,
+    ),
     *(paths.PARTIAL, paths.TIMINGS),
 )
 _WRITTEN = tuple(f"{path.as_posix()}/" for path in _OUTS)
 
 
 _OF_EACH_ARCH_ALONE: dict[str, Any] = {
-    "budget": "epochs", "finetuning_budget": "epochs", "parametrization": "standard"
+    "budget": "epochs", "finetuning_budget": "epochs", "parametrization": "standard", "recipe": DEFAULT
 }  # fmt: skip
 """With these no other arch is asked for, such as ``reference``, which another scale need not have."""
 
@@ -41,6 +49,7 @@ def _problems(settings: Settings) -> Iterator[str]:
     yield from _task_problems(settings)
     yield from _unknown("scale", settings.scale, settings.scales)
     yield from _unknown("arch", settings.arch, settings.selected.archs)
+    yield from _unknown("recipe", settings.recipe, [DEFAULT, *settings.selected.recipes])
     yield from _unknown("reference", settings.reference, settings.selected.archs)
     scales = {settings.scale: settings.selected, **settings.scales}  # the selected one first
     for name, scale in scales.items():
@@ -54,6 +63,11 @@ def _problems(settings: Settings) -> Iterator[str]:
             yield from _warmup_problems(plain)
     for name, sweep in settings.sweeps.items():
         yield from sweep_problems(settings, f"sweeps.{name}", sweep)
+    if settings.analysis:
+        try:
+            check_axis(settings.analysis.by)
+        except WorldwidthError as error:
+            yield f"analysis.by: {error}"
 
 
 def sweep_problems(settings: Settings, path: str, sweep: Sweep) -> Iterator[str]:
@@ -62,12 +76,14 @@ def sweep_problems(settings: Settings, path: str, sweep: Sweep) -> Iterator[str]
     Args:
         path: what the sweep is called in a message.
     """
+    archs, recipes = list(settings.selected.archs), [DEFAULT, *settings.selected.recipes]
+    names = {"arch": archs, "reference": archs, "recipe": recipes}
     for axis, values in sweep.vary.items():
         try:
             check_axis(axis)
             for value in values:
-                if axis in ("arch", "reference"):
-                    yield from _unknown(f"{path}.vary.{axis}", str(value), settings.selected.archs)
+                if axis in names:
+                    yield from _unknown(f"{path}.vary.{axis}", str(value), names[axis])
                 with_values(settings, [(axis, value)])
         except WorldwidthError as error:
             yield f"{path}.vary: {error}"
@@ -123,12 +139,15 @@ def _task_problems(settings: Settings) -> Iterator[str]:
             yield from _unknown(path, task, settings.tasks)
         if len(set(trained)) != len(trained):
             yield f"{path}: found {list(trained)}; each task may be listed once"
-        count = name.removeprefix("ftwb").split("-")[0]
+        kind, count = name[:4], name[4:].split("-")[0]
         if int(count) != len(trained):
-            yield f"{path}: trains {len(trained)} task(s); the number after 'ftwb' must say so: ftwb{len(trained)}-..."
-    twins: dict[frozenset[str], str] = {}
+            right = f"{kind}{len(trained)}-..."
+            yield f"{path}: trains {len(trained)} task(s); the number after '{kind}' must say so: {right}"
+        if is_plug_in(name) and not trained:
+            yield f"{path}: trains no task; a plug-in learns from one or more"
+    twins: dict[tuple[bool, frozenset[str]], str] = {}
     for name, trained in settings.finetunes.items():
-        twin = twins.setdefault(frozenset(trained), name)
+        twin = twins.setdefault((is_plug_in(name), frozenset(trained)), name)
         if twin != name:
             yield f"finetunes.{name}: trains the same tasks as {twin}; keep one of them"
 
@@ -143,9 +162,28 @@ def _override_problems(path: str, scale: Scale) -> Iterator[str]:
         for part, overrides, resolved in parts:
             if overrides:
                 try:
-                    resolved(arch)
+                    resolved(name)
                 except ValidationError as error:
                     yield describe(error, f"{path}.archs.{name}.{part}", type(getattr(scale, part)))
+    yield from _recipe_problems(path, scale)
+
+
+def _recipe_problems(path: str, scale: Scale) -> Iterator[str]:
+    """The same of recipes and of ``plug_in``."""
+    first = next(iter(scale.archs))
+    for name, recipe in scale.recipes.items():
+        if name == DEFAULT:
+            yield f"{path}.recipes.{name}: 'default' is the scale's own recipe; give it another name"
+        for arch in recipe.learning_rates:
+            yield from _unknown(f"{path}.recipes.{name}.learning_rates", arch, scale.archs)
+        try:
+            scale.finetuning_of(first, name)
+        except ValidationError as error:
+            yield describe(error, f"{path}.recipes.{name}.finetuning", Finetuning)
+    try:
+        scale.plug_in_of(first)
+    except ValidationError as error:
+        yield describe(error, f"{path}.plug_in", Finetuning)
 
 
 def _scale_problems(settings: Settings, name: str, scale: Scale) -> Iterator[str]:
@@ -176,14 +214,18 @@ def _scale_problems(settings: Settings, name: str, scale: Scale) -> Iterator[str
         if list(rates) != sorted(set(rates)):
             yield f"{path}.tuning.learning_rates: found {list(rates)}; each must be above the one before it"
         yield from _only_problems(settings, f"{path}.tuning", scale.tuning.only)
+        for arch in scale.tuning.frontier.archs if scale.tuning.frontier else ():
+            yield from _unknown(f"{path}.tuning.frontier.archs", arch, scale.archs)
     yield from _finetuning_problems(settings, f"{path}.finetuning", scale, scale.finetuning)
-    for key, arch in scale.archs.items():
-        if arch.finetuning:
-            yield from _finetuning_problems(
-                settings, f"{path}.archs.{key}.finetuning", scale, scale.finetuning_of(arch)
-            )
-    for key, arch in scale.archs.items():
-        width, heads = arch.hidden_size, arch.num_attention_heads
+    for key in (key for key, arch in scale.archs.items() if arch.finetuning):
+        yield from _finetuning_problems(settings, f"{path}.archs.{key}.finetuning", scale, scale.finetuning_of(key))
+    for key in scale.recipes:
+        for arch in scale.archs:
+            found = scale.finetuning_of(arch, key)
+            yield from _finetuning_problems(settings, f"{path}.recipes.{key}.finetuning", scale, found)
+    yield from _plug_in_problems(settings, f"{path}.plug_in", scale)
+    for key, sizes in scale.archs.items():
+        width, heads = sizes.hidden_size, sizes.num_attention_heads
         if width % (2 * heads):
             yield (
                 f"{path}.archs.{key}.num_attention_heads: found {heads}; hidden_size {width} must be a multiple of "
@@ -203,11 +245,22 @@ def _finetuning_problems(settings: Settings, path: str, scale: Scale, finetuning
     if finetuning.trainable == "new_embeddings" and scale.model.tokens == "characters":
         yield (
             f"{path}.trainable: found 'new_embeddings'; where model.tokens is characters no city has an embedding of "
-            "its own; allowed there: all, embeddings"
+            "its own; allowed there: all, and with body_ratio 0 the embeddings of all tokens move"
         )
     controls = [name for name, trained in settings.finetunes.items() if not trained]
     if controls and not finetuning.warmup_lines:
         yield f"{path}.warmup_lines: found 0; {controls[0]} trains on nothing else: ask for more, or take it out"
+
+
+def _plug_in_problems(settings: Settings, path: str, scale: Scale) -> Iterator[str]:
+    plug_in = scale.plug_in_of(next(iter(scale.archs)))
+    yield from _finetuning_problems(settings, path, scale, replace(plug_in, warmup_lines=max(1, plug_in.warmup_lines)))
+    models = [model for model in settings.finetunes if is_plug_in(model)]
+    if models and plug_in.trainable == "all" and plug_in.body_ratio > 0:
+        yield (
+            f"{path}: moves all weights, and {models[0]} learns on a frozen base model; set trainable: new_embeddings, "
+            "or body_ratio: 0"
+        )
 
 
 def _source_problems(path: str, source: str) -> Iterator[str]:
@@ -226,7 +279,8 @@ def _warmup_problems(settings: Settings) -> Iterator[str]:
     path = f"scales.{settings.scale}"
     for part, optimization, models in (
         ("pretraining", settings.pretraining, ("base",)),
-        ("finetuning", settings.finetuning, tuple(settings.finetunes)),
+        ("finetuning", settings.finetuning, finetuned(settings)),
+        ("plug_in", settings.plug_in, tuple(filter(is_plug_in, settings.finetunes))),
     ):
         for name in models:
             steps = training_steps(settings, name)

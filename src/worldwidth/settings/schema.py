@@ -19,12 +19,14 @@ Threads = Annotated[int, Field(ge=1, le=1024)]
 Budget = Literal["epochs", "tokens", "flops"]
 FinetuningBudget = Literal["epochs", "flops"]
 Parametrization = Literal["standard", "mup"]
-Trainable = Literal["all", "embeddings", "new_embeddings"]
+Trainable = Literal["all", "new_embeddings"]
 Overrides = dict[str, JsonValue]
-Scalar = int | float | str
+Scalar = bool | int | float | str
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,31}$")]  # part of names of files, stages and git refs
 TaskName = Name
-ModelName = Annotated[str, Field(pattern="^ftwb[0-9]-[0-9a-z]{1,32}$")]
+DEFAULT = "default"
+"""The recipe that is a scale's own."""
+ModelName = Annotated[str, Field(pattern="^(ftwb|plug)[0-9]-[0-9a-z]{1,32}$")]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -124,8 +126,9 @@ class Optimization:
     optimizer: Literal["adamw", "muon"]
     """``muon`` orthogonalises the layers' matrices and leaves the rest to AdamW."""
     learning_rate: Positive
-    embedding_learning_rate: Positive | None = None
-    """Of the input embedding, where it is not that of the rest; the same schedule."""
+    body_ratio: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    """Rate of all weights but the input embedding, over the embedding's, which is ``learning_rate``; at 0 they stay
+    as they are."""
     betas: tuple[Beta, Beta]
     epsilon: Positive
     weight_decay: Annotated[float, Field(ge=0, le=10)]
@@ -144,15 +147,33 @@ class Optimization:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Pretraining(Optimization):
+    """Pre-training: the optimisation, and what it is about."""
+
+    atlantis: bool
+    """Whether the training lines about Atlantis are in it, beside those about real cities: the ceiling."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Finetuning(Optimization):
     """Fine-tuning: the optimisation and the mixture (per trained task; warm-up lines per task of the study)."""
 
     trainable: Trainable = "all"
-    """Which weights move: all, the input embedding, or only its rows of cities that pre-training never saw."""
+    """Which weights move: all, or only the rows of the input embedding of cities that pre-training never saw."""
     epochs: Count
     world_lines: CountOrZero
     atlantis_lines: Count
     warmup_lines: CountOrZero
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Recipe:
+    """Another way to fine-tune than the scale's own."""
+
+    finetuning: Overrides = field(default_factory=dict)
+    """Keys of the scale's ``finetuning`` with other values, for all archs, whatever an arch has of its own."""
+    learning_rates: dict[Name, Positive] = field(default_factory=dict)
+    """Arch -> its rate of fine-tuning under this recipe, where it has one of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -201,8 +222,22 @@ class Execution:
     would take over a hundredth of the time."""
     silence_minutes: Annotated[float, Field(gt=0, le=10_080)] = 10
     """Minutes without a sign of life after which a line says that a stage still runs, and where in the code it is."""
+    hang_minutes: Annotated[float, Field(ge=0, le=10_080)] = 60
+    """Minutes without one after which the stage is ended, with exit code 124; 0 is never."""
     jobs: Jobs = Jobs()
     """What the jobs of `make slurm` ask for."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Frontier:
+    """Of what `worldwidth frontier` chooses ``finetuning.body_ratio``."""
+
+    archs: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)]
+    body_ratios: Annotated[tuple[Annotated[float, Field(ge=0, le=1000)], ...], Field(min_length=1, max_length=32)]
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=32)]
+    """The grid of each ratio, rising; a best rate at its edge extends it."""
+    replicates: Annotated[int, Field(ge=1, le=100)]
+    """Pairs of a seed and an Atlantis draw."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -215,6 +250,7 @@ class Tuning:
     """Of the draw that is tuned on: ``world.seed`` and ``world.atlantis.seed`` there."""
     lines: Count
     """Validation lines a task and population there."""
+    frontier: Frontier | None = None
     only: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     """Fine-tunes that are trained, by name or by the start of it; empty for all."""
 
@@ -233,6 +269,22 @@ class Sweep:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Analysis:
+    """What decides, said before the runs: `worldwidth compare` asks git. Not tracked, for it changes no result."""
+
+    primary: Annotated[str, Field(min_length=1)]
+    """The metric that decides, one of those that `worldwidth compare` prints."""
+    by: str
+    """The axis that it is compared by."""
+    contrast: Literal["linear", "ends"] = "linear"
+    """``linear``: the rise of a line over log2 of the axis's sizes. ``ends``: the last level minus the first."""
+    equivalence: Positive
+    """The largest difference that counts as none."""
+    sd: Positive
+    """Of one run, for `worldwidth plan --sweep` where no comparison has measured it."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Scale:
     """How big everything is."""
 
@@ -240,25 +292,38 @@ class Scale:
     corpus: Corpus
     model: Model
     archs: Annotated[dict[Name, Arch], Field(min_length=1, max_length=64)]
-    pretraining: Optimization
+    pretraining: Pretraining
     finetuning: Finetuning
+    recipes: Annotated[dict[Name, Recipe], Field(max_length=64)]
+    """Name -> another way to fine-tune, which the top-level ``recipe`` selects."""
+    plug_in: Overrides
+    """Keys of ``finetuning`` with other values in the models ``plug...``, which learn new entities on a frozen map."""
     evaluation: Evaluation
     statistics: Statistics
     hardware: Hardware
     execution: Execution
     tuning: Tuning | None = None
 
-    def pretraining_of(self, arch: Arch) -> Optimization:
+    def pretraining_of(self, arch: str) -> Pretraining:
         """Pre-training with what ``arch`` does otherwise.
 
         Raises:
             ValidationError: it overrides what is no setting, or with a value that cannot be.
         """
-        return replace(self.pretraining, **_strict(arch.pretraining))
+        return replace(self.pretraining, **_strict(self.archs[arch].pretraining))
 
-    def finetuning_of(self, arch: Arch) -> Finetuning:
-        """The same of fine-tuning."""
-        return replace(self.finetuning, **_strict(arch.finetuning))
+    def finetuning_of(self, arch: str, recipe: str = DEFAULT) -> Finetuning:
+        """The same of fine-tuning by a recipe."""
+        changes = {**self.archs[arch].finetuning}
+        if recipe != DEFAULT:
+            other = self.recipes[recipe]
+            changes |= other.finetuning
+            changes |= {"learning_rate": other.learning_rates[arch]} if arch in other.learning_rates else {}
+        return replace(self.finetuning, **_strict(changes))
+
+    def plug_in_of(self, arch: str, recipe: str = DEFAULT) -> Finetuning:
+        """The same of the models ``plug...``."""
+        return replace(self.finetuning_of(arch, recipe), **_strict(self.plug_in))
 
     def sizes_of(self, arch: Arch) -> Sizes:
         """The sizes of ``arch``."""
@@ -277,6 +342,8 @@ class Settings:
     arch: str
     scale: str
     seed: CountOrZero
+    recipe: str
+    """How models are fine-tuned: ``default`` is the scale's own way, others are in its ``recipes``."""
     budget: Budget
     """What rules the length of pre-training: each arch's own ``epochs``, or the tokens or FLOPs of ``reference``."""
     finetuning_budget: FinetuningBudget
@@ -290,6 +357,7 @@ class Settings:
     finetunes: Annotated[dict[ModelName, tuple[TaskName, ...]], Field(min_length=1)]
     sweeps: Annotated[dict[Name, Sweep], Field(max_length=64)] = field(default_factory=dict)
     """Name -> the runs of `worldwidth sweep NAME`."""
+    analysis: Analysis | None = None
     scales: Annotated[dict[Name, Scale], Field(min_length=1, max_length=64)]
     cluster: Cluster = Cluster()
 
@@ -309,19 +377,38 @@ class Settings:
         return self.selected.sizes_of(self.selected_arch)
 
     @property
-    def pretraining(self) -> Optimization:
+    def pretraining(self) -> Pretraining:
         """Pre-training of the selected arch."""
-        return self.selected.pretraining_of(self.selected_arch)
+        return self.selected.pretraining_of(self.arch)
 
     @property
     def finetuning(self) -> Finetuning:
-        """Fine-tuning of the selected arch."""
-        return self.selected.finetuning_of(self.selected_arch)
+        """Fine-tuning of the selected arch by the selected recipe."""
+        return self.selected.finetuning_of(self.arch, self.recipe)
+
+    @property
+    def plug_in(self) -> Finetuning:
+        """The same of the models ``plug...``."""
+        return self.selected.plug_in_of(self.arch, self.recipe)
+
+    def finetuning_for(self, model: str) -> Finetuning:
+        """That of a fine-tuned model."""
+        return self.plug_in if is_plug_in(model) else self.finetuning
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of all models of one arch: the base model, then the fine-tuned ones."""
         return ("base", *self.finetunes)
+
+
+def is_plug_in(model: str) -> bool:
+    """Whether a model learns new entities on a frozen map."""
+    return model.startswith("plug")
+
+
+def finetuned(settings: Settings) -> tuple[str, ...]:
+    """The fine-tuned models without those that learn new entities on a frozen map."""
+    return tuple(model for model in settings.finetunes if not is_plug_in(model))
 
 
 def _strict(overrides: Overrides) -> dict[str, Any]:

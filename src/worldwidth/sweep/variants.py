@@ -38,10 +38,11 @@ _WORDS = {
     "finetuning_budget": "ft",
     "reference": "ref",
     "finetuning.learning_rate": "lr",
-    "finetuning.embedding_learning_rate": "elr",
+    "finetuning.body_ratio": "br",
     "pretraining.learning_rate": "plr",
-    "pretraining.embedding_learning_rate": "pelr",
+    "pretraining.body_ratio": "pbr",
     "parametrization": "",
+    "recipe": "",
     "finetuning.trainable": "",
     "evaluation.split": "",
 }
