@@ -56,7 +56,7 @@ def test_tuning_is_killed_and_goes_on_and_is_not_done_twice(study: Repository, m
     first.wait()
     assert not names(study)
     output = ok(study, *words)
-    grid = {f"tune-{arch}-epochs-s1-lr{rate}" for arch in ("narrow", "wide") for rate in ("1e-3", "4e-3")}
+    grid = {f"tune-{arch}-epochs-s1-lr{rate}-br3e-2" for arch in ("narrow", "wide") for rate in ("1e-3", "4e-3")}
     assert grid < names(study)
     assert len(names(study)) == 6  # of two rates the best is always at the edge
     assert output.count("is at the edge of what was tried") == 2
@@ -76,7 +76,8 @@ def check_results(study: Repository) -> None:
     """The table is what the experiments hold: skill of the one trained task on validation lines, rule applied."""
     table = pd.read_csv(study.folder / "results/tuning/smoke.csv")
     assert list(table.columns) == [
-        "arch", "learning_rate", "embedding_learning_rate", "skill", "standard_error", "transfer", "chosen"
+        "arch", "recipe", "body_ratio", "trainable", "replicate", "learning_rate", "skill", "standard_error",
+        "transfer", "trained", "above", "retention", "chosen",
     ]  # fmt: skip
     assert list(table["arch"]) == ["narrow"] * 3 + ["wide"] * 3
     for arch, rows in table.groupby("arch"):
@@ -84,7 +85,9 @@ def check_results(study: Repository) -> None:
         of_arch = [trial(row["learning_rate"], row["skill"], str(arch)) for row in rows.to_dict("records")]
         assert rows[rows["chosen"]]["learning_rate"].tolist() == [best_trial(of_arch).learning_rate]
     (row,) = table[(table["arch"] == "wide") & (table["learning_rate"] == 4e-3)].to_dict("records")
-    commit = study.git("for-each-ref", "--format=%(objectname)", "refs/exps/*/*/tune-wide-epochs-s1-lr4e-3").strip()
+    commit = study.git(
+        "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/tune-wide-epochs-s1-lr4e-3-br3e-2"
+    ).strip()
     (study.folder / "shown.csv").write_text(study.git("show", f"{commit}:results/evaluations.csv"))
     shown = pd.read_csv(study.folder / "shown.csv").to_dict("records")
     (study.folder / "shown.csv").unlink()
@@ -127,7 +130,9 @@ def test_the_chosen_rates_become_those_of_the_archs(study: Repository, monkeypat
 
 @pytest.mark.pipeline
 def test_scores_that_are_gone_are_one_line(study: Repository) -> None:
-    commit = study.git("for-each-ref", "--format=%(objectname)", "refs/exps/*/*/tune-wide-epochs-s1-lr4e-3").strip()
+    commit = study.git(
+        "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/tune-wide-epochs-s1-lr4e-3-br3e-2"
+    ).strip()
     lock = yaml.safe_load(study.git("show", f"{commit}:dvc.lock"))
     (digest,) = (
         out["md5"] for out in lock["stages"]["evaluate@ftwb1-1"]["outs"] if out["path"] == "results/scores/ftwb1-1.npz"
