@@ -141,8 +141,8 @@ def test_scores_that_are_gone_are_one_line(study: Repository) -> None:
     done = worldwidth(study, "tune", "--archs", "wide")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "tune-wide-epochs-s1-lr4e-3: the scores of ftwb1-1 are not in DVC's cache" in done.stderr
-    assert "`dvc exp remove tune-wide-epochs-s1-lr4e-3` and the same command makes them again" in done.stderr
+    assert "tune-wide-epochs-s1-lr4e-3-br3e-2: the scores of ftwb1-1 are not in DVC's cache" in done.stderr
+    assert "`dvc exp remove tune-wide-epochs-s1-lr4e-3-br3e-2` and the same command makes them again" in done.stderr
 
 
 @pytest.mark.pipeline
