@@ -114,27 +114,20 @@ def lines_caption(settings: Settings, tuning: Tuning) -> list[str]:
 
 def _put(settings: Settings, rates: Mapping[str, float], write: bool) -> None:
     """Write the chosen rates into params.yaml, or say what would be written."""
-    changes: dict[str, Any] = {}
-    lines: list[str] = []
-    scale = f"scales.{settings.scale}"
-    for arch, rate in rates.items():
-        if settings.recipe == DEFAULT:
-            there, path = settings.selected.archs[arch].finetuning, f"{scale}.archs.{arch}.finetuning"
-            key, known = "learning_rate", bool(there)
-        else:
-            there = dict(settings.selected.recipes[settings.recipe].learning_rates)
-            path, key = f"{scale}.recipes.{settings.recipe}.learning_rates", arch
-            known = bool(there) or path in changes
-        if there.get(key) == rate:
-            continue
-        lines.append(f"  {path}.{key}: {shortest(rate)}")
-        if known and path in changes:
-            changes[path][key] = rate
-        elif known:
-            changes[f"{path}.{key}"] = rate
-        else:
-            changes[path] = {key: rate}
-    if not changes:
+    before, changes = settings.selected, dict[str, Any]()
+    path = f"scales.{settings.scale}"
+    if settings.recipe == DEFAULT:
+        new = {arch: rate for arch, rate in rates.items() if before.archs[arch].finetuning.get("learning_rate") != rate}
+        for arch, rate in new.items():  # the whole mapping: an arch need not have one yet
+            changes[f"{path}.archs.{arch}.finetuning"] = {**before.archs[arch].finetuning, "learning_rate": rate}
+        lines = [f"  {path}.archs.{arch}.finetuning.learning_rate: {shortest(rate)}" for arch, rate in new.items()]
+    else:
+        path += f".recipes.{settings.recipe}.learning_rates"
+        there = before.recipes[settings.recipe].learning_rates
+        new = {arch: rate for arch, rate in rates.items() if there.get(arch) != rate}
+        changes[path] = {**there, **new}
+        lines = [f"  {path}.{arch}: {shortest(rate)}" for arch, rate in new.items()]
+    if not new:
         print(f"{PARAMS} has these rates already")
         return
     if write:
