@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from worldwidth.comparison.cells import Groups, measurable_in_all
+from worldwidth.comparison.cells import Groups, arms_in, measurable_in_all
 from worldwidth.comparison.divergence import single_tasks, transfer_cells
 from worldwidth.comparison.permutation import Arrangements, Ints, arrangements, permutation_p
 from worldwidth.comparison.runs import Key, RunScores
@@ -68,7 +68,7 @@ class Patterns:
 def patterns_of(groups: Groups) -> list[Patterns]:
     """Those of every arm and matrix of single-task models that has two runs with three cells in common."""
     found = []
-    for arm in dict.fromkeys(arm for arm, _ in groups):
+    for arm in arms_in(groups):
         runs = [(level, run) for (there, level), own in groups.items() if there == arm for run in own]
         settings = runs[0][1].settings
         for matrix, models in single_tasks(settings).items():
