@@ -21,7 +21,8 @@ from worldwidth.commands.compare import Question, of_scale, of_sweep, run_compar
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.experiments import NAME
 from worldwidth.settings.load import load
-from worldwidth.settings.schema import Settings, Sweep
+from worldwidth.settings.questions import Sweep
+from worldwidth.settings.schema import Settings
 
 RATE = "finetuning.learning_rate"
 

@@ -22,7 +22,8 @@ from worldwidth.comparison.tables import Comparison, compare
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.experiments import Experiment
 from worldwidth.settings.load import load
-from worldwidth.settings.schema import Analysis, Settings
+from worldwidth.settings.questions import Analysis
+from worldwidth.settings.schema import Settings
 
 HOUR = 3600
 START = 1_700_000_000

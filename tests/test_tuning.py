@@ -24,7 +24,8 @@ from worldwidth.dvcio.repo import edit_yaml
 from worldwidth.plots.tuning import draw_tuning
 from worldwidth.settings.axes import with_edits
 from worldwidth.settings.load import load
-from worldwidth.settings.schema import Settings, Tuning
+from worldwidth.settings.questions import Tuning
+from worldwidth.settings.schema import Settings
 from worldwidth.sweep import attempts
 from worldwidth.sweep.run import FailedRunsError
 from worldwidth.sweep.trials import Setup, Trial, trial_variant

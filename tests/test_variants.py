@@ -14,7 +14,8 @@ from repository import PROJECT
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.settings.axes import all_axes, check_axis, edits, shortest, value_of, with_values
 from worldwidth.settings.load import load
-from worldwidth.settings.schema import Settings, Sweep
+from worldwidth.settings.questions import Sweep
+from worldwidth.settings.schema import Settings
 from worldwidth.sweep.variants import Variant, chosen_sweep, variants_of
 from worldwidth.sweep.worktree import write_variant
 

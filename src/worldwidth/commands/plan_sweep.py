@@ -16,7 +16,8 @@ from worldwidth.core.files import read_json, read_text
 from worldwidth.core.table import Kind, parse_table
 from worldwidth.core.text import DASH, number, plural
 from worldwidth.settings.paths import PARAMS
-from worldwidth.settings.schema import Analysis, Settings
+from worldwidth.settings.questions import Analysis
+from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import parse_yaml
 from worldwidth.sweep.variants import chosen_sweep, variants_of
 

@@ -19,8 +19,9 @@ from worldwidth.plots.style import save_figure
 from worldwidth.plots.tuning import draw_tuning
 from worldwidth.settings.axes import shortest
 from worldwidth.settings.paths import PARAMS
+from worldwidth.settings.questions import Tuning
 from worldwidth.settings.rules import finetunes_named
-from worldwidth.settings.schema import DEFAULT, Settings, Tuning
+from worldwidth.settings.schema import DEFAULT, Settings
 from worldwidth.sweep.attempts import run_trials, tuning_of
 from worldwidth.sweep.trials import Setup, Trial
 from worldwidth.sweep.tuning import EXTENSIONS, best_trial, rate_beyond, search

@@ -12,7 +12,8 @@ from typing import Any
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.settings import axes
 from worldwidth.settings.axes import ATLANTIS_SEED, check_axis, shortest
-from worldwidth.settings.schema import Scalar, Settings
+from worldwidth.settings.schema import Settings
+from worldwidth.settings.values import Scalar
 
 ARCH, BUDGET = "arch", "budget"
 REPLICATE = ("seed", ATLANTIS_SEED)

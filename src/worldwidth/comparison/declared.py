@@ -11,7 +11,8 @@ from worldwidth.core.errors import WorldwidthError, nearest
 from worldwidth.core.git import file_at, git
 from worldwidth.dvcio.experiments import Experiment
 from worldwidth.settings.paths import PARAMS
-from worldwidth.settings.schema import Analysis, Settings
+from worldwidth.settings.questions import Analysis
+from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import parse_yaml
 
 KEY = "analysis"

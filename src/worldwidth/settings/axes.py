@@ -16,8 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from worldwidth.core.errors import WorldwidthError, nearest
 from worldwidth.settings.problems import describe
-from worldwidth.settings.schema import Arch, Scalar, Scale, Settings
+from worldwidth.settings.schema import Arch, Scale, Settings
 from worldwidth.settings.strict_yaml import parse_yaml
+from worldwidth.settings.values import Scalar
 
 Values = tuple[tuple[str, Scalar], ...]
 """Axes and a value of each."""

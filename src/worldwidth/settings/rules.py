@@ -14,7 +14,8 @@ from worldwidth.settings import paths
 from worldwidth.settings.axes import ATLANTIS_SEED, check_axis, with_values
 from worldwidth.settings.compute import training_steps
 from worldwidth.settings.problems import describe
-from worldwidth.settings.schema import DEFAULT, Finetuning, Scale, Settings, Sweep, finetuned, is_plug_in
+from worldwidth.settings.questions import Sweep
+from worldwidth.settings.schema import DEFAULT, Finetuning, Scale, Settings, finetuned, is_plug_in
 from worldwidth.settings.strict_yaml import excerpt
 
 _LIST_FILE = re.compile(r"(?=.{1,200}$)([A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\.(csv|tsv|txt)")

@@ -7,8 +7,9 @@ from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.settings.axes import ATLANTIS_SEED
 from worldwidth.settings.paths import PARAMS
+from worldwidth.settings.questions import Tuning
 from worldwidth.settings.rules import finetunes_named
-from worldwidth.settings.schema import Settings, Tuning
+from worldwidth.settings.schema import Settings
 from worldwidth.sweep.run import FailedRunsError, run_sweep
 from worldwidth.sweep.trials import Setup, Trial, read_trials, trial_variant
 from worldwidth.sweep.tuning import did_diverge

@@ -26,7 +26,8 @@ import pandas as pd
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.settings.compute import new_rows
-from worldwidth.settings.schema import DEFAULT, Settings, Tuning
+from worldwidth.settings.questions import Tuning
+from worldwidth.settings.schema import DEFAULT, Settings
 from worldwidth.sweep.trials import Setup, Trial
 from worldwidth.sweep.tuning import NEAR
 

@@ -16,8 +16,10 @@ from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.experiments import find_experiments
 from worldwidth.evaluation.scores import Floats, matrix_of
 from worldwidth.settings.axes import ATLANTIS_SEED, value_of
+from worldwidth.settings.questions import Tuning
 from worldwidth.settings.rules import broken_rule
-from worldwidth.settings.schema import Scalar, Settings, Tuning, is_plug_in
+from worldwidth.settings.schema import Settings, is_plug_in
+from worldwidth.settings.values import Scalar
 from worldwidth.sweep.variants import Variant, name_of
 
 _USUAL = {

@@ -28,8 +28,9 @@ from worldwidth.settings.axes import (
     with_edits,
 )
 from worldwidth.settings.problems import describe
+from worldwidth.settings.questions import Sweep
 from worldwidth.settings.rules import broken_rule, finetunes_named, sweep_problems
-from worldwidth.settings.schema import Settings, Sweep
+from worldwidth.settings.schema import Settings
 
 _HEAD = ("arch", "budget", "seed")
 _WORDS = {
