@@ -15,7 +15,8 @@ from fake_runs import RESAMPLES, fake_runs
 from worldwidth.comparison.divergence import single_tasks
 from worldwidth.comparison.efficiency import frontier, scores_shown
 from worldwidth.comparison.runs import RunScores, over_control
-from worldwidth.comparison.tables import Comparison, compare
+from worldwidth.comparison.tables import Comparison, compare, records
+from worldwidth.comparison.transfer_tables import giver_rows
 from worldwidth.evaluation.scores import DIFFERENCE
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
@@ -151,6 +152,23 @@ def test_frontier_by_hand() -> None:
     assert frontier(costs, scores) == [True, True, False, False, True, True, False]
     assert frontier([3.0], [-1.0]) == [True]
     assert frontier([], []) == []
+
+
+def test_plug_ins_that_come_first_are_neither_the_headline_nor_held_against_the_control(settings: Settings) -> None:
+    """Tables and the first sentence are about fine-tuned models; a plug-in has no control to be held against."""
+    plug_ins = {f"plug1-{i}": (task,) for i, task in enumerate(settings.tasks)}
+    whole = replace(settings, finetunes={**plug_ins, **settings.finetunes})
+    runs = known(fake_runs(whole, archs=("narrow", "wide")))
+    found = compare(runs)
+    givers = found.givers
+    assert list(dict.fromkeys(givers["matrix"])) == list(dict.fromkeys(found.patterns["matrix"])) == ["ftwb1", "plug1"]
+    assert givers.groupby("matrix")["minus_control"].unique().map(list).to_dict() == {"ftwb1": [True], "plug1": [False]}
+    assert givers["mean"].notna().all()
+    own = [run.cells["plug1", "plug1-0", task][0] for run in runs if run.arch == "wide" for task in settings.tasks[1:]]
+    (row,) = records(givers, level="wide", matrix="plug1", role="giver", task=settings.tasks[0])
+    assert row["mean"] == pytest.approx(np.mean(own))
+    shown = {row["task"]: row["wide"] for row in giver_rows(found, "epochs")}
+    assert shown["angle gives"].startswith("0.40")  # (0.3 + 0.5) / 2, of TRANSFER
 
 
 @pytest.fixture(scope="module")

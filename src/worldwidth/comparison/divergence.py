@@ -13,7 +13,7 @@ from worldwidth.comparison.cells import Groups, mean_over, measurable_in_all, ov
 from worldwidth.comparison.runs import Key, RunScores, over_control
 from worldwidth.comparison.statistics import Estimate, few_objects_to_collect, holm, verdict
 from worldwidth.evaluation.scores import DIFFERENCE, control_of, matrix_of
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import Settings, is_plug_in
 
 DIVERGENT = "distance"
 """The task that arXiv 2602.00533, "Convergent World Representations and Divergent Tasks", found to harm the integration
@@ -77,9 +77,13 @@ def _cells(run: RunScores, models: list[str], trained: bool | None) -> list[Key]
 
 
 def single_tasks(settings: Settings) -> dict[str, dict[str, str]]:
-    """Matrix -> task -> the model that is trained on this task alone; of matrices with two such models or more."""
+    """Matrix -> task -> the model that is trained on this task alone; of matrices with two such models or more.
+
+    That of plug-ins comes last: the first is what tables and figures are about.
+    """
     found: dict[str, dict[str, str]] = {}
-    for model, trained in settings.finetunes.items():
+    for model in sorted(settings.finetunes, key=is_plug_in):
+        trained = settings.finetunes[model]
         if len(trained) == 1:
             found.setdefault(matrix_of(model), {})[trained[0]] = model
     return {matrix: models for matrix, models in found.items() if len(models) > 1}
@@ -99,7 +103,8 @@ def transfer_cells(matrix: str, models: dict[str, str], tasks: tuple[str, ...]) 
 def giver_table(groups: Groups) -> pd.DataFrame:
     """What a task gives to the others (mean of its model's transfer cells) and what it takes (that of its column).
 
-    Minus the control's score in the same task, where there is a control. One row per arm, level, matrix, role and task:
+    Minus the control's score in the same task, where there is a control; a plug-in has none, for it learns from no
+    warm-up line. One row per arm, level, matrix, role and task:
     minus_control, cells, n, mean, sd, low, high, line_se over replicates.
     """
     return pd.DataFrame([row for place, runs in groups.items() for row in _giver_rows(place, runs)])
@@ -107,8 +112,8 @@ def giver_table(groups: Groups) -> pd.DataFrame:
 
 def _giver_rows(place: tuple[str, str], runs: list[RunScores]) -> Iterator[dict[str, Any]]:
     settings = runs[0].settings
-    controlled = control_of(settings.finetunes) is not None
     for matrix, models in single_tasks(settings).items():
+        controlled = control_of(settings.finetunes) is not None and not is_plug_in(matrix)
         cells = transfer_cells(over_control(matrix) if controlled else matrix, models, settings.tasks)
         for role in (GIVER, TAKER):
             for task in settings.tasks:
