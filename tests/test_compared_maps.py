@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fake_runs import fake_runs
+from fake_runs import fake_run, fake_runs, with_scale
 from laboratory import Laboratory, lock, sound_tables
 from worldwidth.comparison import representations as compared
 from worldwidth.comparison.axes import Design
@@ -119,6 +119,14 @@ def test_models_that_saw_other_cities_are_not_compared(found: list[RunMaps]) -> 
     base = found[0].maps["base"]
     moved = replace(found[0], maps={"base": replace(base, ordinary=base.ordinary + 1)})
     assert similarity_table([moved, *found[1:2]])["kind"].eq(WITHIN).all()
+
+
+def test_a_plug_in_that_moves_new_embeddings_alone_is_not_compared_with_its_base(found: list[RunMaps]) -> None:
+    """It sees ordinary cities as that does; where it moves the embeddings of all tokens it is compared."""
+    one = replace(found[0], maps={**found[0].maps, "plug1-1": found[0].maps["base"]})
+    assert set(similarity_table([one])["other_model"]) == {"ftwb1-1", "ftwb1-3", "ftwb0-0"}
+    run = fake_run(with_scale(one.run.settings, plug_in={"body_ratio": 0.0}), 0.0, 0.0)
+    assert "plug1-1" in set(similarity_table([replace(one, run=run)])["other_model"])
     assert similarity_table([moved]).empty
 
 

@@ -20,6 +20,7 @@ from worldwidth.evaluation.tables import UNREADABLE
 from worldwidth.representation.similarity import Calibrated, cka, mutual_neighbours
 from worldwidth.representation.tables import COLUMNS, SINGLE, Map, finished, read_map, shown_rows
 from worldwidth.settings.paths import REPRESENTATION_TABLE, REPRESENTATIONS
+from worldwidth.settings.schema import is_plug_in
 
 WITHIN, LEVELS, REPLICATES = "base and fine-tuned", "levels", "replicates"
 """Kinds of pairs: models of one run; base models of two levels with one replicate, and of two replicates of a level."""
@@ -116,18 +117,27 @@ def giver_over(table: pd.DataFrame) -> str | None:
 
 
 def similarity_table(found: Sequence[RunMaps]) -> pd.DataFrame:
-    """One row a pair of models: how alike the features of their maps are, by CKA and by mutual neighbours."""
+    """One row a pair of models: how alike the features of their maps are, by CKA and by mutual neighbours.
+
+    Without plug-ins that move the embeddings of new cities alone: for ordinary ones they are their base model.
+    """
     return pd.DataFrame(_similarity_rows(found))
 
 
 def _similarity_rows(found: Sequence[RunMaps]) -> Iterator[dict[str, Any]]:
     for run in found:
-        yield from (_pair(WITHIN, run, run, "base", model) for model in run.maps if model != "base" in run.maps)
+        yield from (_pair(WITHIN, run, run, "base", model) for model in run.maps if _is_other(run, model))
     for one, other in combinations([run for run in found if "base" in run.maps], 2):
         same = (one.level == other.level, one.run.replicate == other.run.replicate)
         kind = {(True, False): REPLICATES, (False, True): LEVELS}.get(same)
         if kind and one.arm == other.arm and np.array_equal(one.maps["base"].ordinary, other.maps["base"].ordinary):
             yield _pair(kind, one, other, "base", "base")
+
+
+def _is_other(run: RunMaps, model: str) -> bool:
+    """Whether ``model`` can see ordinary cities otherwise than its base model, and both have maps."""
+    is_same = is_plug_in(model) and run.run.settings.plug_in.trainable == "new_embeddings"
+    return model != "base" in run.maps and not is_same
 
 
 def _pair(kind: str, one: RunMaps, other: RunMaps, model: str, other_model: str) -> dict[str, Any]:
