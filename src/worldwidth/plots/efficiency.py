@@ -18,6 +18,7 @@ from worldwidth.core.text import plural, seeds, short
 from worldwidth.plots.colors import arch_colors
 from worldwidth.plots.lines import Place, beyond, limits_of
 from worldwidth.plots.style import COLORS, FAINT, MARKERS, PAGE, STYLE, frame, new_figure, plain
+from worldwidth.settings.schema import finetuned
 
 
 @plt.style.context(STYLE)
@@ -84,9 +85,9 @@ def draw_points(axes: Axes, points: pd.DataFrame, styles: dict[Place, tuple[str,
 
 
 def _limits(costs: pd.Series) -> tuple[float, float]:
-    """A little beyond the points, and room for two ticks."""
+    """A little beyond the points, and room for two of the ticks 1, 2, 5: without, matplotlib takes others."""
     logs = np.log10(costs.to_numpy(dtype=np.float64))
-    half = max(0.58 * float(np.ptp(logs)), 0.3)
+    half = max(0.58 * float(np.ptp(logs)), 0.42)
     middle = float(logs.min() + logs.max()) / 2
     return float(10 ** (middle - half)), float(10 ** (middle + half))
 
@@ -94,7 +95,7 @@ def _limits(costs: pd.Series) -> tuple[float, float]:
 def _caption(comparison: Comparison) -> list[str]:
     table = comparison.efficiency
     bars = f"bars: {INTERVAL} (Student's t)" if table["low"].notna().any() else "an interval needs two seeds or more"
-    tunes = plural(len(comparison.settings.finetunes), "fine-tune")
+    tunes = plural(len(finetuned(comparison.settings)), "fine-tune")
     return [
         f"Points: means over {seeds(table['n'])}; {bars}. Frontier: no other point has at least its mean score for at "
         "most its cost; the means alone decide.",
