@@ -14,16 +14,17 @@ from worldwidth.commands.plan import print_plan
 from worldwidth.core.text import times
 from worldwidth.dvcio.forecast import RUN, Forecast
 from worldwidth.engine.costs import LineSizes, width_plans
+from worldwidth.settings.axes import with_edits
 from worldwidth.settings.compute import training_steps
 from worldwidth.settings.schema import Settings, finetuned
 
-STAGES = ("recipe", "base", "ftwb0@0", "ftwb1@1", "ftwb2@4")
+STAGES = ("recipe", "base", "ftwb0@0", "ftwb1@1", "ftwb2@4", "plug1@1")
 COLUMNS = ["arch", "parameters", "epochs", "steps", "tokens", "FLOPs", "ratio", "steps", "FLOPs", "ratio"]
 
 
 @pytest.fixture
 def lines(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> LineSizes:
-    """20 tokens a line of every task; DVC would run five stages."""
+    """20 tokens a line of every task; DVC would run six stages."""
     places = [(task, population) for task in settings.tasks for population in ("world", "atlantis")]
     sizes: LineSizes = dict.fromkeys(places, 20.0), dict.fromkeys(settings.tasks, 50)
     monkeypatch.setattr(plan, "line_sizes", lambda settings: sizes)
@@ -55,8 +56,8 @@ def test_it_names_both_budgets_and_what_they_come_to(
     assert list(rows) == list(settings.selected.archs)
     assert rows["narrow"][:3] == ["19,520", "12", "10,500"]
     narrow = replace(chosen, arch="narrow")
-    assert sum(training_steps(narrow, model) for model in finetuned(narrow)) == 70_622
-    steps = sum(training_steps(narrow, model) for model in narrow.finetunes)
+    steps = sum(training_steps(narrow, model) for model in finetuned(narrow))
+    assert steps == 70_622
     assert rows["narrow"][-5:] == [times(1), f"{steps:,}", *rows["wide"][-3:]]
     ratios = [float(row[-1].removesuffix(times(1)[-1])) for name, row in rows.items() if name != "wider"]
     assert ratios == pytest.approx([1] * 5, abs=2e-3), "but for rounding to whole steps"
@@ -70,7 +71,7 @@ def test_by_epochs_all_fine_tune_for_as_many_steps(
     printed = capsys.readouterr().out
     assert "\nfinetuning_budget epochs: each arch its own finetuning.epochs\n" in printed
     _, rows = table(printed)
-    steps = sum(training_steps(settings, model) for model in settings.finetunes)
+    steps = sum(training_steps(settings, model) for model in finetuned(settings))
     assert {f"{steps:,}" in row for row in rows.values()} == {True}
     assert rows["wide"][-1] == times(11.6)
 
@@ -84,11 +85,29 @@ def test_a_stage_has_the_steps_that_it_will_train(
     found = json.loads(capsys.readouterr().out)
     steps = {row["stage"]: row["steps"] for row in found["stages"]}
     models = {name.replace("@", "-"): n for name, n in steps.items() if n}
-    assert models == {model: training_steps(chosen, model) for model in ("base", "ftwb0-0", "ftwb1-1", "ftwb2-4")}
+    assert models == {
+        model: training_steps(chosen, model) for model in ("base", "ftwb0-0", "ftwb1-1", "ftwb2-4", "plug1-1")
+    }
     assert models["ftwb0-0"] == models["ftwb1-1"] == {"epochs": 308, "flops": 3559}[budget]
     (narrow,) = (width for width in found["widths"] if width["arch"] == "narrow")
-    assert narrow["finetuning_steps"] == sum(training_steps(chosen, model) for model in chosen.finetunes)
+    assert narrow["finetuning_steps"] == sum(training_steps(chosen, model) for model in finetuned(chosen))
     assert (found["finetuning_budget"], found["stages_to_run"]) == (budget, len(STAGES))
+
+
+@pytest.mark.parametrize("atlantis", [False, True])
+def test_tokens_are_those_of_the_lines_that_each_model_reads(
+    settings: Settings, lines: LineSizes, capsys: pytest.CaptureFixture[str], atlantis: bool
+) -> None:
+    """20 a line: a plug-in reads those of Atlantis alone, a base model perhaps those, too."""
+    scale = settings.selected
+    own = with_edits(settings, {f"scales.{settings.scale}.pretraining.atlantis": atlantis})
+    print_plan(own, as_json=True)
+    found = {row["stage"]: row["tokens"] for row in json.loads(capsys.readouterr().out)["stages"]}
+    tasks, corpus, fine = len(settings.tasks), scale.corpus, settings.finetuning
+    epochs = settings.selected_arch.epochs
+    assert found["base"] == 20 * tasks * (corpus.world.train + atlantis * corpus.atlantis.train) * epochs
+    assert found["plug1@1"] == 20 * fine.atlantis_lines * fine.epochs
+    assert found["ftwb1@1"] == 20 * fine.epochs * (fine.world_lines + fine.atlantis_lines + tasks * fine.warmup_lines)
 
 
 def test_equal_fine_tuning_flops_are_equal(settings: Settings, lines: LineSizes) -> None:

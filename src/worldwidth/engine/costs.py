@@ -9,7 +9,7 @@ from worldwidth.data.make_cities import make_cities
 from worldwidth.data.make_corpus import generate
 from worldwidth.settings.compute import parameter_count, training_epochs, training_flops, training_steps
 from worldwidth.settings.names import stage_of
-from worldwidth.settings.schema import Lines, Settings
+from worldwidth.settings.schema import Lines, Settings, finetuned
 
 _SAMPLE = Lines(train=1000, validation=1, test=1)
 
@@ -73,8 +73,8 @@ def width_plans(settings: Settings, lines: LineSizes) -> list[WidthPlan]:
                 steps=training_steps(own, "base"),
                 tokens=tokens["base"],
                 flops=training_flops(parameters, tokens["base"]),
-                finetuning_steps=sum(training_steps(own, model) for model in own.finetunes),
-                finetuning_flops=training_flops(parameters, sum(tokens[model] for model in own.finetunes)),
+                finetuning_steps=sum(training_steps(own, model) for model in finetuned(own)),
+                finetuning_flops=training_flops(parameters, sum(tokens[model] for model in finetuned(own))),
             )
         )
     return plans
@@ -102,8 +102,12 @@ def _mixture_tokens(settings: Settings, model: str, lengths: dict[tuple[str, str
     """Tokens in one pass over the training mixture of ``model``."""
     scale = settings.selected
     if model == "base":
-        return sum(scale.corpus.world.train * lengths[task, "world"] for task in settings.tasks)
-    finetuning = settings.finetuning
+        atlantis = settings.pretraining.atlantis * scale.corpus.atlantis.train
+        return sum(
+            scale.corpus.world.train * lengths[task, "world"] + atlantis * lengths[task, "atlantis"]
+            for task in settings.tasks
+        )
+    finetuning = settings.finetuning_for(model)
     trained = sum(
         finetuning.world_lines * lengths[task, "world"] + finetuning.atlantis_lines * lengths[task, "atlantis"]
         for task in settings.finetunes[model]
