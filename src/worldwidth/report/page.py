@@ -41,6 +41,7 @@ from worldwidth.report.tables import (
     verdicts,
 )
 from worldwidth.report.transfer import transfer_sections
+from worldwidth.settings.schema import finetuned
 
 TEMPLATE = Path("templates/report.html.j2")
 _CELL = CellSize(width=34, height=30, font=11, beside=10)
@@ -173,9 +174,12 @@ def _color_bar(scale: Scale) -> Markup:
 
 
 def _fine_tunes(comparison: Comparison) -> str:
-    """``1 on no task, 7 on 1 task and 6 on 2 tasks``."""
-    counts = [len(trained) for trained in comparison.settings.finetunes.values()]
-    return listed(f"{counts.count(n)} on {plural(n, 'task') if n else 'no task'}" for n in sorted(set(counts)))
+    """``1 on no task, 7 on 1 task and 6 on 2 tasks; and 8 plug-ins``."""
+    settings = comparison.settings
+    counts = [len(settings.finetunes[model]) for model in finetuned(settings)]
+    plug_ins = len(settings.finetunes) - len(counts)
+    said = listed(f"{counts.count(n)} on {plural(n, 'task') if n else 'no task'}" for n in sorted(set(counts)))
+    return f"{said}; and {plural(plug_ins, 'plug-in')}" if plug_ins else said
 
 
 def _meanings(metrics: dict[str, Metric]) -> list[tuple[str, str]]:
