@@ -111,10 +111,9 @@ def test_the_headline_is_plain_means_over_cells(settings: Settings, study: Path)
             blocks["overall"] = None
         if name == "ftwb0":
             del blocks["trained"]
-        if name == "plug7":
-            assert (entry["transfer"], entry["transfer_std"], entry["transfer_se"]) == (None, None, None)
+        if name == "plug7":  # it is trained on all tasks; and a null in a metrics file makes DVC complain
             del blocks["transfer"]
-            entry = {key: value for key, value in entry.items() if not key.startswith("transfer")}
+        assert None not in entry.values()
         if name in ("ftwb1", "ftwb2"):
             assert {key for key in entry if key.startswith(tables.ABOVE)} == {
                 f"{tables.ABOVE}{part}" for part in ("", "_std", "_se")
@@ -187,7 +186,7 @@ def test_columns_that_are_not_measurable_leave_the_means_and_are_counted(setting
         assert [cell.score is None for cell in rows] == [cell.task == "angle" for cell in rows]
         transfer = scores(rows, trained=False)
         assert len(transfer) == {"plug1": 36, "plug7": 0, "ftwb0": 6, "ftwb1": 36, "ftwb2": 25, "difference": 25}[name]
-        assert entry["transfer"] == (pytest.approx(np.mean(transfer)) if len(transfer) else None)
+        assert entry.get("transfer") == (pytest.approx(np.mean(transfer)) if len(transfer) else None)
     assert headline["ftwb1"]["constant"] == pytest.approx(
         np.mean([cell.constant_score for cell in cells if cell.constant_score is not None and cell.matrix == "ftwb1"])
     )

@@ -157,12 +157,10 @@ def compute_matrices(study: Study, resamples: int) -> tuple[list[Cell], dict[str
         blocks = {"trained": [c for c in rows if c.trained], "transfer": [c for c in rows if not c.trained]}
         if name == DIFFERENCE:
             blocks["overall"] = rows
-        elif name == CONTROL:
-            del blocks["trained"]
-        elif above and not is_plug_in(name):
+        elif above and name != CONTROL and not is_plug_in(name):
             blocks[ABOVE] = blocks["transfer"]
         entry = headline[name] = {}
-        for block, chosen in blocks.items():
+        for block, chosen in ((block, chosen) for block, chosen in blocks.items() if chosen):
             statistics = block_statistics(chosen, above if block == ABOVE else drawn)
             entry[block] = statistics["mean"]
             entry[f"{block}_std"] = statistics["std"]
@@ -184,7 +182,8 @@ def compute_summary(settings: Settings) -> dict[str, Any]:
 
     base = ("base",)
     parts = {"pretraining": base, "finetuning": finetuned(settings)}
-    parts |= {"plug_in": plug_ins} if (plug_ins := tuple(filter(is_plug_in, settings.finetunes))) else {}
+    if plug_ins := tuple(filter(is_plug_in, settings.finetunes)):
+        parts["plug_in"] = plug_ins
     return {
         "parameters": total("flops", base) // (6 * total("tokens", base)),  # the curve counts 6 N FLOPs a token
         **{
