@@ -12,12 +12,9 @@ import pandas as pd
 from worldwidth.comparison.cells import Groups, mean_over, measurable_in_all, over_replicates
 from worldwidth.comparison.runs import Key, RunScores, over_control
 from worldwidth.comparison.statistics import Estimate, few_objects_to_collect, holm, verdict
-from worldwidth.evaluation.scores import DIFFERENCE, control_of, matrix_of
+from worldwidth.evaluation.scores import DIFFERENCE, DIVERGENT, control_of, matrix_of
 from worldwidth.settings.schema import Settings, is_plug_in
 
-DIVERGENT = "distance"
-"""The task that arXiv 2602.00533, "Convergent World Representations and Divergent Tasks", found to harm the integration
-of new entities. Where a study does not have it, there is nothing to set apart."""
 WITH, WITHOUT, CONTRAST = f"with {DIVERGENT}", f"without {DIVERGENT}", "with minus without"
 GIVER, TAKER = "giver", "taker"
 SCOPES: dict[str, bool | None] = {"trained": True, "other": False, "all": None}

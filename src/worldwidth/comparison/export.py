@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from worldwidth.comparison.axes import ARCH, BUDGET, Axis
-from worldwidth.comparison.divergence import DIVERGENT
 from worldwidth.comparison.metrics import narrow
 from worldwidth.comparison.primary_text import (
     contrast_rows,
@@ -31,6 +30,7 @@ from worldwidth.comparison.transfer_tables import (
 )
 from worldwidth.core.files import write_text
 from worldwidth.core.text import count, in_csv, in_markdown, p_value, plus_minus, short, times
+from worldwidth.evaluation.scores import DIVERGENT
 
 COMPARISONS = Path("results/comparison")
 """Of every comparison its own folder."""

@@ -21,6 +21,9 @@ LineScores = dict[str, Floats]
 """``"distance.world"`` -> per-line scores (n,), of one model."""
 
 DIFFERENCE = "difference"
+DIVERGENT = "distance"
+"""The task that arXiv 2602.00533, "Convergent World Representations and Divergent Tasks", found to harm the integration
+of new entities. Where a study does not have it, there is nothing to set apart."""
 CONTROL = "ftwb0"
 """The matrix of the model that is trained on no task: what the warm-up lines alone give."""
 

@@ -10,10 +10,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from worldwidth.comparison.axes import ARCH
-from worldwidth.comparison.divergence import CONTRAST, DIVERGENT, GIVER, TAKER, WITH, WITHOUT
+from worldwidth.comparison.divergence import CONTRAST, GIVER, TAKER, WITH, WITHOUT
 from worldwidth.comparison.statistics import INTERVAL
 from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.text import seeds
+from worldwidth.evaluation.scores import DIVERGENT
 from worldwidth.plots.colors import arch_colors
 from worldwidth.plots.lines import beyond, limits_of, styles_of
 from worldwidth.plots.style import COLORS, FAINT, MARKERS, PAGE, STYLE, frame, new_figure, plain

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from worldwidth.core.text import is_number, number, p_value
+from worldwidth.core.text import number, p_value
 from worldwidth.evaluation.scores import Cell, matrix_of
 from worldwidth.plots.heatmap import Mark, Scale, draw_panels, make_panel
 from worldwidth.plots.maps import Panel, draw_maps, map_note
@@ -100,7 +100,7 @@ def draw_probes(settings: Settings, table: pd.DataFrame, cells: Sequence[Cell]) 
     _draw_pairs(right, pairs)
     correlation = rank_correlation(pairs)
     said = "too few models for a rank correlation"
-    if is_number(correlation["spearman"]):
+    if "spearman" in correlation:
         rho, p = number(correlation["spearman"], 2), p_value(correlation["p"])
         said = f"Spearman's correlation {rho} (p {p}; models that start from one base model are not independent)"
     caption = [

@@ -13,13 +13,14 @@ from worldwidth.comparison.axes import in_file_name
 from worldwidth.comparison.representations import LEVELS, REPLICATES, WITHIN, RunMaps, giver_over
 from worldwidth.comparison.tables import Comparison
 from worldwidth.core.text import number
+from worldwidth.evaluation.scores import DIVERGENT
 from worldwidth.plots.heatmap import Mark, Scale, draw_panels, task_label
 from worldwidth.plots.heatmap import Panel as Cells
 from worldwidth.plots.maps import Panel, draw_maps
 from worldwidth.plots.probes import layer_note, null_note
 from worldwidth.plots.style import STYLE, frame, save_figure
 from worldwidth.representation.similarity import NEIGHBOURS, PERMUTATIONS
-from worldwidth.representation.tables import DIVERGENT, SINGLE
+from worldwidth.representation.tables import SINGLE
 from worldwidth.settings.schema import Settings
 
 _ALIKE = Scale("YlGnBu", 0.0, 1.0, "similarity, calibrated")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from worldwidth.comparison.axes import in_file_name
-from worldwidth.comparison.divergence import CONTRAST, DIVERGENT
+from worldwidth.comparison.divergence import CONTRAST
 from worldwidth.comparison.tables import Comparison, records
 from worldwidth.comparison.transfer_tables import (
     Row,
@@ -17,6 +17,7 @@ from worldwidth.comparison.transfer_tables import (
     pattern_words,
 )
 from worldwidth.core.text import listed, number
+from worldwidth.evaluation.scores import DIVERGENT
 from worldwidth.plots.divergence import draw_divergence, draw_givers
 from worldwidth.plots.efficiency import draw_efficiency
 from worldwidth.plots.patterns import draw_patterns

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import OR_DOCTOR, check_regular
-from worldwidth.evaluation.scores import DIFFERENCE, Cell, matrix_of
+from worldwidth.evaluation.scores import DIFFERENCE, DIVERGENT, Cell, matrix_of
 from worldwidth.evaluation.tables import UNREADABLE, read_table
 from worldwidth.representation.rows import ALL, Row, map_layer
 from worldwidth.settings.paths import REPRESENTATIONS
@@ -19,11 +19,13 @@ from worldwidth.settings.schema import Settings
 COLUMNS = [field.name for field in fields(Row)]
 SINGLE = "ftwb1"
 """The matrix of the models that are fine-tuned on one task."""
-DIVERGENT = "distance"
-"""The task that the published study found to give nothing to the others."""
 _FEWEST = 4
 """Models that a rank correlation needs."""
-_SHOWN = ("r2", "null_r2", "region_r2", "error", "guess_error", "atlantis_error", "atlantis_guess_error")
+_SHOWN = {
+    "r2": "r2", "null_r2": "null_r2", "region_r2": "region_r2", "error": "mean_error", "guess_error": "guess_error",
+    "atlantis_error": "atlantis_error", "atlantis_guess_error": "atlantis_guess_error",
+}  # fmt: skip
+"""Column -> its name among the metrics, of which DVC takes one that is called ``error`` for a failure."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,10 @@ def maps_against_transfer(table: pd.DataFrame, transfer: dict[str, float]) -> pd
 
 
 def rank_correlation(pairs: pd.DataFrame) -> dict[str, Any]:
-    """Spearman's between the error of Atlantis and transfer, with its p value; None where models are too few."""
+    """Spearman's between the error of Atlantis and transfer, with its p value; without where models are too few."""
     n = len(pairs)
     if n < _FEWEST or pairs["atlantis_error"].nunique() < 2 or pairs["transfer"].nunique() < 2:
-        return {"spearman": None, "p": None, "models": n}
+        return {"models": n}
     found = spearmanr(pairs["atlantis_error"], pairs["transfer"])
     return {"spearman": float(found.statistic), "p": float(found.pvalue), "models": n}
 
@@ -155,14 +157,11 @@ def shown_models(cells: Sequence[Cell], settings: Settings) -> dict[str, str]:
 def headline(table: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
     """The base model's map, the errors of Atlantis over fine-tuned models, and how they go with transfer."""
     rows = finished(shown_rows(table)).set_index("model")
+    base: dict[str, Any] = {name: rows.loc["base", column] for column, name in _SHOWN.items()}
     fine = rows["atlantis_error"].drop("base")
     return {
         "layer": int(rows["layer"].iloc[0]),
-        "base": {name: _number(rows.loc["base", name]) for name in _SHOWN},
+        "base": {name: float(value) for name, value in base.items() if np.isfinite(value)},
         "atlantis_error": {str(model): float(error) for model, error in fine.items()},
         "atlantis_error_and_transfer": rank_correlation(pairs),
     }
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
