@@ -56,7 +56,7 @@ def test_a_sound_study_has_no_problem_and_nothing_is_changed(
         assert row["found"]
         assert bool(row["command"]) == (row["state"] != "ok")
     made_of = {row["checked"]: row["found"] for row in said["findings"]}
-    assert made_of["hashed anew"].startswith("17 of 17 outs are there; ")
+    assert made_of["hashed anew"].startswith("23 of 23 outs are there; ")
 
 
 def test_a_fresh_clone_has_nothing_wrong(
@@ -68,7 +68,7 @@ def test_a_fresh_clone_has_nothing_wrong(
     assert faults("folders", "git", "dvc.yaml", "dvc.lock", "DVC", "DVC's locks", "cache links") == []
     finding = fault("content")
     assert (finding.checked, finding.state, finding.command) == ("not there", "warning", "make repro")
-    assert finding.found.startswith("17 outs, and not in the cache: ")
+    assert finding.found.startswith("23 outs, and not in the cache: ")
     assert not Path(".dvc/tmp").exists()
 
 

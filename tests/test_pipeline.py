@@ -152,13 +152,13 @@ def test_another_draw_of_atlantis_keeps_the_base_model(repository: Repository) -
     assert set(ran) == {"atlantis", "added", "summarize", "plots", "representations"} | FINETUNES | EVALUATIONS | MAPS
 
 
-def test_a_comment_in_a_task_is_run_no_further_than_its_corpus(repository: Repository) -> None:
+def test_a_comment_in_a_task_is_run_no_further_than_its_lines(repository: Repository) -> None:
     file = "src/worldwidth/tasks/compass.py"
     comment(repository.folder / file)
     plan = {s["stage"]: s for s in json.loads(repository.ok("worldwidth", "plan", "--json"))["stages"]}
     assert (plan["corpus@compass"]["state"], plan["corpus@compass"]["reason"]) == ("will run", file)
-    assert (plan["base"]["state"], plan["base"]["reason"]) == ("after", "corpus@compass")
-    assert stages_run(repository.ok("dvc", "repro", "base")) == ["corpus@compass"]
+    assert (plan["base"]["state"], plan["base"]["reason"]) == ("after", "added, corpus@compass")
+    assert stages_run(repository.ok("dvc", "repro", "base")) == ["atlantis", "corpus@compass"]
 
 
 # what is refused, and what a reader may do

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from in_process import ok
 from repository import Repository
 from small_study import small_study
+from worldwidth.dvcio.repo import edit_yaml
 from worldwidth.settings.load import load
 
 ATLANTIS = 20  # cities of it at smoke scale
@@ -23,6 +24,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """Two plug-ins beside a fine-tune and the control."""
     made = small_study(tmp_path_factory.mktemp("plug-in"), ("plug1-1", "ftwb1-1", "ftwb0-0"))
     made.edit("params.yaml", "  plug1-1:", "  plug3-1:\n  - distance\n  - compass\n  - inside\n  plug1-1:")
+    edit_yaml(made.folder / "params.yaml", {"scales.smoke.plug_in.learning_rate": 0.1})  # enough to move answers
     made.ok("worldwidth", "render")
     made.ok("worldwidth", "run")
     made.commit("the study")

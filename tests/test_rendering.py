@@ -105,6 +105,14 @@ def test_the_stages_of_params(settings: Settings, stages: Stages) -> None:
     assert list(parsed(settings)["artifacts"]) == list(settings.models)
 
 
+def test_the_run_cache_takes_every_stage(stages: Stages) -> None:
+    """DVC leaves out a stage with an uncached out that is neither metric nor plot; `dvc repro` would run it again."""
+    for name, stage in stages.items():
+        for out in stage.get("outs", []):
+            options = {} if isinstance(out, str) else next(iter(out.values()))
+            assert not {"persist", "cache"} & options.keys(), name
+
+
 def test_values_do_not_change_it(settings: Settings) -> None:
     for name, scale in settings.scales.items():
         for arch in scale.archs:

@@ -25,8 +25,8 @@ from small_study import STAGES, copy_of, small_study
 pytestmark = pytest.mark.slurm
 
 RECORDS = Path(".dvc") / "tmp" / "worldwidth" / "slurm"
-OWN = 4
-"""Stages that the second budget does not share: check, recipe, summarize, plots."""
+OWN = 5
+"""Stages that the second budget does not share: check, recipe, summarize, plots, representations."""
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def written(made: Repository) -> dict[Path, int]:
 
 def test_the_rest_of_the_jobs_ends_when_a_stage_fails(first: First) -> None:
     states = Counter(status["state"] for status in first.states.values())
-    assert states == {"done": STAGES + OWN - 5, "failed": 1, "cancelled": 4}
+    assert states == {"done": STAGES + OWN - 7, "failed": 1, "cancelled": 6}
     failed = first.states["narrow-epochs-s1.evaluate@ftwb1-4"]
     assert (failed["state"], failed["detail"]) == ("failed", "evaluate: it is broken")
     assert first.states["narrow-epochs-s1.evaluate@ftwb1-5"]["state"] == "done"  # in the same job
@@ -183,8 +183,9 @@ def test_the_rest_of_the_jobs_ends_when_a_stage_fails(first: First) -> None:
 
 def test_what_is_there_is_collected_and_what_is_missing_named(first: First) -> None:
     assert first.partly.returncode == 2
-    assert "narrow-epochs-s1: missing: 3 stages: evaluate@ftwb1-4, summarize, plots\n" in first.partly.stdout
-    assert "narrow-flops-s1: missing: 3 stages: evaluate@ftwb1-4, summarize, plots\n" in first.partly.stdout
+    missing = "missing: 4 stages: evaluate@ftwb1-4, summarize, plots, representations\n"
+    assert f"narrow-epochs-s1: {missing}" in first.partly.stdout
+    assert f"narrow-flops-s1: {missing}" in first.partly.stdout
     assert "2 of 2 variants are not whole" in first.partly.stderr
 
 
@@ -202,8 +203,8 @@ def test_only_what_is_missing_is_submitted_again(second: Repository) -> None:
     again = {job.split("/")[1]: list(end["stages"]) for job, end in ends(second).items() if job.startswith("2/")}
     assert again == {
         "narrow-epochs-s1.evaluate-ftwb1-4": ["evaluate@ftwb1-4"],
-        "narrow-epochs-s1.summarize": ["summarize", "plots"],
-        "narrow-flops-s1.summarize": ["summarize", "plots"],
+        "narrow-epochs-s1.summarize": ["summarize", "plots", "representations"],
+        "narrow-flops-s1.summarize": ["summarize", "plots", "representations"],
     }
 
 

@@ -40,13 +40,19 @@ def test_one_variant(study: Repository) -> None:
     jobs = plan(study)
     assert stages_by_job(jobs) == {
         "wide-epochs-s1.check": [
-            *("check", "cities", "corpus@distance", "corpus@compass", "corpus@inside", "atlantis", "recipe")
+            *("check", "cities", "corpus@distance", "corpus@compass", "corpus@inside", "atlantis", "recipe", "added")
         ],
         "wide-epochs-s1.base": ["base"],
-        "wide-epochs-s1.ftwb1-1": ["ftwb1@1", "ftwb2@15", "evaluate@ftwb1-1", "evaluate@ftwb2-15"],
-        "wide-epochs-s1.ftwb1-4": ["ftwb1@4", "ftwb1@5", "evaluate@ftwb1-4", "evaluate@ftwb1-5"],
-        "wide-epochs-s1.evaluate-base": ["evaluate@base"],
-        "wide-epochs-s1.summarize": ["summarize", "plots"],
+        "wide-epochs-s1.ftwb1-1": [
+            *("ftwb1@1", "ftwb2@15", "evaluate@ftwb1-1", "evaluate@ftwb2-15"),
+            *("represent@ftwb1-1", "represent@ftwb2-15"),
+        ],
+        "wide-epochs-s1.ftwb1-4": [
+            *("ftwb1@4", "ftwb1@5", "evaluate@ftwb1-4", "evaluate@ftwb1-5"),
+            *("represent@ftwb1-4", "represent@ftwb1-5"),
+        ],
+        "wide-epochs-s1.evaluate-base": ["evaluate@base", "represent@base"],
+        "wide-epochs-s1.summarize": ["summarize", "plots", "representations"],
     }
     assert sum(len(stages) for stages in stages_by_job(jobs).values()) == STAGES
     after = {str(job["name"]).split(".")[1]: job["after"] for job in jobs}
@@ -72,10 +78,10 @@ def test_what_variants_share_is_submitted_once(study: Repository) -> None:
             "wide-epochs-s2", "narrow-epochs-s2", "narrow-flops-s2",
         )
     ]  # fmt: skip
-    assert stages["wide-flops-s1.summarize"] == ["summarize", "plots"]
+    assert stages["wide-flops-s1.summarize"] == ["summarize", "plots", "representations"]
     assert stages["narrow-epochs-s2.check"] == ["check"]
     after = {str(job["name"]): job["after"] for job in jobs}
-    assert after["narrow-epochs-s1.base"] == ["narrow-epochs-s1.check", "wide-epochs-s1.check"]
+    assert after["narrow-epochs-s1.base"] == ["narrow-epochs-s1.check"]
     assert "wide-epochs-s1.evaluate-base" in after["wide-flops-s1.summarize"]  # type: ignore[operator]
 
 
@@ -98,7 +104,7 @@ def test_the_table_says_what_the_jobs_ask_for(study: Repository) -> None:
     output = ok(study, "slurm", "plan")
     row = next(line for line in output.splitlines() if line.startswith("wide-epochs-s1.base"))
     assert row.split() == ["wide-epochs-s1.base", "1", "10", "1", "2", "0", "check"]
-    assert "6 jobs, 19 stages; variants: 1; at most 1.0 core hours and 0.0 GPU hours" in output
+    assert f"6 jobs, {STAGES} stages; variants: 1; at most 1.0 core hours and 0.0 GPU hours" in output
 
 
 def test_without_slurm_it_is_one_line(study: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

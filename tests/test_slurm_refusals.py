@@ -263,7 +263,7 @@ def test_what_another_has_done_meanwhile_is_restored(made: Repository) -> None:
     assert end_of(job).stages == {
         "check": "restored",
         "cities": "restored",
-        **dict.fromkeys(["recipe", "corpus@distance", "corpus@compass", "corpus@inside", "atlantis"], "ran"),
+        **dict.fromkeys(["recipe", "added", "corpus@distance", "corpus@compass", "corpus@inside", "atlantis"], "ran"),
     }
     assert stages_run(made.ok("dvc", "repro", "corpus", "atlantis", "recipe")) == []
 

@@ -19,13 +19,13 @@ from small_study import small_study
 pytestmark = pytest.mark.pipeline
 
 LOGS = Path(".dvc") / "tmp" / "worldwidth" / "sweep" / "logs"
-SWEEP = ("sweep", "--vary", "arch=narrow,wide", "--vary", "finetuning.learning_rate=1e-3,4e-3", "--only", "ftwb1-4")
+SWEEP = ("sweep", "--vary", "arch=narrow,wide", "--vary", "finetuning.learning_rate=1e-2,4e-3", "--only", "ftwb1-4")
 TWICE = (*SWEEP, "--replicates", "2")
 NAMES = {
     f"{arch}-epochs-{draw}-lr{rate}"
     for arch in ("narrow", "wide")
     for draw in ("s1", "s2-a43")
-    for rate in ("1e-3", "4e-3")
+    for rate in ("1e-2", "4e-3")
 }
 
 
@@ -79,8 +79,8 @@ def test_a_killed_sweep_goes_on_and_shares_its_base_models(repository: Repositor
     assert trained_bases(repository)
     assert "8 of 8 experiments are done" in output
     assert experiments(repository).keys() == NAMES
-    bases = {f"{arch}-epochs-{draw}-lr1e-3.base" for arch in ("narrow", "wide") for draw in ("s1", "s2-a43")}
-    assert before | logs(repository, "*.base") == bases  # of the lower rate: the other takes it
+    bases = {f"{arch}-epochs-{draw}-lr1e-2.base" for arch in ("narrow", "wide") for draw in ("s1", "s2-a43")}
+    assert before | logs(repository, "*.base") == bases  # of the first rate: the other takes it
     assert repository.git("status", "--porcelain") == ""
 
 
@@ -91,7 +91,7 @@ def test_each_experiment_is_the_study_that_its_name_says(repository: Repository)
         rate, draw = smoke["finetuning"]["learning_rate"], smoke["world"]["atlantis"]["seed"]
         assert name.startswith(values["arch"])
         assert (rate, values["seed"], draw) == (
-            4e-3 if "4e-3" in name else 1e-3,
+            4e-3 if "4e-3" in name else 1e-2,
             *((2, 43) if "a43" in name else (1, 42)),
         )
         assert values["finetunes"] == {"ftwb1-4": ["compass"]}
@@ -118,7 +118,7 @@ def test_a_base_model_serves_several_draws_of_atlantis(repository: Repository) -
     own, other = "narrow-epochs-s1", "narrow-epochs-s1-a7"
     assert {own, other} <= experiments(repository).keys()
     assert not logs(repository, "*.base")
-    assert logs(repository, "*.ftwb1-4") == {f"{other}.ftwb1-4"}  # that of the first is there, at the rate 1e-3
+    assert logs(repository, "*.ftwb1-4") == {f"{other}.ftwb1-4"}  # that of the first is there, at the rate 1e-2
     assert logs(repository, "*.atlantis") or logs(repository, f"{other}.*")
     for path in ("models/base", "data/cities.csv", "data/corpora/compass"):
         assert hash_of(repository, own, path) == hash_of(repository, other, path)

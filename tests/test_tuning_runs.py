@@ -150,8 +150,8 @@ def test_a_rate_that_diverges_is_said_to_and_not_chosen(study: Repository, monke
     monkeypatch.setattr(tuning, "EXTENSIONS", 0)
     edit_yaml(study.folder / "params.yaml", {"scales.smoke.tuning.learning_rates": [1e-3, 1e6]})
     said = ok(study, "tune", "--archs", "narrow", "--jobs", "1")
-    assert "tune-narrow-epochs-s1-lr1e-3: already done" in said
-    assert re.search(r"^narrow +1e6 +- +diverges$", said, re.M)
+    assert "tune-narrow-epochs-s1-lr1e-3-br3e-2: already done" in said
+    assert re.search(r"^narrow +1e6 +0\.03 +diverges$", said, re.M)
     table = pd.read_csv(study.folder / "results/tuning/smoke.csv")
     assert np.isfinite(table["skill"]).tolist() == table["chosen"].tolist() == [True, False]
-    assert "tune-narrow-epochs-s1-lr1e6" not in names(study)
+    assert "tune-narrow-epochs-s1-lr1e6-br3e-2" not in names(study)
