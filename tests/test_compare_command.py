@@ -91,13 +91,23 @@ def test_without_experiments_it_says_what_to_do(laboratory: Laboratory) -> None:
 def test_a_sweep_is_compared_by_what_it_varies() -> None:
     settings = sweeping(at_smoke())
     asked = Question.of(settings, ["two"], None, None)
-    assert (asked.sweep, asked.by, asked.others, asked.name) == ("two", ("arch", RATE), (), "two")
+    assert (asked.sweeps, asked.by, asked.others, asked.name) == (("two",), ("arch", RATE), (), "two")
     asked = Question.of(settings, ["two"], [RATE], "mine")
     assert (asked.by, asked.others, asked.name) == ((RATE,), ("arch",), "mine")
     asked = Question.of(settings, [], None, None)
-    assert (asked.sweep, asked.by, asked.others, asked.name) == (None, ("arch",), (), "smoke")
+    assert (asked.sweeps, asked.by, asked.others, asked.name) == ((), ("arch",), (), "smoke")
     seeds = replace(settings, sweeps={"seeds": Sweep(vary={"seed": (1, 2)})})
     assert Question.of(seeds, ["seeds"], None, None).by == ("arch",)
+
+
+def test_several_sweeps_are_arms_of_what_all_of_them_vary() -> None:
+    one = Sweep(vary={"arch": ("narrow", "wide"), RATE: (1e-3,)})
+    two = Sweep(vary={"arch": ("wide",), "recipe": ("published",)})
+    settings = replace(at_smoke(), sweeps={"one": one, "two": two})
+    asked = Question.of(settings, ["one", "two"], None, "both")
+    assert (asked.sweeps, asked.by, asked.others) == (("one", "two"), ("arch",), (RATE, "recipe"))
+    with pytest.raises(WorldwidthError, match="--out: several sweeps are compared; name the folders"):
+        Question.of(settings, ["one", "two"], None, None)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +126,7 @@ def test_what_cannot_be_asked_is_one_line(by: list[str] | None, out: str | None,
 
 def test_a_sweep_beside_experiments_is_refused(laboratory: Laboratory) -> None:
     laboratory.add("one")
-    with pytest.raises(WorldwidthError, match="'widths': a sweep is named alone"):
+    with pytest.raises(WorldwidthError, match="'widths': sweeps are named without experiments beside them"):
         run_compare(at_smoke(), ["one", "widths"], [])
 
 
@@ -191,8 +201,8 @@ def test_two_comparisons_lie_beside_each_other(laboratory: Laboratory) -> None:
     folder = Path("results/comparison")
     assert {path.name for path in folder.iterdir()} == {"two", "by-rate", "laptop"}
     asked = {name: json.loads((folder / name / "provenance.json").read_text()) for name in ("two", "by-rate", "laptop")}
-    assert [(found["by"], found["sweep"]) for found in asked.values()] == [
-        (["arch", RATE], "two"), ([RATE], "two"), (["arch", RATE], None)]  # fmt: skip
+    assert [(found["by"], found["sweeps"]) for found in asked.values()] == [
+        (["arch", RATE], ["two"]), ([RATE], ["two"]), (["arch", RATE], [])]  # fmt: skip
     assert all(len(found["experiments"]) == 8 for found in asked.values())
     runs = {name: pd.read_csv(folder / name / "runs.csv") for name in asked}
     assert set(runs["two"]["arm"]) == {"epochs, lr 1e-3", "epochs, lr 4e-3"}
@@ -203,6 +213,30 @@ def test_two_comparisons_lie_beside_each_other(laboratory: Laboratory) -> None:
     pd.testing.assert_frame_equal(runs["two"], runs["laptop"])
     differences = pd.read_csv(folder / "by-rate" / "differences.csv")
     assert set(differences["n"]) == {2} | ({0} if (differences["n"] == 0).any() else set())
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_runs_of_other_models_are_compared_in_those_that_all_have(
+    laboratory: Laboratory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = cache_of(laboratory)
+    everything = PARAMS["finetunes"]
+    some = {name: tasks for name, tasks in everything.items() if name.startswith(("ftwb0", "ftwb1"))}
+    untuned = edited_params(**{f"scales__{scale}__tuning": None for scale in PARAMS["scales"]})
+    for arch, finetunes in (("narrow", everything), ("wide", some), ("wider", {"ftwb2-4": everything["ftwb2-4"]})):
+        changes = {**untuned, "sweeps": {}, "arch": arch, "finetunes": finetunes}
+        laboratory.add(
+            f"{arch}-epochs-s42", with_scores(save_scores(cache), ("base", *finetunes), **changes), **changes
+        )
+    laboratory.params()
+    settings = load(Path("params.yaml"))
+    run_compare(settings, ["narrow-epochs-s42", "wide-epochs-s42"], [])
+    assert "compared in 8 fine-tunes that all experiments have, without plug1-1, " in capsys.readouterr().err
+    cells = pd.read_csv("results/comparison/laptop/cells.csv")
+    assert set(cells["model"]) == {"base", *some}
+    assert set(pd.read_csv("results/comparison/laptop/runs.csv")["cells"]) == {8 * 7}
+    with pytest.raises(WorldwidthError, match="have no fine-tune in common"):
+        run_compare(settings, ["wide-epochs-s42", "wider-epochs-s42"], [])
 
 
 @pytest.mark.usefixtures("undrawn")

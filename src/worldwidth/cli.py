@@ -184,7 +184,7 @@ COMMANDS = (
         "commands.compare:run_compare",
         _option(
             "names", nargs="*", metavar="EXPERIMENT",
-            help="or one sweep of params.yaml; default: those of the scale that differ in arch, budget and seeds",
+            help="or sweeps of params.yaml; default: those of the scale that differ in arch, budget and seeds",
         ),
         _option(
             "--by", type=_names, metavar="AXIS[,AXIS]",

@@ -4,9 +4,10 @@ import os
 import platform
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from worldwidth.comparison.runs import RunScores, load_runs, read_run, replicate
 from worldwidth.comparison.tables import Comparison, compare
 from worldwidth.core.errors import WorldwidthError, nearest, warn
 from worldwidth.core.files import write_json
+from worldwidth.core.text import listed, plural
 from worldwidth.dvcio.experiments import NAME, Experiment, find_experiments, list_experiments
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.plots.comparison import draw_comparison_figures
@@ -42,12 +44,12 @@ _PACKAGES = ("worldwidth", "dvc", "torch", "numpy", "scipy", "statsmodels", "pan
 class Question:
     """What is asked of which runs."""
 
-    sweep: str | None
-    """Of params.yaml, if its runs are compared."""
+    sweeps: tuple[str, ...]
+    """Of params.yaml, if their runs are compared."""
     by: tuple[str, ...]
     """One axis or two."""
     others: tuple[str, ...]
-    """Further axes that the sweep varies."""
+    """Further axes that the sweeps vary."""
     name: str
     """Of the folders that hold the answer."""
 
@@ -56,21 +58,25 @@ class Question:
         """The question of a command line.
 
         Raises:
-            WorldwidthError: an axis is none, there are more than two, or ``out`` is no name.
+            WorldwidthError: an axis is none, there are more than two, several sweeps have no ``out``, or it is no name.
         """
-        sweep = names[0] if len(names) == 1 and names[0] in settings.sweeps else None
-        varied = [axis for axis in (settings.sweeps[sweep].vary if sweep else ()) if axis not in REPLICATE]
-        chosen = tuple(dict.fromkeys(by or varied[:2] or [ARCH]))
+        sweeps = tuple(dict.fromkeys(names)) if all(name in settings.sweeps for name in names) else ()
+        each = [[axis for axis in settings.sweeps[sweep].vary if axis not in REPLICATE] for sweep in sweeps]
+        varied = list(dict.fromkeys(chain(*each)))
+        by_all = [axis for axis in varied if all(axis in axes for axes in each)]
+        chosen = tuple(dict.fromkeys(by or by_all[:2] or [ARCH]))
         for axis in chosen:
             value_of(settings, axis)
         if len(chosen) > 2:
             raise WorldwidthError(f"--by: found {', '.join(chosen)}; at most two axes can be compared at once")
-        name = out or sweep or settings.scale
+        if len(sweeps) > 1 and out is None:
+            raise WorldwidthError("--out: several sweeps are compared; name the folders that it is written to")
+        name = out or (sweeps[0] if sweeps else settings.scale)
         if not _OUT.fullmatch(name):
             raise WorldwidthError(
                 f"--out: found '{name}'; it must be a name of small letters, digits, - and _ that begins with a letter"
             )
-        return cls(sweep, chosen, tuple(axis for axis in varied if axis not in chosen), name)
+        return cls(sweeps, chosen, tuple(axis for axis in varied if axis not in chosen), name)
 
 
 def run_compare(
@@ -80,14 +86,16 @@ def run_compare(
     by: Sequence[str] | None = None,
     out: str | None = None,
 ) -> None:
-    """Compare experiments, or those of a sweep, and write what comes out to results/comparison and report.
+    """Compare experiments, or those of sweeps, and write what comes out to results/comparison and report.
+
+    Runs that have not trained the same models are compared in those that all have.
 
     Args:
-        names: experiments, or one sweep of params.yaml; empty for all of the scale of params.yaml that differ in arch,
+        names: experiments, or sweeps of params.yaml; empty for all of the scale of params.yaml that differ in arch,
             budget and seeds alone, or with ``by`` in whatever else.
         pairs: two levels each, whose difference is drawn beside that of the first and the last.
-        by: one axis or two; None for the first two that the sweep varies, or else the arch.
-        out: name of the folders; None for that of the sweep, or else of the scale.
+        by: one axis or two; None for the first two that all of the sweeps vary, or else the arch.
+        out: name of the folders; None for that of the one sweep, or else of the scale.
 
     Raises:
         WorldwidthError: the declared metric is none, there are no experiments, they cannot be compared, or a pair's
@@ -97,7 +105,7 @@ def run_compare(
     question = Question.of(settings, names, by, out)
     chosen = _chosen(settings, question, names, _PLAIN if by is None else NAME)
     chosen.sort(key=lambda experiment: experiment.name)  # the same files in whatever order they came
-    experiments = _sound(chosen, _opened)
+    experiments = _alike(_sound(chosen, _opened))
     design = Design.of([experiment.settings for experiment in experiments], question.by, question.others)
     if by is not None:
         _refuse_one_value(experiments, design)
@@ -120,7 +128,8 @@ def run_compare(
     write_report(comparison, provenance, report)
     print(markdown(comparison))
     print(f"compared {len(experiments)} experiments: {len(written) + 1} files in {folder}, and {report}")
-    if left_out := [experiment.name for experiment in chosen if experiment not in experiments]:
+    compared = {experiment.name for experiment in experiments}
+    if left_out := [experiment.name for experiment in chosen if experiment.name not in compared]:
         raise WorldwidthError(f"left out, as said above: {', '.join(left_out)}; the others are compared")
 
 
@@ -133,10 +142,11 @@ def _representations(comparison: Comparison, runs: list[RunScores], cache: Path,
 
 
 def _chosen(settings: Settings, question: Question, names: list[str], pattern: re.Pattern[str]) -> list[Experiment]:
-    if question.sweep:
-        return of_sweep(settings, question.sweep)
+    if question.sweeps:
+        found = [experiment for sweep in question.sweeps for experiment in of_sweep(settings, sweep)]
+        return list({experiment.name: experiment for experiment in found}.values())
     if sweeps := [name for name in names if name in settings.sweeps]:
-        raise WorldwidthError(f"'{sweeps[0]}': a sweep is named alone, without experiments or another sweep beside it")
+        raise WorldwidthError(f"'{sweeps[0]}': sweeps are named without experiments beside them")
     return find_experiments(names) if names else of_scale(settings, pattern)
 
 
@@ -144,6 +154,24 @@ def _opened(experiment: Experiment) -> Experiment:
     """The experiment, once its params.yaml and dvc.lock have been read."""
     _ = experiment.settings, experiment.lock
     return experiment
+
+
+def _alike(experiments: list[Experiment]) -> list[Experiment]:
+    """The experiments, seen in those fine-tunes that all of them have.
+
+    Raises:
+        WorldwidthError: there is none.
+    """
+    everything = [dict.fromkeys(experiment.settings.finetunes) for experiment in experiments]
+    names = dict.fromkeys(chain(*everything))
+    common = tuple(name for name in names if all(name in finetunes for finetunes in everything))
+    if len(common) == len(names):
+        return experiments
+    if not common:
+        raise WorldwidthError("the experiments have no fine-tune in common: there is nothing to compare")
+    left_out = listed([name for name in names if name not in common])
+    warn(f"compared in {plural(len(common), 'fine-tune')} that all experiments have, without {left_out}")
+    return [replace(experiment, only=common) for experiment in experiments]
 
 
 def _sound(experiments: list[Experiment], read: Callable[[Experiment], Read]) -> list[Read]:
@@ -262,7 +290,7 @@ def _provenance(question: Question, experiments: list[Experiment], plan: Declare
     return {
         "name": question.name,
         "by": list(question.by),
-        "sweep": question.sweep,
+        "sweeps": list(question.sweeps),
         "analysis": {**asdict(plan), "declared": plan.said, "decides": plan.is_before} if plan else None,
         "worldwidth_commit": ", ".join(dict.fromkeys(experiment.baseline for experiment in experiments)),
         "time": datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds"),

@@ -7,7 +7,7 @@ the small tables are in that commit; per-line scores are in DVC's cache, under t
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class Experiment:
     """The commit it started from."""
     time: int
     """When it was made, in seconds since 1970."""
+    only: tuple[str, ...] | None = None
+    """The fine-tunes that are looked at; None for all that it has."""
 
     def text(self, path: str | Path) -> str | None:
         """A file of the experiment's commit; None when it is not there.
@@ -87,10 +89,13 @@ class Experiment:
             path = Path(folder) / PARAMS.name
             path.write_text(self.text(PARAMS) or "", encoding="utf-8")
             try:
-                return load(path)
+                found = load(path)
             except WorldwidthError as error:
                 said = str(error).replace(f"{path}: ", "")
                 raise WorldwidthError(f"{self.name}: its params.yaml is of another version ({said})") from None
+        if self.only is None:
+            return found
+        return replace(found, finetunes={name: found.finetunes[name] for name in self.only})
 
     @cached_property
     def lock(self) -> dict[str, Record]:
