@@ -29,7 +29,7 @@ VOID = {"meta", "br", "hr", "img", "link", "input"}
 PROVENANCE: dict[str, Any] = {
     "name": "laptop",
     "by": ["arch"],
-    "sweep": None,
+    "sweeps": [],
     "worldwidth_commit": "0123abcd" * 5,
     "params": "arch: wide\n",
     "versions": {"Python": "3.11"},
@@ -468,7 +468,7 @@ def controlled(settings: Settings) -> Settings:
 def test_a_report_by_rate_says_so(controlled: Settings, tmp_path: Path) -> None:
     runs = fake_runs(controlled, archs=("narrow", "deep"), seeds=(1, 2), rates=(1e-3, 2e-3, 4e-3), draws=(42, 43))
     comparison = compare(runs, by=(RATE,))
-    page = page_of(comparison, tmp_path, name="rates", by=[RATE], sweep="rates")
+    page = page_of(comparison, tmp_path, name="rates", by=[RATE], sweeps=["rates"])
     assert "<title>Values of finetuning.learning_rate compared, scale laptop</title>" in page.html
     assert "Does finetuning.learning_rate change how a small transformer takes in new entities?" in page.text
     said = (
@@ -479,7 +479,7 @@ def test_a_report_by_rate_says_so(controlled: Settings, tmp_path: Path) -> None:
     means = page.table("Means over seeds, epochs, deep, with 95 % intervals")
     assert [row[0] for row in means.rows] == ["learning_rate", "trained", "1e-3", "2e-3", "4e-3"]
     assert [row[1] for row in means.rows[2:]] == ["4", "4", "4"]
-    assert "rates , by finetuning.learning_rate; the sweep rates of params.yaml" in page.text
+    assert "rates , by finetuning.learning_rate; of params.yaml: rates" in page.text
     assert "results/comparison/rates/cells.csv" in page.text
     assert "2 draws of Atlantis, a seed and a draw to every run" in page.text
     assert "Hyper-parameters are not tuned" not in page.text  # the rate is what is compared

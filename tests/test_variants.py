@@ -94,7 +94,7 @@ def test_an_unknown_axis_is_one_line_with_the_nearest(axis: str, meant: str) -> 
         ("seed=[1]", "seed: found '.1.'; a value must be a number, text, true or false"),
         (
             "recipe=publishd",
-            "sweep.vary.recipe: found 'publishd'; allowed: default, published; did you mean 'published'",
+            "sweep.vary.recipe: found 'publishd'; allowed: default, published, equal_flops, rate_of_wide; did you mean 'published'",
         ),
         ("finetuning.trainable=embedings", "allowed: all, new_embeddings; did you mean 'new_embeddings'"),
         ("pretraining.atlantis=1", "pretraining.atlantis: found 1; it must be a valid boolean"),
@@ -203,6 +203,8 @@ def test_a_named_sweep_is_added_to_and_replaced(settings: Settings) -> None:
 def test_every_sweep_of_params_yaml_can_be_run(settings: Settings) -> None:
     assert {name: len(variants_of(settings, one)) for name, one in settings.sweeps.items()} == {
         "widths": 4, "depth": 9, "rates": 30,
+        "tuned": 30, "published": 30, "equal_pretraining": 20, "equal_finetuning": 20, "mup": 20,
+        "ratios": 36, "fast_bodies": 24, "ceiling": 12,
     }  # fmt: skip
 
 
