@@ -108,7 +108,7 @@ LAPTOP = ("scales", "laptop")
     ("place", "value", "said"),
     [
         (("recipe",), "defalt", "recipe: found 'defalt'; allowed: default, published, "
-            "equal_flops, rate_of_wide; did you mean 'default'?"),
+            "one_rate, fast_body, equal_flops, rate_of_wide; did you mean 'default'?"),
         ((*LAPTOP, "plug_in"), {"epochs": 3}, "laptop.plug_in: moves all weights, and plug1-1 learns on a frozen base"),
         ((*LAPTOP, "plug_in"), {"trainabl": "all"}, "laptop.plug_in.trainabl: unknown key; allowed here: optimizer, "),
         (

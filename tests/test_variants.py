@@ -94,8 +94,8 @@ def test_an_unknown_axis_is_one_line_with_the_nearest(axis: str, meant: str) -> 
         ("seed=[1]", "seed: found '.1.'; a value must be a number, text, true or false"),
         (
             "recipe=publishd",
-            "sweep.vary.recipe: found 'publishd'; allowed: default, published, equal_flops, rate_of_wide; "
-            "did you mean 'published'",
+            "sweep.vary.recipe: found 'publishd'; allowed: default, published, one_rate, fast_body, "
+            "equal_flops, rate_of_wide; did you mean 'published'",
         ),
         ("finetuning.trainable=embedings", "allowed: all, new_embeddings; did you mean 'new_embeddings'"),
         ("pretraining.atlantis=1", "pretraining.atlantis: found 1; it must be a valid boolean"),
