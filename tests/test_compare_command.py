@@ -5,6 +5,7 @@ pytest tests/test_compare_command.py
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -170,8 +171,8 @@ def test_a_pair_of_an_unknown_value_is_refused(laboratory: Laboratory) -> None:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing is what takes the time."""
-    monkeypatch.setattr("worldwidth.commands.compare.draw_comparison_figures", lambda *_: [])
-    monkeypatch.setattr("worldwidth.commands.compare.write_report", lambda *_: None)
+    monkeypatch.setattr("worldwidth.commands.draw_comparison.draw_comparison_figures", lambda *_: [])
+    monkeypatch.setattr("worldwidth.commands.draw_comparison.write_report", lambda *_: None)
 
 
 def cache_of(laboratory: Laboratory) -> Path:
@@ -213,6 +214,42 @@ def test_two_comparisons_lie_beside_each_other(laboratory: Laboratory) -> None:
     pd.testing.assert_frame_equal(runs["two"], runs["laptop"])
     differences = pd.read_csv(folder / "by-rate" / "differences.csv")
     assert set(differences["n"]) == {2} | ({0} if (differences["n"] == 0).any() else set())
+
+
+def test_a_comparison_is_drawn_again_from_its_tables_alone(
+    laboratory: Laboratory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a fresh clone: no experiments, no cache; the same bytes."""
+    cache, rng, tests = cache_of(laboratory), np.random.default_rng(0), ("distance.world", "angle.atlantis")
+    for arch, seed in product(("narrow", "wide"), (42, 43)):
+        changes = {**edited_params(scales__laptop__world__atlantis__seed=seed), "arch": arch, "seed": seed}
+        scores = save_scores(cache, **{name: rng.random(40) for name in tests})
+        made = with_scores(scores, ("base", *PARAMS["finetunes"]), **changes)
+        laboratory.add(f"{arch}-epochs-s{seed}{'-a43' * (seed == 43)}", made, **changes)
+    laboratory.params()
+    settings = load(Path("params.yaml"))
+    shutil.copytree(PROJECT / "templates", "templates")
+    run_compare(settings, [], [("narrow", "wide")])
+    folders = Path("results/comparison/laptop"), Path("report/laptop")
+    before = {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
+    assert {path.suffix for path in before} == {".csv", ".json", ".md", ".tex", ".html", ".png", ".pdf", ".svg"}
+    shutil.rmtree(".git")
+    shutil.rmtree(".dvc")
+    for path in before:
+        if path.suffix not in (".csv", ".json"):
+            path.unlink()
+    printed = capsys.readouterr().out
+    run_compare(settings, [], [("narrow", "wide")], source="laptop")
+    assert {path: path.read_bytes() for folder in folders for path in folder.iterdir()} == before
+    again = capsys.readouterr().out
+    assert again.partition("drawn again: ")[0] == printed.partition("compared 4 experiments: ")[0]
+    with pytest.raises(WorldwidthError, match=r"^--from: found 'labtop'; there, .*: laptop; did you mean 'laptop'\?"):
+        run_compare(settings, [], [], source="labtop")
+    with pytest.raises(WorldwidthError, match=r"^--from: draws what was compared; name no experiments"):
+        run_compare(settings, ["one"], [], source="laptop")
+    (folders[0] / "runs.csv").write_text("experiment\none\n")
+    with pytest.raises(WorldwidthError, match=r"^results/comparison/laptop: of another version .*`worldwidth compare"):
+        run_compare(settings, [], [], source="laptop")
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -258,6 +295,6 @@ def test_a_damaged_experiment_is_left_out(
     ):
         run_compare(load(Path("params.yaml")), [], [])
     captured = capsys.readouterr()
-    assert "compared 1 experiments" in captured.out
+    assert "compared 1 experiment:" in captured.out
     starts = [line.split(": its ")[0] for line in captured.err.splitlines() if line.startswith("worldwidth: left out")]
     assert starts == [f"worldwidth: left out: wide-epochs-s{seed}" for seed in (3, 2, 4)]

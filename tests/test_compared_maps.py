@@ -20,9 +20,12 @@ from worldwidth.comparison.representations import (
     LEVELS,
     REPLICATES,
     WITHIN,
+    MapTables,
     RunMaps,
     giver_over,
+    map_of,
     map_table,
+    place_table,
     read_maps,
     similarity_table,
 )
@@ -150,18 +153,18 @@ def test_figures_of_all_levels(
 ) -> None:
     drawn: dict[str, Any] = {}
 
-    def keep(name: str, draw: Any, folder: Path) -> Path:
-        drawn[name] = draw()
-        return folder / f"{name}.png"
+    def keep(figures: dict[str, Any], folder: Path, kinds: tuple[str, ...]) -> list[Path]:
+        assert kinds == ("maps-*", "similarity-*")
+        drawn.update({name: draw() for name, draw in figures.items()})
+        return [folder]
 
-    monkeypatch.setattr(representations, "save_figure", keep)
-    (tmp_path / "maps-flops.png").touch()
+    monkeypatch.setattr(representations, "save_printed", keep)
     comparison = compare(runs)
     table, similarity = map_table(found), similarity_table(found)
+    places = place_table(found, table)
     table.loc[table["model"] == "ftwb1-3", "transfer"] = 5  # the giver, beside which that of distance is shown
-    representations.draw_representation_figures(comparison, found, table, similarity, tmp_path)
+    representations.draw_representation_figures(comparison, MapTables(table, similarity, places), tmp_path)
     assert list(drawn) == ["maps-epochs", "similarity-epochs"]
-    assert not list(tmp_path.iterdir()), "those of an arm that is no longer there are removed"
     panels = [axes for axes in drawn["maps-epochs"].axes if axes.get_title()]
     assert len(panels) == 3 * 2
     assert panels[0].get_title() == "narrow: base model\nR² 0.90, error 0\nAtlantis: error 101"
@@ -173,9 +176,27 @@ def test_figures_of_all_levels(
     assert titles[:2] == ["linear CKA", "5 nearest neighbours"]
 
 
+def test_a_map_comes_back_from_its_places(found: list[RunMaps]) -> None:
+    """Those of the first run of each arch, of the models that are shown."""
+    table = map_table(found)
+    table.loc[table["model"] == "ftwb1-3", "transfer"] = 5
+    places = place_table(found, table)
+    assert set(places["model"]) == {"base", "ftwb1-1", "ftwb1-3"}
+    assert len(places) == 2 * 3 * (N + M)
+    first = next(run for run in found if run.level == "wide" and run.run.replicate[0] == 1)
+    own = places[(places["level"] == "wide") & (places["model"] == "ftwb1-3")]
+    back, was = map_of(own, 1), first.maps["ftwb1-3"]
+    for name in ("ordinary", "atlantis", "regions"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(was, name))
+    for name in ("ordinary_seen", "atlantis_seen"):
+        np.testing.assert_array_equal(getattr(back, name)[back.shown], getattr(was, name)[was.shown])
+    assert place_table([], pd.DataFrame()).empty
+
+
 def test_a_run_without_maps_leaves_an_empty_panel(found: list[RunMaps], runs: list[RunScores], study: Settings) -> None:
     fewer = [replace(run, rows=run.rows[run.rows["model"] != "ftwb1-1"]) for run in found]
-    figure = representations.draw_level_maps(compare(runs), "epochs", fewer, "ftwb1-3")
+    table = map_table(fewer)
+    figure = representations.draw_level_maps(compare(runs), "epochs", table, place_table(found, table))
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[4:6] == ["narrow: distance\nno map\n", "wide: distance\nno map\n"]
 
@@ -221,6 +242,9 @@ def test_maps_are_read_from_the_cache_and_what_lacks_is_said(
     assert any(
         "wide-epochs-s1: the maps of " in line and "ftwb1-1" in line and "not in DVC's cache" in line for line in lines
     )
+    narrowed = replace(made[0], experiment=replace(experiments[0], only=("ftwb1-3",)))
+    (fewer,) = read_maps([narrowed], design, cache)
+    assert (set(fewer.maps), set(fewer.rows["model"])) == ({"base"}, {"base"}), "of models that are compared"
     path = cache / digest[:2] / digest[2:]
     path.write_bytes(path.read_bytes()[:-9])
     monkeypatch.setattr(compared, "_HASHES", type(compared._HASHES)())

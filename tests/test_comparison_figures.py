@@ -508,7 +508,7 @@ def test_four_widths_of_the_whole_study_fit_on_a_page() -> None:
 def test_figures_of_arms_are_named_after_them(
     curves_over_rates: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures_of, "save_figure", lambda name, draw, folder: folder / name)
+    monkeypatch.setattr(figures_of, "save_printed", lambda figures, folder, _: [folder / name for name in figures])
     files = [path.name for path in draw_comparison_figures(curves_over_rates, tmp_path)]
     arm = ["matrices-epochs-lr5e-4", "difference-epochs-lr5e-4-narrow-wide", "retention-epochs-lr5e-4"]
     assert files[:4] == [*arm, "patterns-epochs-lr5e-4"]
@@ -517,7 +517,7 @@ def test_figures_of_arms_are_named_after_them(
 
 
 def test_names_of_the_files(comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures_of, "save_figure", lambda name, draw, folder: folder / name)
+    monkeypatch.setattr(figures_of, "save_printed", lambda figures, folder, _: [folder / name for name in figures])
     files = draw_comparison_figures(comparison, tmp_path, [("wide", "narrow"), ("wide", "wider"), ("wide", "none")])
     assert files == [
         tmp_path / name
@@ -557,8 +557,9 @@ def test_files(one_seed: Comparison, tmp_path: Path) -> None:
         "curves",
     ]
     names += ["efficiency", "divergence", "givers"]
-    assert [path.name for path in files] == [f"{name}.png" for name in names]
+    assert [path.name for path in files] == [f"{name}.{kind}" for name in names for kind in ("png", "pdf", "svg")]
     assert sorted((tmp_path / "once").iterdir()) == sorted([*files, mine])
+    files = [path for path in files if path.suffix == ".png"]
     with plt.rc_context({"font.size": 20, "figure.dpi": 40, "lines.linewidth": 9, "text.color": "red"}):
         again = [
             save_figure("difference", lambda: draw_difference(one_seed, "epochs", "narrow", "wide"), tmp_path),
@@ -576,11 +577,11 @@ def test_files(one_seed: Comparison, tmp_path: Path) -> None:
 def test_figures_of_one_run(small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, Figure] = {}
 
-    def save(name: str, draw: Callable[[], Figure], folder: Path) -> Path:
-        drawn[name] = draw()
-        return folder / name
+    def save(figures: dict[str, Callable[[], Figure]], folder: Path, _: object) -> list[Path]:
+        drawn.update({name: draw() for name, draw in figures.items()})
+        return [folder / name for name in figures]
 
-    monkeypatch.setattr(figures_of, "save_figure", save)
+    monkeypatch.setattr(figures_of, "save_printed", save)
     run = compare(fake_runs(small, archs=("narrow",), seeds=(1,)))
     draw_comparison_figures(run, tmp_path, [("narrow", "wide")])
     names = ["matrices-epochs", "retention-epochs", "scores", "curves", "efficiency", "divergence", "givers"]

@@ -192,6 +192,10 @@ COMMANDS = (
         ),
         _option("--out", metavar="NAME", help="of the folders that it is written to; default: the sweep's or scale's"),
         _option(
+            "--from", dest="source", metavar="NAME",
+            help="draw a comparison again from its tables in results/comparison, as in a fresh clone",
+        ),
+        _option(
             "--pair", dest="pairs", nargs=2, action="append", default=[], metavar=("VALUE", "OTHER"),
             help="draw this difference, too",
         ),

@@ -11,21 +11,20 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
+from worldwidth.commands.draw_comparison import REPORTS, check_pairs, draw, run_draw
 from worldwidth.comparison.axes import ARCH, REPLICATE, Design, value_of
 from worldwidth.comparison.compatibility import check_comparable
 from worldwidth.comparison.declared import Declared, check_analysis, declared
 from worldwidth.comparison.export import COMPARISONS, markdown, write_each, write_tables
-from worldwidth.comparison.representations import map_table, read_maps, similarity_table
-from worldwidth.comparison.runs import RunScores, load_runs, read_run, replicate_of
-from worldwidth.comparison.tables import Comparison, compare
-from worldwidth.core.errors import WorldwidthError, nearest, warn
+from worldwidth.comparison.representations import MapTables, read_maps
+from worldwidth.comparison.runs import load_runs, read_run, replicate_of
+from worldwidth.comparison.stored import PROVENANCE, read_comparison
+from worldwidth.comparison.tables import compare
+from worldwidth.core.errors import WorldwidthError, warn
 from worldwidth.core.files import write_json
 from worldwidth.core.text import listed, plural
 from worldwidth.dvcio.experiments import NAME, Experiment, find_experiments, list_experiments
 from worldwidth.dvcio.repo import open_repo
-from worldwidth.plots.comparison import draw_comparison_figures
-from worldwidth.plots.representations import draw_representation_figures
-from worldwidth.report.page import write_report
 from worldwidth.settings.axes import all_axes
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Settings
@@ -33,7 +32,6 @@ from worldwidth.sweep.variants import variants_of
 
 Read = TypeVar("Read")
 
-REPORTS = Path("report")
 _PLAIN = re.compile(r"[^-]+-[^-]+-s\d+(-a\d+)?")
 """Names of runs that have an arch, a budget and seeds of their own, and nothing else."""
 _OUT = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -85,6 +83,7 @@ def run_compare(
     pairs: list[tuple[str, str]],
     by: Sequence[str] | None = None,
     out: str | None = None,
+    source: str | None = None,
 ) -> None:
     """Compare experiments, or those of sweeps, and write what comes out to results/comparison and report.
 
@@ -96,11 +95,17 @@ def run_compare(
         pairs: two levels each, whose difference is drawn beside that of the first and the last.
         by: one axis or two; None for the first two that all of the sweeps vary, or else the arch.
         out: name of the folders; None for that of the one sweep, or else of the scale.
+        source: draw this comparison again in place of all that, from its tables.
 
     Raises:
         WorldwidthError: the declared metric is none, there are no experiments, they cannot be compared, or a pair's
             level is not among them; or, at the end, some were left out, for they are damaged.
     """
+    if source is not None:
+        if names or by or out:
+            raise WorldwidthError("--from: draws what was compared; name no experiments, --by or --out beside it")
+        run_draw(source, pairs)
+        return
     check_analysis(settings)
     question = Question.of(settings, names, by, out)
     chosen = _chosen(settings, question, names, _PLAIN if by is None else NAME)
@@ -110,8 +115,8 @@ def run_compare(
     if by is not None:
         _refuse_one_value(experiments, design)
     _refuse_twins(experiments, design)
+    check_pairs(pairs, design.axis)
     check_comparable(experiments, (*question.by, *question.others))
-    _check_pairs(pairs, design)
     with open_repo() as repo:
         cache = Path(repo.cache.local.path)  # its files by hash
     files = _sound(experiments, lambda experiment: read_run(experiment, cache))
@@ -119,26 +124,20 @@ def run_compare(
     plan = declared(settings, question.by[0], experiments)
     runs = load_runs(files, settings.selected.statistics.resamples)
     comparison = compare(runs, question.by, question.others, plan)
-    folder, report = COMPARISONS / question.name, REPORTS / question.name / "index.html"
+    folder = COMPARISONS / question.name
     written = write_tables(comparison, folder)
-    written += draw_comparison_figures(comparison, folder, pairs)
-    written += _representations(comparison, runs, cache, folder)
-    provenance = _provenance(question, experiments, plan)
-    write_json(folder / "provenance.json", provenance)
-    write_report(comparison, provenance, report)
-    print(markdown(comparison))
-    print(f"compared {len(experiments)} experiments: {len(written) + 1} files in {folder}, and {report}")
+    written += write_each(folder, vars(MapTables.of(read_maps(runs, design, cache))))
+    write_json(folder / PROVENANCE, _provenance(question, experiments, plan))
+    stored = read_comparison(folder)
+    written += draw(stored, question.name, pairs)
+    print(markdown(stored.comparison))
+    print(
+        f"compared {plural(len(experiments), 'experiment')}: {len(written) + 1} files in {folder}, and "
+        f"{REPORTS / question.name / 'index.html'}"
+    )
     compared = {experiment.name for experiment in experiments}
     if left_out := [experiment.name for experiment in chosen if experiment.name not in compared]:
         raise WorldwidthError(f"left out, as said above: {', '.join(left_out)}; the others are compared")
-
-
-def _representations(comparison: Comparison, runs: list[RunScores], cache: Path, folder: Path) -> list[Path]:
-    """Write the maps and similarities of those runs that have some."""
-    found = read_maps(runs, comparison.design, cache)
-    table, similarity = map_table(found), similarity_table(found)
-    written = write_each(folder, {"representations": table, "similarity": similarity})
-    return written + draw_representation_figures(comparison, found, table, similarity, folder)
 
 
 def _chosen(settings: Settings, question: Question, names: list[str], pattern: re.Pattern[str]) -> list[Experiment]:
@@ -275,22 +274,15 @@ def _refuse_twins(experiments: list[Experiment], design: Design) -> None:
             )
 
 
-def _check_pairs(pairs: list[tuple[str, str]], design: Design) -> None:
-    for name in (name for pair in pairs for name in pair):
-        if name not in design.axis.levels:
-            raise WorldwidthError(
-                f"{design.axis.key} '{name}': not among the experiments; there: {', '.join(design.axis.levels)}"
-                f"{nearest(name, design.axis.levels)}"
-            )
-
-
 def _provenance(question: Question, experiments: list[Experiment], plan: Declared | None) -> dict[str, Any]:
     """Where the numbers come from. The time is that of the newest experiment: comparing again changes no file."""
     newest = max(experiment.time for experiment in experiments)
     return {
         "name": question.name,
         "by": list(question.by),
+        "within": list(question.others),
         "sweeps": list(question.sweeps),
+        "finetunes": list(experiments[0].settings.finetunes),
         "analysis": {**asdict(plan), "declared": plan.said, "decides": plan.is_before} if plan else None,
         "worldwidth_commit": ", ".join(dict.fromkeys(experiment.baseline for experiment in experiments)),
         "time": datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds"),

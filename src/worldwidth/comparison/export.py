@@ -43,11 +43,15 @@ _DIGITS = 5  # significant, in the CSV files: more than any of these numbers has
 
 
 def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write every table as CSV, and comparison.md."""
-    written = write_each(folder, {name: getattr(comparison, name) for name in TABLES})
+    """Write every table as CSV."""
+    return write_each(folder, {name: getattr(comparison, name) for name in TABLES})
+
+
+def write_markdown(comparison: Comparison, folder: Path) -> Path:
+    """Write comparison.md."""
     path = folder / "comparison.md"
     write_text(path, markdown(comparison))
-    return [*written, path]
+    return path
 
 
 def write_each(folder: Path, tables: dict[str, pd.DataFrame]) -> list[Path]:
@@ -100,10 +104,10 @@ def markdown(comparison: Comparison) -> str:
             found = list(rows)
             lines += [title, "", *table_of(found), ""] if found else []
         lines += [line for words in pattern_words(comparison, arm) for line in (words, "")]
-    if frontiers := list(efficiency_rows(comparison)):
-        lines += ["## Efficiency", "", *table_of(frontiers), ""]
         if suspect := near_equal_lines(comparison, arm):
             lines += ["Suspiciously equal:", "", *(f"- {line}" for line in suspect), ""]
+    if frontiers := list(efficiency_rows(comparison)):
+        lines += ["## Efficiency", "", *table_of(frontiers), ""]
     return "\n".join([*lines, *(f"- {line}" for line in reading(comparison))]) + "\n"
 
 

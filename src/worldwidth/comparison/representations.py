@@ -1,4 +1,7 @@
-"""What the models of several runs make of the same cities: their maps side by side, and how alike they are."""
+"""What the models of several runs make of the same cities: their maps side by side, and how alike they are.
+
+The arrays of all maps are in DVC's cache; three tables in git hold what is drawn of them.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,15 +18,18 @@ from worldwidth.core.errors import warn
 from worldwidth.core.table import Kind
 from worldwidth.dvcio.experiments import Experiment
 from worldwidth.dvcio.hashes import Hashes
-from worldwidth.evaluation.scores import matrix_of
+from worldwidth.evaluation.scores import DIVERGENT, matrix_of
 from worldwidth.evaluation.tables import UNREADABLE
+from worldwidth.representation.rows import ALL
 from worldwidth.representation.similarity import Calibrated, cka, mutual_neighbours
 from worldwidth.representation.tables import COLUMNS, SINGLE, Map, finished, read_map, shown_rows
 from worldwidth.settings.paths import REPRESENTATION_TABLE, REPRESENTATIONS
-from worldwidth.settings.schema import is_plug_in
+from worldwidth.settings.schema import Settings, is_plug_in
 
 WITHIN, LEVELS, REPLICATES = "base and fine-tuned", "levels", "replicates"
 """Kinds of pairs: models of one run; base models of two levels with one replicate, and of two replicates of a level."""
+_PLACES = ("region", "x", "y", "seen_x", "seen_y")
+_ATLANTIS = "Atlantis"
 _TEXT = ("model", "prompt")
 _KINDS: dict[str, Kind] = {
     column: "text" if column in _TEXT else "number or none" if column.startswith("region") else "number"
@@ -50,6 +56,24 @@ class RunMaps:
         return self.run.experiment.name
 
 
+@dataclass(frozen=True)
+class MapTables:
+    """What is kept in git of the maps of all runs; empty where they have none."""
+
+    representations: pd.DataFrame
+    """:func:`map_table`."""
+    similarity: pd.DataFrame
+    """:func:`similarity_table`."""
+    places: pd.DataFrame
+    """:func:`place_table`."""
+
+    @classmethod
+    def of(cls, found: Sequence[RunMaps]) -> "MapTables":
+        """Those of some maps."""
+        table = map_table(found)
+        return cls(table, similarity_table(found), place_table(found, table))
+
+
 def read_maps(runs: Sequence[RunScores], design: Design, cache: Path) -> list[RunMaps]:
     """The maps of all runs that have some, replicate by replicate; those that lack any are named on stderr.
 
@@ -63,6 +87,7 @@ def read_maps(runs: Sequence[RunScores], design: Design, cache: Path) -> list[Ru
             warn(f"{experiment.name}: has no maps, for it was run before there were any; {experiment.remedy}")
             continue
         rows = finished(shown_rows(experiment.table(REPRESENTATION_TABLE, _KINDS)))
+        rows = rows[rows["model"].isin(settings.models)]
         maps = {model: each for model in settings.models if (each := _map(experiment, model, cache))}
         if missing := [model for model in settings.models if model not in maps]:
             warn(f"{experiment.name}: the maps of {', '.join(missing)} are not in DVC's cache, or damaged")
@@ -114,6 +139,55 @@ def giver_over(table: pd.DataFrame) -> str | None:
     single = table[table["model"].map(matrix_of) == SINGLE] if len(table) else table
     means = single.groupby("model", sort=False)["transfer"].mean().dropna() if len(single) else pd.Series()
     return None if means.empty else str(means.idxmax())
+
+
+def shown_models(settings: Settings, table: pd.DataFrame) -> dict[str, str]:
+    """The models whose maps are shown, and what each is: the base model, the giver, and that of the divergent task."""
+    giver = giver_over(table)
+    single = {name: trained for name, trained in settings.finetunes.items() if matrix_of(name) == SINGLE}
+    found = {"base": "base model", **({giver: f"{single[giver][0]}, the giver"} if giver in single else {})}
+    return found | {name: DIVERGENT for name, trained in single.items() if trained == (DIVERGENT,) and name != giver}
+
+
+def first_runs(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the run with the lowest replicate, of every arm and level."""
+    ordered = table.sort_values(["seed", "atlantis_seed"], kind="stable")
+    return table[table["experiment"].isin(ordered.drop_duplicates(["arm", "level"])["experiment"])]
+
+
+def place_table(found: Sequence[RunMaps], table: pd.DataFrame) -> pd.DataFrame:
+    """One row a city and shown map, of the first run of every arm and level: where it lies, and where it is read."""
+    if table.empty:
+        return table
+    shown, first = shown_models(found[0].run.settings, table), set(first_runs(table)["experiment"])
+    parts = [
+        _places(each).assign(arm=run.arm, level=run.level, model=model)
+        for run in found
+        if run.name in first
+        for model, each in run.maps.items()
+        if model in shown
+    ]
+    return pd.concat(parts, ignore_index=True)[["arm", "level", "model", *_PLACES]] if parts else pd.DataFrame()
+
+
+def _places(found: Map) -> pd.DataFrame:
+    def of(lie: Any, seen: Any, regions: Any) -> pd.DataFrame:
+        x, y, seen_x, seen_y = np.hstack([lie, seen]).T
+        return pd.DataFrame(dict(zip(_PLACES, (regions, x, y, seen_x, seen_y), strict=True)))
+
+    ordinary = of(found.ordinary, found.ordinary_seen[found.shown], found.regions)
+    return pd.concat([ordinary, of(found.atlantis, found.atlantis_seen[found.shown], _ATLANTIS)], ignore_index=True)
+
+
+def map_of(places: pd.DataFrame, layer: int) -> Map:
+    """The map that some rows of :func:`place_table` are of; it has no features."""
+    is_new = places["region"] == _ATLANTIS
+    (x, seen), (new_x, new_seen) = (
+        (part[["x", "y"]].to_numpy(), part[["seen_x", "seen_y"]].to_numpy()[None])
+        for part in (places[~is_new], places[is_new])
+    )
+    regions = places[~is_new]["region"].to_numpy()
+    return Map((ALL,), layer, x, new_x, regions, seen, new_seen, np.empty((layer + 1, len(x), 0)))
 
 
 def similarity_table(found: Sequence[RunMaps]) -> pd.DataFrame:

@@ -5,7 +5,6 @@ the small tables are in that commit; per-line scores are in DVC's cache, under t
 """
 
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +17,7 @@ from worldwidth.core.errors import WorldwidthError, nearest, warn
 from worldwidth.core.git import file_at, git
 from worldwidth.core.table import Kind, parse_table
 from worldwidth.dvcio.lockfile import LOCK, Record, parse_lock
-from worldwidth.settings.load import load
+from worldwidth.settings.load import parse
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import parse_yaml
@@ -85,14 +84,11 @@ class Experiment:
         Raises:
             WorldwidthError: it does not fit this version of worldwidth.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / PARAMS.name
-            path.write_text(self.text(PARAMS) or "", encoding="utf-8")
-            try:
-                found = load(path)
-            except WorldwidthError as error:
-                said = str(error).replace(f"{path}: ", "")
-                raise WorldwidthError(f"{self.name}: its params.yaml is of another version ({said})") from None
+        try:
+            found = parse(self.text(PARAMS) or "", PARAMS.name)
+        except WorldwidthError as error:
+            said = str(error).replace(f"{PARAMS.name}: ", "")
+            raise WorldwidthError(f"{self.name}: its params.yaml is of another version ({said})") from None
         if self.only is None:
             return found
         return replace(found, finetunes={name: found.finetunes[name] for name in self.only})

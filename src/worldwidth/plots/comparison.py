@@ -40,7 +40,8 @@ from worldwidth.plots.lines import draw_over_sizes
 from worldwidth.plots.losses import draw_curves
 from worldwidth.plots.over_axis import draw_over_axis
 from worldwidth.plots.patterns import draw_patterns
-from worldwidth.plots.style import STYLE, frame, save_figure
+from worldwidth.plots.printed import save_printed
+from worldwidth.plots.style import STYLE, frame
 from worldwidth.settings.schema import Settings
 
 
@@ -229,7 +230,7 @@ def draw_scores(comparison: Comparison) -> Figure:
 
 
 def draw_comparison_figures(comparison: Comparison, folder: Path, pairs: Iterable[Key] = ()) -> list[Path]:
-    """Write all figures as PNG into ``folder``; remove those of an earlier comparison that had other runs.
+    """Write all figures into ``folder``; remove those of an earlier comparison that had other runs.
 
     Args:
         pairs: two levels each, whose difference is drawn beside that of the two ends.
@@ -253,11 +254,9 @@ def draw_comparison_figures(comparison: Comparison, folder: Path, pairs: Iterabl
         "givers": (draw_givers, not comparison.givers.empty),
     }
     drawn |= {name: partial(draw, comparison) for name, (draw, there) in whole.items() if there}
-    written = [save_figure(name, draw, folder) for name, draw in drawn.items()]
-    for kind in ("matrices-*", "difference-*", "retention-*", "patterns-*", "divergence", "givers", "efficiency"):
-        for path in set(folder.glob(f"{kind}.png")) - set(written):
-            path.unlink()
-    return written
+    return save_printed(
+        drawn, folder, ("matrices-*", "difference-*", "retention-*", "patterns-*", "divergence", "givers", "efficiency")
+    )
 
 
 def _pairs(comparison: Comparison, arm: str, asked: list[tuple[str, str]]) -> list[tuple[str, str]]:

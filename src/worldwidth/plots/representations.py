@@ -1,78 +1,70 @@
 """The figures of a comparison's representations: the maps of all levels, and how alike models are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from worldwidth.comparison.axes import in_file_name
-from worldwidth.comparison.representations import LEVELS, REPLICATES, WITHIN, RunMaps, giver_over
-from worldwidth.comparison.tables import Comparison
+from worldwidth.comparison.representations import (
+    LEVELS,
+    REPLICATES,
+    WITHIN,
+    MapTables,
+    first_runs,
+    map_of,
+    shown_models,
+)
+from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.text import number
-from worldwidth.evaluation.scores import DIVERGENT
 from worldwidth.plots.heatmap import Mark, Scale, draw_panels, task_label
 from worldwidth.plots.heatmap import Panel as Cells
 from worldwidth.plots.maps import Panel, draw_maps
+from worldwidth.plots.printed import save_printed
 from worldwidth.plots.probes import layer_note, null_note
-from worldwidth.plots.style import STYLE, frame, save_figure
+from worldwidth.plots.style import STYLE, frame
 from worldwidth.representation.similarity import NEIGHBOURS, PERMUTATIONS
-from worldwidth.representation.tables import SINGLE
 from worldwidth.settings.schema import Settings
 
 _ALIKE = Scale("YlGnBu", 0.0, 1.0, "similarity, calibrated")
 _MEASURES = {"cka_score": "linear CKA", "neighbours_score": f"{NEIGHBOURS} nearest neighbours"}
 
 
-def draw_representation_figures(
-    comparison: Comparison, found: Sequence[RunMaps], table: pd.DataFrame, similarity: pd.DataFrame, folder: Path
-) -> list[Path]:
-    """Write maps and similarities of every arm as PNG into ``folder``; remove those of an earlier comparison.
-
-    Args:
-        table: the probes of all maps (:func:`worldwidth.comparison.representations.map_table`).
-    """
+def draw_representation_figures(comparison: Comparison, maps: MapTables, folder: Path) -> list[Path]:
+    """Write maps and similarities of every arm into ``folder``; remove those of an earlier comparison."""
+    table, similarity = maps.representations, maps.similarity
     drawn: dict[str, Callable[[], Figure]] = {}
-    for arm in dict.fromkeys(run.arm for run in found):
-        of_arm = [run for run in found if run.arm == arm]
-        drawn[f"maps-{in_file_name(arm)}"] = partial(draw_level_maps, comparison, arm, of_arm, giver_over(table))
+    for arm in table["arm"].unique() if len(table) else ():
+        drawn[f"maps-{in_file_name(arm)}"] = partial(draw_level_maps, comparison, arm, table, maps.places)
         drawn[f"similarity-{in_file_name(arm)}"] = partial(draw_similarity, comparison, arm, similarity)
-    written = [save_figure(name, draw, folder) for name, draw in drawn.items()]
-    for path in {*folder.glob("maps-*.png"), *folder.glob("similarity-*.png")} - set(written):
-        path.unlink()
-    return written
+    return save_printed(drawn, folder, ("maps-*", "similarity-*"))
 
 
-def draw_level_maps(comparison: Comparison, arm: str, found: Sequence[RunMaps], giver: str | None) -> Figure:
+def draw_level_maps(comparison: Comparison, arm: str, table: pd.DataFrame, places: pd.DataFrame) -> Figure:
     """Levels as columns: the base model's map, the giver's, and that of the model of distance, of the first run."""
-    first = {run.level: run for run in reversed(found)}
-    levels = [level for level in comparison.levels(arm) if level in first]
-    models = {"base": "base model", **_shown(comparison.settings, giver)}
-    grid = [[_panel(first[level], model, what) for level in levels] for model, what in models.items()]
-    rows = pd.concat([first[level].rows for level in levels], ignore_index=True)
+    of_arm = table[table["arm"] == arm]
+    rows = first_runs(of_arm)
+    levels = [level for level in comparison.levels(arm) if (rows["level"] == level).any()]
+    models = shown_models(comparison.settings, table)
+    known = places[places["arm"] == arm] if len(places) else places
+    grid = [[_panel(rows, known, level, model, what) for level in levels] for model, what in models.items()]
     units = comparison.settings.selected.world.units_per_degree
     title = f"The world as models have it, by {comparison.axis.noun}  ({comparison.words(arm)})"
     seed = f"Of each {comparison.axis.noun} the run with the lowest seed."
     return draw_maps(grid, units, title, [f"{null_note(rows)} {seed}", layer_note(rows)])
 
 
-def _shown(settings: Settings, giver: str | None) -> dict[str, str]:
-    """Fine-tuned models whose maps are shown -> what each is."""
-    single = {name: trained for name, trained in settings.finetunes.items() if name.startswith(f"{SINGLE}-")}
-    found = {giver: f"{single[giver][0]}, the giver"} if giver in single else {}
-    return found | {name: DIVERGENT for name, trained in single.items() if trained == (DIVERGENT,) and name != giver}
-
-
-def _panel(run: RunMaps, model: str, what: str) -> Panel:
-    rows = [row for row in run.rows.to_dict("records") if row["model"] == model]
-    if not rows:
-        return Panel(f"{run.level}: {what}\nno map\n", None)
-    row: dict[Any, Any] = rows[0]
+def _panel(rows: pd.DataFrame, places: pd.DataFrame, level: str, model: str, what: str) -> Panel:
+    found = records(rows, level=level, model=model)
+    if not found:
+        return Panel(f"{level}: {what}\nno map\n", None)
+    row = found[0]
     numbers = f"R² {number(row['r2'], 2)}, error {row['error']:.0f}\nAtlantis: error {row['atlantis_error']:.0f}"
-    return Panel(f"{run.level}: {what}\n{numbers}", run.maps.get(model))
+    own = places[(places["level"] == level) & (places["model"] == model)] if len(places) else places
+    return Panel(f"{level}: {what}\n{numbers}", map_of(own, int(row["layer"])) if len(own) else None)
 
 
 @plt.style.context(STYLE)

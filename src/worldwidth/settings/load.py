@@ -16,7 +16,7 @@ from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.problems import describe
 from worldwidth.settings.rules import broken_rule
 from worldwidth.settings.schema import Settings
-from worldwidth.settings.strict_yaml import excerpt, read_yaml
+from worldwidth.settings.strict_yaml import excerpt, parse_yaml, yaml_text
 
 _LARGEST = 2**20  # characters: a hundred times the file with its three scales
 
@@ -27,18 +27,30 @@ def load(path: Path = PARAMS) -> Settings:
     Raises:
         WorldwidthError: one line: file, path in it, what was found, what is allowed, nearest name.
     """
-    values = read_yaml(path, _LARGEST)
+    return parse(yaml_text(path, _LARGEST), str(path))
+
+
+def parse(text: str, name: str) -> Settings:
+    """The settings of a text.
+
+    Args:
+        name: what it is called in an error.
+
+    Raises:
+        WorldwidthError: as :func:`load`.
+    """
+    values = parse_yaml(text, name, _LARGEST)
     if not isinstance(values, dict):
         found = "nothing" if values is None else excerpt(json.dumps(values, ensure_ascii=False))
-        raise WorldwidthError(f"{path}: the top level: found {found}; it must be a mapping")
+        raise WorldwidthError(f"{name}: the top level: found {found}; it must be a mapping")
     try:
         # JSON is the only form in which pydantic is strict and still takes a list for a tuple.
         settings = TypeAdapter(Settings).validate_json(json.dumps(values))
     except ValidationError as error:
-        raise WorldwidthError(f"{path}: {describe(error, '', Settings)}") from None
+        raise WorldwidthError(f"{name}: {describe(error, '', Settings)}") from None
     problem = broken_rule(settings)
     if problem:
-        raise WorldwidthError(f"{path}: {problem}")
+        raise WorldwidthError(f"{name}: {problem}")
     return settings
 
 
