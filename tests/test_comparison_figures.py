@@ -38,7 +38,6 @@ from worldwidth.plots.comparison import (
 from worldwidth.plots.divergence import draw_divergence, draw_givers
 from worldwidth.plots.efficiency import draw_efficiency
 from worldwidth.plots.heatmap import models_of
-from worldwidth.plots.lines import apart
 from worldwidth.plots.losses import draw_curves
 from worldwidth.plots.patterns import draw_patterns
 from worldwidth.plots.style import save_figure
@@ -316,17 +315,6 @@ def test_points_stand_at_their_size(comparison: Comparison) -> None:
         found = np.concatenate([np.asarray(values, dtype=float) for values in x])
         np.testing.assert_allclose(np.log10(found), np.log10(runs[size].to_numpy(dtype=float)), atol=0.1)
         assert len({round(float(value), 6) for value in np.log10(found)}) == 5
-
-
-def test_apart() -> None:
-    values = np.array([1.0, 1.0, 3.0, 1.05, 9.0])
-    moved = apart(values, 0.5)
-    assert moved[2:4:2] == [3.0]
-    assert moved[4] == 9.0
-    assert np.diff(sorted(moved)).min() >= 0.5 - 1e-12
-    assert moved[0] < moved[1] < moved[3]
-    assert np.mean([moved[0], moved[1], moved[3]]) == pytest.approx(np.mean([1.0, 1.0, 1.05]))
-    assert apart(np.array([2.0]), 0.5) == [2.0]
 
 
 # --- headline metrics over another axis

@@ -5,7 +5,7 @@ that the run was fine-tuned with, wherever params.yaml says it.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ _SHORT = {
     "pretraining.learning_rate": "plr",
     "finetuning_budget": "fine-tuning",
 }
+_PLAIN = {"recipe": "default", "finetuning_budget": "epochs", "parametrization": "standard"}
+"""Values that an arm's name leaves out: those that hold where nothing is said."""
 BUDGETS = {
     "epochs": "each arch's own epochs",
     "tokens": "equal pre-training tokens",
@@ -151,20 +153,21 @@ class Design:
         return shortest(value_of(settings, self.axis.key))
 
     def arm_of(self, settings: Settings) -> str:
-        """All else that tells runs apart, as text: ``epochs``, ``epochs, lr 4e-3``."""
-        return ", ".join(_said(axis.key, shortest(value_of(settings, axis.key))) for axis in self.within)
+        """All else that tells runs apart, as text: ``epochs``, ``epochs, lr 4e-3``, ``epochs, published``."""
+        return _joined((axis.key, shortest(value_of(settings, axis.key))) for axis in self.within)
 
     def rest_of(self, row: Mapping[str, Any], without: Collection[str]) -> str:
         """The values of a row of the table of runs on those axes on which runs differ, as text, ``without`` some."""
         by_key = {axis.key: axis for axis in (*self.by, *self.within)}
         differing = [key for key, axis in by_key.items() if len(axis.values) > 1 and key not in without]
-        return ", ".join(_said(key, shortest(row[key])) for key in differing)
+        return _joined((key, shortest(row[key])) for key in differing)
 
     def words_of(self, row: Mapping[str, Any]) -> str:
         """The arm of a row of the table of runs, in words: ``each arch's own epochs, arch wide``."""
         return ", ".join(
             BUDGETS[row[BUDGET]] if axis.key == BUDGET else f"{axis.key} {shortest(row[axis.key])}"
             for axis in self.within
+            if shortest(row[axis.key]) != _PLAIN.get(axis.key)
         )
 
     def arms_of(self, runs: Sequence[Settings]) -> tuple[str, ...]:
@@ -176,9 +179,14 @@ class Design:
         return tuple(dict.fromkeys(self.arm_of(settings) for settings in sorted(runs, key=place)))
 
 
+def _joined(values: Iterable[tuple[str, str]]) -> str:
+    """Values of axes in an arm's name, without those that need not be said."""
+    return ", ".join(_said(key, value) for key, value in values if value != _PLAIN.get(key))
+
+
 def _said(key: str, value: str) -> str:
-    """A value in an arm's name: budgets and archs say themselves what they are."""
-    return value if key in (ARCH, BUDGET) else f"{_SHORT.get(key, key)} {value}"
+    """A value in an arm's name: some say themselves what they are."""
+    return value if key in (ARCH, BUDGET, "recipe", "parametrization") else f"{_SHORT.get(key, key)} {value}"
 
 
 def in_file_name(text: str) -> str:

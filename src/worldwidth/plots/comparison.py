@@ -36,13 +36,17 @@ from worldwidth.plots.heatmap import (
     models_of,
     title_of,
 )
-from worldwidth.plots.lines import draw_over_sizes
+from worldwidth.plots.lines import draw_answer, draw_over_sizes
 from worldwidth.plots.losses import draw_curves
 from worldwidth.plots.over_axis import draw_over_axis
 from worldwidth.plots.patterns import draw_patterns
 from worldwidth.plots.printed import save_printed
 from worldwidth.plots.style import STYLE, frame
 from worldwidth.settings.schema import Settings
+
+_KINDS = (
+    "matrices-*", "difference-*", "retention-*", "patterns-*", "divergence", "givers", "efficiency", "answer", "scores",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,7 @@ def draw_comparison_figures(comparison: Comparison, folder: Path, pairs: Iterabl
         if records(comparison.patterns, arm=arm):
             drawn[f"patterns-{file}"] = partial(draw_patterns, comparison, arm)
     whole: dict[str, tuple[Callable[[Comparison], Figure], bool]] = {
+        "answer": (draw_answer, comparison.axis.key == ARCH),
         "scores": (draw_scores, True),
         "curves": (draw_curves, True),
         "efficiency": (draw_efficiency, not comparison.efficiency.empty),
@@ -254,9 +259,7 @@ def draw_comparison_figures(comparison: Comparison, folder: Path, pairs: Iterabl
         "givers": (draw_givers, not comparison.givers.empty),
     }
     drawn |= {name: partial(draw, comparison) for name, (draw, there) in whole.items() if there}
-    return save_printed(
-        drawn, folder, ("matrices-*", "difference-*", "retention-*", "patterns-*", "divergence", "givers", "efficiency")
-    )
+    return save_printed(drawn, folder, _KINDS)
 
 
 def _pairs(comparison: Comparison, arm: str, asked: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -37,31 +37,45 @@ def draw_efficiency(comparison: Comparison) -> Figure:
         row[0].set_xlim(_limits(table[table["cost"] == cost]["at"]))
     for axes, name in zip(grid[0], names, strict=True):
         axes.set_title(comparison.metrics[name].label.replace(" transfer ", " transfer\n"), fontweight="bold")
-    shown = dict(styles.values())
-    handles = [Line2D([], [], ls="", ms=4, **style) for style in shown.values()]
-    handles.append(Line2D([], [], color=FAINT, lw=0.8, marker="o", mfc="none", mew=0.8, ms=6.5))
-    figure.legend(handles, [*shown, "frontier"], loc="outside right center")
+    figure.legend(handles=_legend(comparison, styles), loc="outside right center")
     frame(figure, f"Scores against their cost  (scale {comparison.settings.scale})", _caption(comparison))
     return figure
 
 
-def _styles(comparison: Comparison) -> dict[Place, tuple[str, dict[str, Any]]]:
-    """(arm, level) -> what it is called, its colour (that of its arch, if there are several) and marker."""
-    rows = records(comparison.runs.drop_duplicates(["arm", "level"]))
-    rest = {(row["arm"], row["level"]): comparison.design.rest_of(row, without=(ARCH,)) for row in rows}
-    rests, several = list(dict.fromkeys(rest.values())), len(comparison.archs) > 1
-    colors = arch_colors(comparison.of_archs.values())
+def _styles(comparison: Comparison) -> dict[Place, dict[str, Any]]:
+    """(arm, level) -> its colour (that of its arch, if there are several) and marker."""
+    rests, several = _rests(comparison), len(comparison.archs) > 1
+    shapes, colors = list(dict.fromkeys(rests.values())), arch_colors(comparison.of_archs.values())
     found = {}
-    for row in sorted(rows, key=lambda row: comparison.archs.index(row["arch"])):
-        place = row["arm"], row["level"]
-        n = rests.index(rest[place])
+    for row in records(comparison.runs.drop_duplicates(["arm", "level"])):
+        n = shapes.index(rests[row["arm"], row["level"]])
         color = colors[row["arch"]] if several else COLORS[n % len(COLORS)]
-        name = ", ".join(part for part in (row["arch"] if several or not rest[place] else "", rest[place]) if part)
-        found[place] = name, {"color": color, "marker": MARKERS[n % len(MARKERS)]}
+        found[row["arm"], row["level"]] = {"color": color, "marker": MARKERS[n % len(MARKERS)]}
     return found
 
 
-def draw_points(axes: Axes, points: pd.DataFrame, styles: dict[Place, tuple[str, dict[str, Any]]]) -> None:
+def _rests(comparison: Comparison) -> dict[Place, str]:
+    """(arm, level) -> what tells it from the others beside its arch."""
+    rows = records(comparison.runs.drop_duplicates(["arm", "level"]))
+    return {(row["arm"], row["level"]): comparison.design.rest_of(row, without=(ARCH,)) for row in rows}
+
+
+def _legend(comparison: Comparison, styles: dict[Place, dict[str, Any]]) -> list[Line2D]:
+    """Archs by their colours, all else by markers, and the frontier."""
+    several, colors = len(comparison.archs) > 1, arch_colors(comparison.of_archs.values())
+    first = {rest: place for place, rest in reversed(_rests(comparison).items())}
+    of_archs = [_mark(arch, {"color": colors[arch], "marker": "s"}) for arch in comparison.archs if several]
+    rests = dict(reversed(first.items())) if len(first) > 1 or not several else {}
+    of_rest = [_mark(rest, styles[place] | ({"color": FAINT} if several else {})) for rest, place in rests.items()]
+    frontier: dict[str, Any] = {"color": FAINT, "lw": 0.8, "marker": "o", "mfc": "none", "mew": 0.8, "ms": 6.5}
+    return [*of_archs, *of_rest, Line2D([], [], label="frontier", **frontier)]
+
+
+def _mark(name: str, style: dict[str, Any]) -> Line2D:
+    return Line2D([], [], ls="", ms=4, label=name, **style)
+
+
+def draw_points(axes: Axes, points: pd.DataFrame, styles: dict[Place, dict[str, Any]]) -> None:
     """Mean and interval of every point, those of the frontier ringed and joined by a step line.
 
     Args:
@@ -74,7 +88,7 @@ def draw_points(axes: Axes, points: pd.DataFrame, styles: dict[Place, tuple[str,
     for row in points.to_dict("records"):
         bars = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
         shape: dict[str, Any] = {"ms": 3.5, "mec": "none", "elinewidth": 0.8, "capsize": 1.5, "capthick": 0.8}
-        axes.errorbar(row["at"], row["mean"], bars, **shape, **styles[row["arm"], row["level"]][1])
+        axes.errorbar(row["at"], row["mean"], bars, **shape, **styles[row["arm"], row["level"]])
     axes.set_xscale("log")
     decades = float(np.ptp(np.log10(points["at"].to_numpy(dtype=np.float64))))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.6 else (1,)))

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from worldwidth.comparison.axes import BUDGETS
 from worldwidth.comparison.statistics import INTERVAL
@@ -34,6 +33,28 @@ ABREAST = 3  # metrics
 
 Place = tuple[str, str]
 """(arm, level)."""
+
+
+@plt.style.context(STYLE)
+def draw_answer(comparison: Comparison) -> Figure:
+    """The two metrics that answer the question, over parameters: what is declared, and transfer minus control."""
+    plan = comparison.declared
+    wanted = [plan.analysis.primary if plan else "skill_trained", "ftwb1_transfer_minus_control"]
+    names = [name for name in wanted if name in comparison.metrics]
+    points, styles = points_of(comparison, names), styles_of(comparison.arms)
+    places = places_of(points, "parameters")
+    figure = new_figure(PAGE, 190)
+    for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
+        own = points[points["metric"] == name]
+        draw_metric(axes, comparison.runs, name, own, places, styles, frozenset(comparison.axis.sizes))
+        name_points(axes, places)
+        axes.set_title(comparison.metrics[name].label, fontweight="bold", pad=24)
+        axes.set_xlabel("parameters")
+    handles = [Line2D([], [], ms=4, lw=1, **styles[arm]) for arm in comparison.arms]
+    figure.legend(handles, [_arm_label(arm) for arm in comparison.arms], loc="outside right center")
+    title = f"How new entities are taken in, by {comparison.axis.noun}  (scale {comparison.settings.scale})"
+    frame(figure, title, _scores_caption(comparison, points))
+    return figure
 
 
 @plt.style.context(STYLE)
@@ -64,7 +85,7 @@ def draw_over_sizes(comparison: Comparison) -> Figure:
         above.set_xlabel("parameters")
         below.set_xlabel("pre-training FLOPs")
     handles = [Line2D([], [], ms=4, lw=1, **styles[arm]) for arm in comparison.arms]
-    figure.legend(handles, [_arm_label(arm) for arm in comparison.arms], loc="outside upper right", ncols=3)
+    figure.legend(handles, [_arm_label(arm) for arm in comparison.arms], loc="outside right center")
     title = f"Scores by {comparison.axis.noun}  (scale {comparison.settings.scale})"
     frame(figure, title, _scores_caption(comparison, points))
     return figure
@@ -101,8 +122,7 @@ def _scores_caption(comparison: Comparison, points: pd.DataFrame) -> list[str]:
     arms = [f"{arm}, {comparison.words(arm)}" if arm in BUDGETS else arm for arm in comparison.arms]
     return [
         *points_caption(comparison, points, "small dots"),
-        f"{'Budgets' if comparison.arms[0] in BUDGETS else 'Arms'}: {'; '.join(arms)}. "
-        "Points at the same place are set apart sideways.",
+        f"{'Budgets' if comparison.arms[0] in BUDGETS else 'Arms'}: {'; '.join(arms)}.",
     ]
 
 
@@ -133,20 +153,9 @@ def beyond(points: pd.DataFrame) -> str:
 
 
 def places_of(points: pd.DataFrame, size: str) -> dict[Place, float]:
-    """Where each arm's level stands on a log axis: at its ``size``, neighbours a little apart."""
+    """Where each arm's level stands on a log axis: at its ``size``."""
     rows = points.drop_duplicates(["arm", "level"])
-    logs = np.log10(rows[size].to_numpy(dtype=np.float64))
-    moved = apart(logs, 0.045 * max(float(np.ptp(logs)), 0.5))
-    return {place: 10**x for place, x in zip(zip(rows["arm"], rows["level"], strict=True), moved, strict=True)}
-
-
-def apart(values: NDArray[np.float64], gap: float) -> list[float]:
-    """The values moved as little as need be for neighbours to stand ``gap`` apart; equal ones keep their order."""
-    order = np.argsort(np.round(values, 2), kind="stable")
-    steps = gap * np.arange(len(values))
-    moved = np.empty(len(values))
-    moved[order] = isotonic_regression(values[order] - steps).x + steps
-    return [float(value) for value in moved]
+    return dict(zip(zip(rows["arm"], rows["level"], strict=True), rows[size].astype(float), strict=True))
 
 
 def draw_metric(
@@ -211,10 +220,13 @@ def name_widths(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def name_points(axes: Axes, places: dict[Place, float]) -> None:
-    """Every width above its points, at the panel's upper edge; FLOPs below."""
+    """Every width once above its points, at the panel's upper edge; parameters or FLOPs below."""
     style: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 4.8, "color": FAINT}
-    for (_, arch), x in places.items():
-        axes.text(x, 1.02, arch, transform=axes.get_xaxis_transform(), **style)
+    named: list[tuple[str, float]] = []
+    for (_, level), x in sorted(places.items(), key=lambda place: place[1]):
+        if not any(level == other and x < 1.05 * at for other, at in named):
+            axes.text(x, 1.02, level, transform=axes.get_xaxis_transform(), **style)
+            named.append((level, x))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -88,8 +88,8 @@ def _draw_map(axes: Axes, panel: Panel, behind: NDArray[Any], units: int, width:
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set(color=HATCH, linewidth=0.4)
     axes.plot(
-        behind[:, 0], behind[:, 1], ",", color=_LAND, alpha=min(1, width / 250), zorder=0
-    )  # pixels lie closer in a small map
+        behind[:, 0], behind[:, 1], ",", color=_LAND, alpha=min(1, width / 250), zorder=0, rasterized=True
+    )  # pixels lie closer in a small map; in a vector file they would be a hundred thousand shapes
     if panel.map is None:
         axes.text(0.5, 0.5, "no map", ha="center", va="center", transform=axes.transAxes)
         return
