@@ -20,7 +20,9 @@ def fewer(folder: Path, finetunes: tuple[str, ...]) -> None:
         values["tasks"] = ["distance", "compass", "inside"]
         for name in [name for name in values["finetunes"] if name not in finetunes]:
             del values["finetunes"][name]
-        values["sweeps"]["rates"]["only"] = ["ftwb1"]
+        for sweep in values["sweeps"].values():
+            if "only" in sweep:
+                sweep["only"] = ["ftwb1"]
         for scale in values["scales"].values():
             scale["tuning"]["only"] = [finetunes[0]]
 

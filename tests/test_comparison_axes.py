@@ -96,7 +96,7 @@ def test_an_arm_is_all_else_that_differs(settings: Settings) -> None:
     assert arms(("arch",), rated, (RATE,)) == arms(("arch", RATE), rated) == ("epochs, lr 5e-4", "epochs, lr 8e-3")
     both = rated + [replace(run, parametrization="mup") for run in rated]
     assert arms((RATE,), both, ("parametrization",))[:2] == (
-        "epochs, narrow, parametrization mup",
+        "epochs, narrow, mup",
         "epochs, narrow, parametrization standard",
     )
     assert arms(("budget",), [replace(run, budget="flops") for run in plain] + plain) == ("narrow", "wide")

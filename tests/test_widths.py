@@ -21,6 +21,7 @@ from worldwidth.dvcio.lockfile import keep_stages
 from worldwidth.sweep.graph import VariantJob
 from worldwidth.sweep.jobs import SweepJobs
 from worldwidth.sweep.variants import Variant
+from worldwidth.sweep.worktree import set_tree
 
 pytestmark = pytest.mark.pipeline
 
@@ -255,6 +256,17 @@ def test_a_failure_stops_only_what_depends_on_it(repository: Repository) -> None
     assert "4 stages to do in 3 jobs" in again
     assert "wide-epochs-s3: saved" in again
     repository.git("checkout", "-q", ".")
+
+
+def test_what_another_variant_left_is_not_taken_for_this_ones(repository: Repository) -> None:
+    """`check` writes the same bytes for every variant, and dvc.lock, which is committed, may hold this one's."""
+    tree = repository.folder.with_name("tree")
+    (tree / "data").mkdir(parents=True)
+    (tree / "data" / "checked.txt").write_text("params.yaml is sound\n")
+    (tree / "dvc.lock").write_text(repository.read("dvc.lock"))
+    set_tree(tree, {})
+    assert list(read_yaml_file(tree / "dvc.lock")["stages"]) == ["check"]
+    assert not list((tree / "data").iterdir())
 
 
 def test_a_git_alias_in_a_linked_worktree_leaves_it_alone(repository: Repository) -> None:

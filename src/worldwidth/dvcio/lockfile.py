@@ -77,17 +77,19 @@ def drop_stages(names: list[str]) -> None:
     write_text(LOCK, text)
 
 
-def keep_stages(path: Path, names: list[str]) -> None:
-    """Leave of a dvc.lock, which may have been cut off, only the entries of some stages that are whole."""
+def keep_stages(path: Path, names: list[str]) -> dict[str, Record]:
+    """Leave of a dvc.lock, which may have been cut off, only the entries of some stages that are whole; return them."""
     text = read_text(path) if path.is_file() else ""
     stages = "|".join(map(re.escape, names))
     kept = re.findall(rf"^  (?:{stages}):\n(?:    .*\n)*", text, flags=re.MULTILINE)
     text = "".join(["schema: '2.0'\nstages:\n", *kept])
     try:
-        parse_lock(text, str(path))
-        write_text(path, text)
+        found = parse_lock(text, str(path))
     except WorldwidthError:
         path.unlink(missing_ok=True)
+        return {}
+    write_text(path, text)
+    return found
 
 
 def records(values: Any, subject: str) -> dict[str, Record]:

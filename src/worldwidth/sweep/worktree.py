@@ -135,8 +135,10 @@ def set_tree(tree: Path, files: Mapping[Path, str]) -> None:
     """Set a tree to a variant by the texts of its params.yaml and dvc.yaml; what others left there is forgotten.
 
     Of dvc.lock stays what tells the contents of a stage's outs before it has run: a small file is read and written
-    faster, and only the run cache answers.
+    faster. The outs themselves go, lest they be taken for those of this variant: only the run cache answers.
     """
     for path, text in files.items():
         write_text(tree / path, text)
-    keep_stages(tree / LOCK, [stage.name for stage in STAGES if stage.constant])
+    kept = keep_stages(tree / LOCK, [stage.name for stage in STAGES if stage.constant])
+    for out in (out for record in kept.values() for out in record.outs):
+        (tree / out).unlink(missing_ok=True)
