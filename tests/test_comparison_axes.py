@@ -97,9 +97,14 @@ def test_an_arm_is_all_else_that_differs(settings: Settings) -> None:
     both = rated + [replace(run, parametrization="mup") for run in rated]
     assert arms((RATE,), both, ("parametrization",))[:2] == (
         "epochs, narrow, mup",
-        "epochs, narrow, parametrization standard",
+        "epochs, narrow",
     )
     assert arms(("budget",), [replace(run, budget="flops") for run in plain] + plain) == ("narrow", "wide")
+    recipes = plain + [replace(run, recipe="equal_flops", finetuning_budget="flops") for run in plain]
+    assert arms(("arch",), recipes, ("recipe", "finetuning_budget")) == (
+        "epochs",
+        "epochs, equal_flops, fine-tuning flops",
+    )
     assert in_file_name("epochs, lr 5e-4") == "epochs-lr5e-4"
 
 
