@@ -201,6 +201,15 @@ def test_a_run_without_maps_leaves_an_empty_panel(found: list[RunMaps], runs: li
     assert titles[4:6] == ["narrow: distance\nno map\n", "wide: distance\nno map\n"]
 
 
+def test_maps_of_other_depths_say_after_which_layer(found: list[RunMaps], runs: list[RunScores]) -> None:
+    deeper = [replace(run, rows=run.rows.assign(layer=11 if run.level == "wide" else 1)) for run in found]
+    table = map_table(deeper)
+    figure = representations.draw_level_maps(compare(runs), "epochs", table, place_table(deeper, table))
+    assert "after the last layer but one or the only one: 1 in narrow; 11 in wide." in figure.get_supxlabel().replace(
+        "\n", " "
+    )
+
+
 # --- read from experiments
 
 

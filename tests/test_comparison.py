@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from fake_runs import fake_run, fake_runs
+from worldwidth.comparison import export
 from worldwidth.comparison.export import TABLES, markdown, write_tables
 from worldwidth.comparison.runs import RunScores, log_skill, skill
 from worldwidth.comparison.statistics import estimate
@@ -147,6 +148,17 @@ def test_a_cell_that_one_width_cannot_measure_is_left_out_of_both(settings: Sett
     assert only(found.cells, matrix="ftwb1", level="wide", model="ftwb1-1", task="distance")["n"] == 2
     every = cells_of(settings)
     assert f"{wide[0].experiment.name}: {every - 1} of {every} cells measurable" in markdown(found)
+
+
+def test_what_is_suspiciously_equal_is_said_of_every_arm(
+    comparison: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "near_equal_lines", lambda _, arm: [f"near-equal differences in {arm}"])
+    sections = markdown(comparison).split("\n## ")
+    said = {arm: [text for text in sections if f"- near-equal differences in {arm}" in text] for arm in comparison.arms}
+    assert {arm: [text.partition("\n")[0] for text in texts] for arm, texts in said.items()} == {
+        arm: [f"Budget: {arm}"] for arm in comparison.arms
+    }
 
 
 def test_nothing_measurable_is_said(settings: Settings) -> None:

@@ -19,7 +19,7 @@ from worldwidth.comparison.representations import (
     shown_models,
 )
 from worldwidth.comparison.tables import Comparison, records
-from worldwidth.core.text import number
+from worldwidth.core.text import listed, number
 from worldwidth.plots.heatmap import Mark, Scale, draw_panels, task_label
 from worldwidth.plots.heatmap import Panel as Cells
 from worldwidth.plots.maps import Panel, draw_maps
@@ -54,7 +54,16 @@ def draw_level_maps(comparison: Comparison, arm: str, table: pd.DataFrame, place
     units = comparison.settings.selected.world.units_per_degree
     title = f"The world as models have it, by {comparison.axis.noun}  ({comparison.words(arm)})"
     seed = f"Of each {comparison.axis.noun} the run with the lowest seed."
-    return draw_maps(grid, units, title, [f"{null_note(rows)} {seed}", layer_note(rows)])
+    return draw_maps(grid, units, title, [f"{null_note(rows)} {seed}", _layers(rows)])
+
+
+def _layers(rows: pd.DataFrame) -> str:
+    """Which features the maps are of; models may have other numbers of layers."""
+    layers = rows.drop_duplicates("level").groupby("layer", sort=False)["level"].agg(list)
+    if len(layers) == 1:
+        return layer_note(rows)
+    each = "; ".join(f"{layer} in {listed(levels)}" for layer, levels in layers.items())
+    return f"Features: the mean over the prompts of all tasks, after the last layer but one or the only one: {each}."
 
 
 def _panel(rows: pd.DataFrame, places: pd.DataFrame, level: str, model: str, what: str) -> Panel:
