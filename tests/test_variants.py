@@ -206,6 +206,7 @@ def test_every_sweep_of_params_yaml_can_be_run(settings: Settings) -> None:
         "widths": 4, "depth": 9, "rates": 30,
         "tuned": 30, "published": 30, "equal_pretraining": 20, "equal_finetuning": 20, "mup": 20,
         "ratios": 36, "fast_bodies": 24, "ceiling": 12,
+        "other_world": 6, "rates_near": 24, "no_warmup": 12,
     }  # fmt: skip
 
 
