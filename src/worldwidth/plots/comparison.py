@@ -41,11 +41,13 @@ from worldwidth.plots.losses import draw_curves
 from worldwidth.plots.over_axis import draw_over_axis
 from worldwidth.plots.patterns import draw_patterns
 from worldwidth.plots.printed import save_printed
+from worldwidth.plots.ratios import draw_ratios, has_ratios
 from worldwidth.plots.style import STYLE, frame
 from worldwidth.settings.schema import Settings
 
 _KINDS = (
     "matrices-*", "difference-*", "retention-*", "patterns-*", "divergence", "givers", "efficiency", "answer", "scores",
+    "ratios",
 )  # fmt: skip
 
 
@@ -252,6 +254,7 @@ def draw_comparison_figures(comparison: Comparison, folder: Path, pairs: Iterabl
             drawn[f"patterns-{file}"] = partial(draw_patterns, comparison, arm)
     whole: dict[str, tuple[Callable[[Comparison], Figure], bool]] = {
         "answer": (draw_answer, comparison.axis.key == ARCH),
+        "ratios": (draw_ratios, has_ratios(comparison)),
         "scores": (draw_scores, True),
         "curves": (draw_curves, True),
         "efficiency": (draw_efficiency, not comparison.efficiency.empty),
