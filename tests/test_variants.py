@@ -16,7 +16,7 @@ from worldwidth.settings.axes import all_axes, check_axis, edits, shortest, valu
 from worldwidth.settings.load import load
 from worldwidth.settings.questions import Sweep
 from worldwidth.settings.schema import Settings
-from worldwidth.sweep.variants import Variant, chosen_sweep, variants_of
+from worldwidth.sweep.variants import Variant, chosen_sweep, chosen_variants, variants_of
 from worldwidth.sweep.worktree import write_variant
 
 LR = "finetuning.learning_rate"
@@ -208,6 +208,22 @@ def test_every_sweep_of_params_yaml_can_be_run(settings: Settings) -> None:
         "ratios": 36, "fast_bodies": 24, "ceiling": 12,
         "other_world": 6, "rates_near": 24, "no_warmup": 12,
     }  # fmt: skip
+
+
+def test_several_sweeps_go_on_seed_by_seed(settings: Settings) -> None:
+    found = chosen_variants(settings, ["published", "equal_pretraining"], [("arch", ["wide", "narrow"])], 2)
+    assert [variant.name for variant in found] == [
+        f"{arch}-{budget}-{draw}{recipe}"
+        for draw in ("s42", "s43-a43")
+        for budget, recipe in (("epochs", "-published"), ("flops", ""))
+        for arch in ("wide", "narrow")
+    ]
+    assert {variant.only for variant in found} == {("ftwb0", "ftwb1", "plug1"), ("ftwb0", "ftwb1")}
+    assert chosen_variants(settings, ["widths", "widths"], []) == chosen_variants(settings, ["widths"], [])
+    other = replace(settings.sweeps["depth"], only=("ftwb1",))
+    settings = replace(settings, sweeps={**settings.sweeps, "depth": other})
+    with pytest.raises(WorldwidthError, match="widths, depth: wide-epochs-s42 is another run in one than in another"):
+        chosen_variants(settings, ["widths", "depth"], [])
 
 
 def test_some_fine_tunes_only(settings: Settings) -> None:

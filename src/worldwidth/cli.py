@@ -117,7 +117,7 @@ _WIDTHS = (
     _of_axis("--budgets", "budget", "BUDGET"),
 )
 _SWEEP = (
-    _option("name", nargs="?", metavar="NAME", help="one of `sweeps` in params.yaml; the options add to it"),
+    _option("names", nargs="*", metavar="NAME", help="of `sweeps` in params.yaml; the options add to each"),
     _option(
         "--vary",
         action="append",

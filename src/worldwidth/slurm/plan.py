@@ -19,7 +19,7 @@ from worldwidth.settings.schema import Settings
 from worldwidth.slurm.commands import QueueEntry, queue
 from worldwidth.slurm.records import slurm_folder, submissions
 from worldwidth.sweep.graph import Study, VariantJob, plan_jobs, studies_in
-from worldwidth.sweep.variants import Variant, chosen_sweep, variants_of
+from worldwidth.sweep.variants import Variant, chosen_variants
 from worldwidth.sweep.worktree import clone
 
 _PINNED = ("params.yaml", "dvc.yaml", "src", "stages", "templates", ".dvc/config")
@@ -29,7 +29,7 @@ SECONDS_TO_FILL = 60
 
 def print_plan(
     settings: Settings,
-    name: str | None,
+    names: list[str],
     vary: list[tuple[str, list[str]]],
     replicates: int | None,
     only: list[str],
@@ -37,7 +37,7 @@ def print_plan(
     as_json: bool,
 ) -> None:
     """Print the jobs as a table or as JSON, with the most that they can use."""
-    variants = variants_of(settings, chosen_sweep(settings, name, vary, replicates, only), suffix)
+    variants = chosen_variants(settings, names, vary, replicates, only, suffix)
     with only_one(slurm_folder() / "submit.lock", "`worldwidth slurm submit` is going on here: wait for it"):
         commit = pinned_commit(settings)
         jobs = plan_jobs(studies_of(commit, cache_folder().resolve(), variants), _under_way())

@@ -22,7 +22,7 @@ from worldwidth.slurm.plan import code_tree, pinned_commit, studies_of, under_wa
 from worldwidth.slurm.records import Submission, new_folder, slurm_folder, submissions
 from worldwidth.sweep.graph import VariantJob, plan_jobs
 from worldwidth.sweep.saving import still_to_run
-from worldwidth.sweep.variants import chosen_sweep, variants_of
+from worldwidth.sweep.variants import chosen_variants
 
 _TEMPLATES = Path("templates") / "slurm"
 _SECONDS_TO_SAVE = 120
@@ -31,7 +31,7 @@ _SECONDS_TO_SAVE = 120
 
 def submit(
     settings: Settings,
-    name: str | None,
+    names: list[str],
     vary: list[tuple[str, list[str]]],
     replicates: int | None,
     only: list[str],
@@ -41,7 +41,7 @@ def submit(
     """Submit the jobs of all that is missing and not under way.
 
     Args:
-        name: a sweep of params.yaml; None for what the others say alone, and without them for the one study of
+        names: sweeps of params.yaml; none for what the others say alone, and without them for the one study of
             params.yaml.
         force: do so where `worldwidth slurm collect` will have to replace experiments, too.
 
@@ -49,7 +49,7 @@ def submit(
         WorldwidthError: something speaks against it (said before anything is submitted), or Slurm refuses a job.
     """
     require_slurm()
-    variants = variants_of(settings, chosen_sweep(settings, name, vary, replicates, only), suffix)
+    variants = chosen_variants(settings, names, vary, replicates, only, suffix)
     with only_one(slurm_folder() / "submit.lock", "another `worldwidth slurm submit` is going on here: wait for it"):
         commit = pinned_commit(settings)
         cache = shared_cache(settings)

@@ -23,7 +23,7 @@ from worldwidth.settings.schema import Settings
 from worldwidth.sweep.graph import plan_jobs, save_jobs, studies_in
 from worldwidth.sweep.jobs import Seat, SweepJobs
 from worldwidth.sweep.saving import still_to_run
-from worldwidth.sweep.variants import Variant, chosen_sweep, variants_of
+from worldwidth.sweep.variants import Variant, chosen_variants
 from worldwidth.sweep.worktree import prepare_trees, source_tree
 
 
@@ -38,7 +38,7 @@ class FailedRunsError(WorldwidthError):
 
 def run_named(
     settings: Settings,
-    name: str | None,
+    names: list[str],
     vary: list[tuple[str, list[str]]],
     replicates: int | None,
     only: list[str],
@@ -46,19 +46,18 @@ def run_named(
     jobs: int | None,
     force: bool,
 ) -> None:
-    """Run the sweep ``name`` of params.yaml, with what the command line adds or replaces.
+    """Run sweeps of params.yaml, with what the command line adds or replaces in each.
 
     Raises:
-        WorldwidthError: as :func:`chosen_sweep`, :func:`variants_of` and :func:`run_sweep` do.
+        WorldwidthError: as :func:`chosen_variants` and :func:`run_sweep` do.
     """
-    sweep = chosen_sweep(settings, name, vary, replicates, only)
-    run_sweep(settings, variants_of(settings, sweep, suffix), jobs, force)
+    run_sweep(settings, chosen_variants(settings, names, vary, replicates, only, suffix), jobs, force)
     print("`worldwidth compare` compares them")
 
 
 def run_widths(settings: Settings, vary: list[tuple[str, list[str]]], jobs: int | None, force: bool) -> None:
     """Run the sweep ``widths``, with other archs, seeds or budgets where they are given."""
-    run_named(settings, "widths", vary, None, [], "", jobs, force)
+    run_named(settings, ["widths"], vary, None, [], "", jobs, force)
 
 
 def run_sweep(settings: Settings, variants: list[Variant], jobs: int | None, force: bool) -> None:

@@ -130,6 +130,28 @@ def chosen_sweep(
         raise WorldwidthError(describe(error, "", Sweep)) from None
 
 
+def chosen_variants(
+    settings: Settings,
+    names: Sequence[str],
+    vary: Sequence[tuple[str, Sequence[str]]],
+    replicates: int | None = None,
+    only: Sequence[str] | None = None,
+    suffix: str = "",
+) -> list[Variant]:
+    """The variants of some sweeps of params.yaml, or of none, with what a command line adds to each; seed by seed.
+
+    Raises:
+        WorldwidthError: as :func:`chosen_sweep` and :func:`variants_of`, or two sweeps call other runs by one name.
+    """
+    found: dict[str, Variant] = {}
+    for name in names or (None,):
+        for variant in variants_of(settings, chosen_sweep(settings, name, vary, replicates, only), suffix):
+            if found.setdefault(variant.name, variant) != variant:
+                raise WorldwidthError(f"{', '.join(names)}: {variant.name} is another run in one than in another")
+    by_seed = sorted(found.values(), key=lambda variant: dict(variant.values)["seed"])
+    return by_seed if len(names) > 1 else list(found.values())
+
+
 def variants_of(settings: Settings, sweep: Sweep, suffix: str = "") -> list[Variant]:
     """The variants, replicate by replicate, so that a sweep cut short leaves whole comparisons.
 
