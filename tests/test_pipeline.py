@@ -158,7 +158,7 @@ def test_a_comment_in_a_task_is_run_no_further_than_its_lines(repository: Reposi
     plan = {s["stage"]: s for s in json.loads(repository.ok("worldwidth", "plan", "--json"))["stages"]}
     assert (plan["corpus@compass"]["state"], plan["corpus@compass"]["reason"]) == ("will run", file)
     assert (plan["base"]["state"], plan["base"]["reason"]) == ("after", "added, corpus@compass")
-    assert stages_run(repository.ok("dvc", "repro", "base")) == ["atlantis", "corpus@compass"]
+    assert set(stages_run(repository.ok("dvc", "repro", "base"))) == {"atlantis", "corpus@compass"}
 
 
 # what is refused, and what a reader may do

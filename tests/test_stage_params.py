@@ -31,7 +31,7 @@ from worldwidth.model.checkpoint import load_model
 from worldwidth.model.decoding import torch_decoder
 from worldwidth.pipeline.stages import row_of, stage_names
 from worldwidth.plots import probes, study
-from worldwidth.settings.paths import EVALUATION_TABLE, MATRICES, TRAINING_TABLE
+from worldwidth.settings.paths import EVALUATION_TABLE, MATRICES, REPRESENTATION_TABLE, TRAINING_TABLE
 from worldwidth.settings.schema import DEFAULT, Settings
 from worldwidth.training.mixture import finetuning_mixture, pretraining_mixture
 
@@ -234,7 +234,9 @@ def test_the_order_of_tasks_is_declared_where_it_changes_a_result(
 
 def plot_settings(settings: Settings) -> dict[str, dict[str, Any]]:
     """Table -> its settings for dvc plots, which may stand at the stage or at the end of dvc.yaml."""
-    listed = [*parsed(settings)["stages"]["summarize"]["plots"], *parsed(settings).get("plots", [])]
+    stages = parsed(settings)["stages"]
+    of_stages = [plot for name in ("summarize", "representations") for plot in stages[name]["plots"]]
+    listed = [*of_stages, *parsed(settings).get("plots", [])]
     return {
         table: plot_options
         for plot in listed
@@ -243,7 +245,7 @@ def plot_settings(settings: Settings) -> dict[str, dict[str, Any]]:
     }
 
 
-@pytest.mark.parametrize("table", [MATRICES, EVALUATION_TABLE, TRAINING_TABLE])
+@pytest.mark.parametrize("table", [MATRICES, EVALUATION_TABLE, TRAINING_TABLE, REPRESENTATION_TABLE])
 def test_dvc_fills_the_template_of_a_table(
     settings: Settings, tiny_study: tuple[Path, dict[str, set[str]]], table: Path
 ) -> None:

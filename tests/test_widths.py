@@ -258,15 +258,21 @@ def test_a_failure_stops_only_what_depends_on_it(repository: Repository) -> None
     repository.git("checkout", "-q", ".")
 
 
-def test_what_another_variant_left_is_not_taken_for_this_ones(repository: Repository) -> None:
+def test_what_another_variant_left_is_not_taken_for_this_ones(tmp_path: Path) -> None:
     """`check` writes the same bytes for every variant, and dvc.lock, which is committed, may hold this one's."""
-    tree = repository.folder.with_name("tree")
-    (tree / "data").mkdir(parents=True)
-    (tree / "data" / "checked.txt").write_text("params.yaml is sound\n")
-    (tree / "dvc.lock").write_text(repository.read("dvc.lock"))
-    set_tree(tree, {})
-    assert list(read_yaml_file(tree / "dvc.lock")["stages"]) == ["check"]
-    assert not list((tree / "data").iterdir())
+    (tmp_path / "data").mkdir()
+    for name in ("checked.txt", "cities.csv"):
+        (tmp_path / "data" / name).write_text("left\n")
+    stages = {
+        stage: {"cmd": "true", "outs": [{"path": path, "md5": "0" * 32}]}
+        for stage, path in (("check", "data/checked.txt"), ("cities", "data/cities.csv"))
+    }
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    set_tree(tmp_path, {})
+    assert list(read_yaml_file(tmp_path / "dvc.lock")["stages"]) == ["check"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cities.csv"], (
+        "an out of which dvc.lock says no more"
+    )
 
 
 def test_a_git_alias_in_a_linked_worktree_leaves_it_alone(repository: Repository) -> None:
