@@ -52,7 +52,7 @@ def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path,
     """Write the report to ``path``.
 
     Args:
-        provenance: name, by, sweep, worldwidth_commit, params, versions, machine, time, experiments.
+        provenance: name, by, sweeps, worldwidth_commit, params, versions, machine, time, experiments.
         root: the project's folder, in which the template is.
     """
     environment = Environment(
