@@ -45,8 +45,8 @@ def comparison(settings: Settings) -> Comparison:
 
 def test_ratios_fall_and_new_rows_end_the_axis(comparison: Comparison) -> None:
     table = ratio_table(comparison)
-    assert list(dict.fromkeys(table["place"])) == ["1\npublished", "1", "0.03", "0", NEW_ROWS]
-    assert set(table[table["place"] == "1\npublished"]["level"]) == {"wide"}
+    assert list(dict.fromkeys(table["place"])) == ["1, published", "1", "0.03", "0", NEW_ROWS]
+    assert set(table[table["place"] == "1, published"]["level"]) == {"wide"}
     assert set(table["n"]) == {2}
 
 

@@ -18,7 +18,9 @@ from worldwidth.plots.style import MARKERS, PAGE, STYLE, frame, new_figure, plai
 from worldwidth.settings.schema import DEFAULT
 
 RATIO = "finetuning.body_ratio"
-NEW_ROWS = "new\nrows"
+NEW_ROWS = "new rows"
+_PLACES = {"published": 0, DEFAULT: 2}
+"""Where recipes stand among those of one ratio; all others between the two."""
 _PANELS = {
     "ftwb1_trained": ("plug1_trained", "trained task"),
     "ftwb1_transfer_minus_control": ("plug1_transfer", "other tasks, minus control"),
@@ -45,7 +47,7 @@ def draw_ratios(comparison: Comparison) -> Figure:
         for i, arch in enumerate(comparison.archs):
             style = {"color": colors[arch], "marker": MARKERS[i % len(MARKERS)], "label": arch}
             _draw_line(axes, own[own["level"] == arch], places, style)
-        axes.set_xticks(range(len(places)), places)
+        axes.set_xticks(range(len(places)), places, rotation=90)
         axes.set_title(_PANELS[name][1], fontweight="bold")
         axes.set_ylim(limits_of(own["mean"], own))
         plain(axes)
@@ -59,11 +61,12 @@ def ratio_table(comparison: Comparison) -> pd.DataFrame:
     """One row a metric, level and place on the axis, in its order: mean, low, high and n."""
     columns = ["arm", RATIO, *(["recipe"] if "recipe" in comparison.runs else [])]
     arms = comparison.runs[columns].drop_duplicates()
-    arms = arms.assign(is_default=arms.get("recipe", DEFAULT) == DEFAULT)
-    arms = arms.sort_values([RATIO, "is_default"], ascending=[False, True], kind="stable")
+    recipes = arms.get("recipe", pd.Series(DEFAULT, index=arms.index))
+    arms = arms.assign(recipe=recipes, place=recipes.map(lambda name: _PLACES.get(name, 1)))
+    arms = arms.sort_values([RATIO, "place"], ascending=[False, True], kind="stable")
     parts: list[pd.DataFrame] = []
     for row in arms.to_dict("records"):
-        place = f"{row[RATIO]:g}" + ("" if row["is_default"] else f"\n{str(row['recipe']).replace('_', chr(10))}")
+        place = f"{row[RATIO]:g}" + ("" if row["recipe"] == DEFAULT else f", {row['recipe']}")
         own = comparison.means[(comparison.means["arm"] == row["arm"]) & comparison.means["metric"].isin(_PANELS)]
         parts.append(own.assign(place=place))
     for metric, (plugged, _) in _PANELS.items():
