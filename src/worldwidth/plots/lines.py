@@ -30,6 +30,8 @@ from worldwidth.plots.style import (
 INTERVAL_LIMITS = (-0.5, 1.5)
 """An interval of two seeds is often longer than the scale: it may take no more of a panel."""
 ABREAST = 3  # metrics
+_NEAR = 1.1
+"""Sizes of this ratio or less are one place: names would lie on each other."""
 
 Place = tuple[str, str]
 """(arm, level)."""
@@ -50,8 +52,7 @@ def draw_answer(comparison: Comparison) -> Figure:
         name_points(axes, places)
         axes.set_title(comparison.metrics[name].label, fontweight="bold", pad=24)
         axes.set_xlabel("parameters")
-    handles = [Line2D([], [], ms=4, lw=1, **styles[arm]) for arm in comparison.arms]
-    figure.legend(handles, [_arm_label(arm) for arm in comparison.arms], loc="outside right center")
+    _name_arms(figure, comparison.arms, styles)
     title = f"How new entities are taken in, by {comparison.axis.noun}  (scale {comparison.settings.scale})"
     frame(figure, title, _scores_caption(comparison, points))
     return figure
@@ -84,15 +85,22 @@ def draw_over_sizes(comparison: Comparison) -> Figure:
         )
         above.set_xlabel("parameters")
         below.set_xlabel("pre-training FLOPs")
-    handles = [Line2D([], [], ms=4, lw=1, **styles[arm]) for arm in comparison.arms]
-    figure.legend(handles, [_arm_label(arm) for arm in comparison.arms], loc="outside right center")
+    _name_arms(figure, comparison.arms, styles)
     title = f"Scores by {comparison.axis.noun}  (scale {comparison.settings.scale})"
     frame(figure, title, _scores_caption(comparison, points))
     return figure
 
 
-def _arm_label(arm: str) -> str:
-    return f"budget {arm}" if arm in BUDGETS else arm
+def _name_arms(figure: Figure, arms: Sequence[str], styles: dict[str, dict[str, Any]]) -> None:
+    """The legend, beside the panels."""
+    word = "budget " if _are_budgets(arms) else ""
+    handles = [Line2D([], [], ms=4, lw=1, label=f"{word}{arm}", **styles[arm]) for arm in arms]
+    figure.legend(handles=handles, loc="outside right center")
+
+
+def _are_budgets(arms: Sequence[str]) -> bool:
+    """Whether arms differ in the budget of pre-training alone."""
+    return all(arm in BUDGETS for arm in arms)
 
 
 def styles_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -122,7 +130,7 @@ def _scores_caption(comparison: Comparison, points: pd.DataFrame) -> list[str]:
     arms = [f"{arm}, {comparison.words(arm)}" if arm in BUDGETS else arm for arm in comparison.arms]
     return [
         *points_caption(comparison, points, "small dots"),
-        f"{'Budgets' if comparison.arms[0] in BUDGETS else 'Arms'}: {'; '.join(arms)}.",
+        f"{'Budgets' if _are_budgets(comparison.arms) else 'Arms'}: {'; '.join(arms)}.",
     ]
 
 
@@ -224,9 +232,13 @@ def name_points(axes: Axes, places: dict[Place, float]) -> None:
     style: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 4.8, "color": FAINT}
     named: list[tuple[str, float]] = []
     for (_, level), x in sorted(places.items(), key=lambda place: place[1]):
-        if not any(level == other and x < 1.05 * at for other, at in named):
-            axes.text(x, 1.02, level, transform=axes.get_xaxis_transform(), **style)
+        if not any(level == other and x < _NEAR * at for other, at in named):
             named.append((level, x))
+    for level, x in named:
+        beside = [other for other, at in named if max(x, at) < _NEAR * min(x, at)]  # names move, not points
+        aside = style["fontsize"] * (beside.index(level) - (len(beside) - 1) / 2)
+        place: dict[str, Any] = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points"}
+        axes.annotate(level, (x, 1.02), (aside, 0), **place, **style)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.xaxis.set_minor_locator(NullLocator())
