@@ -176,6 +176,15 @@ def test_figures_of_all_levels(
     assert titles[:2] == ["linear CKA", "5 nearest neighbours"]
 
 
+def test_where_no_two_maps_can_be_compared_there_is_no_such_figure(
+    found: list[RunMaps], runs: list[RunScores], tmp_path: Path
+) -> None:
+    """A run of plug-ins alone: for ordinary cities they are their base model."""
+    alone = [replace(found[0], maps={"base": found[0].maps["base"]})]
+    written = representations.draw_representation_figures(compare(runs[:1]), MapTables.of(alone), tmp_path)
+    assert [path.name for path in written] == ["maps-epochs.png", "maps-epochs.pdf", "maps-epochs.svg"]
+
+
 def test_a_map_comes_back_from_its_places(found: list[RunMaps]) -> None:
     """Those of the first run of each arch, of the models that are shown."""
     table = map_table(found)

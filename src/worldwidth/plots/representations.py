@@ -39,7 +39,8 @@ def draw_representation_figures(comparison: Comparison, maps: MapTables, folder:
     drawn: dict[str, Callable[[], Figure]] = {}
     for arm in table["arm"].unique() if len(table) else ():
         drawn[f"maps-{in_file_name(arm)}"] = partial(draw_level_maps, comparison, arm, table, maps.places)
-        drawn[f"similarity-{in_file_name(arm)}"] = partial(draw_similarity, comparison, arm, similarity)
+        if records(similarity, arm=arm):
+            drawn[f"similarity-{in_file_name(arm)}"] = partial(draw_similarity, comparison, arm, similarity)
     return save_printed(drawn, folder, ("maps-*", "similarity-*"))
 
 
