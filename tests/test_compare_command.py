@@ -229,6 +229,7 @@ def test_a_comparison_is_drawn_again_from_its_tables_alone(
     laboratory.params()
     settings = load(Path("params.yaml"))
     shutil.copytree(PROJECT / "templates", "templates")
+    capsys.readouterr()  # what DVC says of a new repository, once in a process
     run_compare(settings, [], [("narrow", "wide")])
     folders = Path("results/comparison/laptop"), Path("report/laptop")
     before = {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
