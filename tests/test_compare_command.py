@@ -19,11 +19,13 @@ from dvc.cli import main as dvc_main
 from laboratory import CURVES, PARAMS, Laboratory, edited, edited_params, save_scores, with_scores
 from repository import PROJECT
 from worldwidth.commands.compare import Question, of_scale, of_sweep, run_compare
+from worldwidth.comparison.axes import Design
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.dvcio.experiments import NAME
 from worldwidth.settings.load import load
 from worldwidth.settings.questions import Sweep
 from worldwidth.settings.schema import Settings
+from worldwidth.sweep.variants import variants_of
 
 RATE = "finetuning.learning_rate"
 
@@ -109,6 +111,26 @@ def test_several_sweeps_are_arms_of_what_all_of_them_vary() -> None:
     assert (asked.sweeps, asked.by, asked.others) == (("one", "two"), ("arch",), (RATE, "recipe"))
     with pytest.raises(WorldwidthError, match="--out: several sweeps are compared; name the folders"):
         Question.of(settings, ["one", "two"], None, None)
+
+
+def test_an_arm_that_is_one_of_the_sweeps_has_its_name() -> None:
+    """And arms stand in the order in which the sweeps were named; one of many arms, or of another's, has no name."""
+    mine = {
+        "published": Sweep(vary={"arch": ("narrow", "wide"), "recipe": ("published",)}),
+        "rates": Sweep(vary={"arch": ("wide",), RATE: (1e-3, 2e-3)}),
+        "again": Sweep(vary={"arch": ("wide",), RATE: (2e-3,)}),
+        "tuned": Sweep(vary={"arch": ("narrow", "wide")}),
+    }
+    settings = replace(at_smoke(), sweeps=mine)
+    variants = [variant for sweep in mine.values() for variant in variants_of(settings, sweep)]
+    runs = [variant.of(settings) for variant in variants]
+    asked = Question.of(settings, list(mine), None, "all")
+    names = asked.arms(settings, runs)
+    assert sorted(names.values()) == ["published", "tuned"]
+    design = Design.of(runs, asked.by, asked.others, names)
+    assert design.arms_of(runs)[:2] == ("published", "tuned")
+    assert [arm for arm in design.arms_of(runs)[2:] if "lr 1e-3" in arm or "lr 2e-3" in arm] != []
+    assert Question.of(settings, ["tuned"], None, None).arms(settings, runs) == {}
 
 
 @pytest.mark.parametrize(

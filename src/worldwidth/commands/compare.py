@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -76,6 +77,17 @@ class Question:
             )
         return cls(sweeps, chosen, tuple(axis for axis in varied if axis not in chosen), name)
 
+    def arms(self, settings: Settings, runs: Sequence[Settings]) -> dict[str, str]:
+        """Arm -> the sweep that it is, where several are compared: of those that are one arm, and no other one's."""
+        design = Design.of(runs, self.by, self.others)
+        each = {
+            sweep: {design.arm_of(variant.of(settings)) for variant in variants_of(settings, settings.sweeps[sweep])}
+            for sweep in self.sweeps
+        }
+        often = Counter(chain(*each.values()))
+        named = {sweep: next(iter(arms)) for sweep, arms in each.items() if len(arms) == 1}
+        return {arm: sweep for sweep, arm in named.items() if often[arm] == 1} if len(each) > 1 else {}
+
 
 def run_compare(
     settings: Settings,
@@ -111,7 +123,9 @@ def run_compare(
     chosen = _chosen(settings, question, names, _PLAIN if by is None else NAME)
     chosen.sort(key=lambda experiment: experiment.name)  # the same files in whatever order they came
     experiments = _alike(_sound(chosen, _opened))
-    design = Design.of([experiment.settings for experiment in experiments], question.by, question.others)
+    everything = [experiment.settings for experiment in experiments]
+    called = question.arms(settings, everything)
+    design = Design.of(everything, question.by, question.others, called)
     if by is not None:
         _refuse_one_value(experiments, design)
     _refuse_twins(experiments, design)
@@ -123,11 +137,11 @@ def run_compare(
     experiments = [run.experiment for run in files]
     plan = declared(settings, question.by[0], experiments)
     runs = load_runs(files, settings.selected.statistics.resamples)
-    comparison = compare(runs, question.by, question.others, plan)
+    comparison = compare(runs, question.by, question.others, plan, called)
     folder = COMPARISONS / question.name
     written = write_tables(comparison, folder)
     written += write_each(folder, vars(MapTables.of(read_maps(runs, design, cache))))
-    write_json(folder / PROVENANCE, _provenance(question, experiments, plan))
+    write_json(folder / PROVENANCE, _provenance(question, experiments, plan, called))
     stored = read_comparison(folder)
     written += draw(stored, question.name, pairs)
     print(markdown(stored.comparison))
@@ -274,7 +288,9 @@ def _refuse_twins(experiments: list[Experiment], design: Design) -> None:
             )
 
 
-def _provenance(question: Question, experiments: list[Experiment], plan: Declared | None) -> dict[str, Any]:
+def _provenance(
+    question: Question, experiments: list[Experiment], plan: Declared | None, names: dict[str, str]
+) -> dict[str, Any]:
     """Where the numbers come from. The time is that of the newest experiment: comparing again changes no file."""
     newest = max(experiment.time for experiment in experiments)
     return {
@@ -282,6 +298,7 @@ def _provenance(question: Question, experiments: list[Experiment], plan: Declare
         "by": list(question.by),
         "within": list(question.others),
         "sweeps": list(question.sweeps),
+        "arms": names,
         "finetunes": list(experiments[0].settings.finetunes),
         "analysis": {**asdict(plan), "declared": plan.said, "decides": plan.is_before} if plan else None,
         "worldwidth_commit": ", ".join(dict.fromkeys(experiment.baseline for experiment in experiments)),

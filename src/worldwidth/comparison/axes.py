@@ -7,6 +7,7 @@ that the run was fine-tuned with, wherever params.yaml says it.
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
@@ -119,20 +120,29 @@ class Design:
     """The compared axis, whose values are the levels; and perhaps a second, which gives curves."""
     within: tuple[Axis, ...]
     """The axes whose values make the arms."""
+    names: Mapping[str, str]
+    """Arm, as its values say it -> what it is called."""
 
     @classmethod
-    def of(cls, runs: Sequence[Settings], by: Sequence[str], others: Sequence[str] = ()) -> "Design":
+    def of(
+        cls,
+        runs: Sequence[Settings],
+        by: Sequence[str],
+        others: Sequence[str] = (),
+        names: Mapping[str, str] = MappingProxyType({}),
+    ) -> "Design":
         """That of these runs.
 
         Args:
             by: the compared axis, and perhaps a second.
             others: further axes on which the runs may differ.
+            names: of arms that have one.
         """
         always = tuple(key for key in (BUDGET, ARCH) if key != by[0])
         keys = dict.fromkeys([*always, *by[1:], *others])
         within = [Axis.of(key, runs) for key in keys if key != by[0] and key not in REPLICATE]
         chosen = [axis for axis in within if axis.key in always or len(axis.values) > 1]
-        return cls(tuple(Axis.of(key, runs) for key in by), tuple(chosen))
+        return cls(tuple(Axis.of(key, runs) for key in by), tuple(chosen), names)
 
     @property
     def axis(self) -> Axis:
@@ -153,8 +163,9 @@ class Design:
         return shortest(value_of(settings, self.axis.key))
 
     def arm_of(self, settings: Settings) -> str:
-        """All else that tells runs apart, as text: ``epochs``, ``epochs, lr 4e-3``, ``epochs, published``."""
-        return _joined((axis.key, shortest(value_of(settings, axis.key))) for axis in self.within)
+        """All else that tells runs apart, as text: ``epochs, lr 4e-3``; or its name."""
+        values = _joined((axis.key, shortest(value_of(settings, axis.key))) for axis in self.within)
+        return self.names.get(values, values)
 
     def rest_of(self, row: Mapping[str, Any], without: Collection[str]) -> str:
         """The values of a row of the table of runs on those axes on which runs differ, as text, ``without`` some."""
@@ -171,12 +182,14 @@ class Design:
         )
 
     def arms_of(self, runs: Sequence[Settings]) -> tuple[str, ...]:
-        """All arms, in the order of their axes' values."""
+        """All arms: those with names in the order of these, then the others in that of their axes' values."""
+        named = list(self.names.values())
 
         def place(settings: Settings) -> list[int]:
             return [axis.levels.index(shortest(value_of(settings, axis.key))) for axis in self.within]
 
-        return tuple(dict.fromkeys(self.arm_of(settings) for settings in sorted(runs, key=place)))
+        arms = dict.fromkeys(self.arm_of(settings) for settings in sorted(runs, key=place))
+        return tuple(sorted(arms, key=lambda arm: named.index(arm) if arm in named else len(named)))
 
 
 def _joined(values: Iterable[tuple[str, str]]) -> str:

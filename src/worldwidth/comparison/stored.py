@@ -55,7 +55,7 @@ def read_comparison(folder: Path) -> Stored:
         settings = _settings(provenance)
         runs = tables["runs"].set_index("experiment").loc[[each["name"] for each in provenance["experiments"]]]
         everything = _settings_of_runs(settings, runs, [*provenance["by"], *provenance["within"]])
-        design = Design.of(everything, provenance["by"], provenance["within"])
+        design = Design.of(everything, provenance["by"], provenance["within"], provenance["arms"])
         plan = provenance["analysis"]
     except FileNotFoundError as error:
         raise WorldwidthError(f"{error.filename}: not found; {remedy}") from None

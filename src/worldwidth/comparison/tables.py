@@ -6,8 +6,9 @@ replicate, over the same test lines and over those cells only that are measurabl
 add to the uncertainty stands beside it (``line_se``), from a paired bootstrap in which all runs share every resample.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -89,8 +90,9 @@ class Comparison:
         return [level for level in self.axis.levels if level in there]
 
     def words(self, arm: str) -> str:
-        """What an arm is, in words."""
-        return self.design.words_of(records(self.runs, arm=arm)[0])
+        """What an arm is, in words, after its name if it has one."""
+        words = self.design.words_of(records(self.runs, arm=arm)[0])
+        return f"{arm}: {words}" if arm in self.design.names.values() else words
 
     @property
     def archs(self) -> tuple[str, ...]:
@@ -112,6 +114,7 @@ def compare(
     by: Sequence[str] = (ARCH,),
     others: Sequence[str] = (),
     plan: Declared | None = None,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> Comparison:
     """All tables from runs of the same study (see compatibility.py).
 
@@ -119,12 +122,13 @@ def compare(
         by: the axis that is compared, and perhaps a second, over which there are curves.
         others: further axes on which the runs may differ; they make arms.
         plan: the declared analysis.
+        names: of arms, as :class:`Design` has them.
 
     Raises:
         WorldwidthError: there is no such axis.
     """
     everything = [run.settings for run in runs]
-    design = Design.of(everything, by, others)
+    design = Design.of(everything, by, others, names)
     arms, metrics = design.arms_of(everything), metrics_of(everything[0])
     places: Groups = {(arm, level): [] for arm in arms for level in design.axis.levels}
     for run in sorted(runs, key=lambda run: run.replicate):

@@ -127,11 +127,17 @@ def points_of(comparison: Comparison, names: list[str]) -> pd.DataFrame:
 
 
 def _scores_caption(comparison: Comparison, points: pd.DataFrame) -> list[str]:
-    arms = [f"{arm}, {comparison.words(arm)}" if arm in BUDGETS else arm for arm in comparison.arms]
+    arms = [_said(comparison, arm) for arm in comparison.arms]
     return [
         *points_caption(comparison, points, "small dots"),
         f"{'Budgets' if _are_budgets(comparison.arms) else 'Arms'}: {'; '.join(arms)}.",
     ]
+
+
+def _said(comparison: Comparison, arm: str) -> str:
+    """An arm in the caption, with what it is where its name does not say so."""
+    words = comparison.words(arm)
+    return f"{arm}, {words}" if arm in BUDGETS else words if words.startswith(f"{arm}: ") else arm
 
 
 def points_caption(comparison: Comparison, points: pd.DataFrame, marks: str) -> list[str]:
