@@ -65,7 +65,8 @@ def _chart(settings: Settings, transform: Transform, **parts: Any) -> Chart:
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "data": {"values": "<DVC_METRIC_DATA>"},
-        "title": {"text": "<DVC_METRIC_TITLE>", "anchor": "start"},
+        "title": "<DVC_METRIC_TITLE>",
+        "config": {"title": {"anchor": "start"}},
         "transform": [{"window": [{"op": "row_number", "as": "order"}]}, named, *transform],
         **parts,
     }
@@ -126,7 +127,7 @@ def _heat_maps(title: str, kept: str, scale: Scale, measured: str) -> Chart:
         {"calculate": f"{_text('datum.first_value')} + ' and ' + {_text('datum.last_value')}", "as": "measured"},
     ]
     return {
-        "title": {"text": title, "fontSize": 12, "anchor": "start"},
+        "title": {"text": title, "fontSize": 12},
         "hconcat": [
             _heat_map(own, scale, scale.label, measured),
             _heat_map(minus, MINUS, MINUS.label, "first and second"),
@@ -196,7 +197,7 @@ def _curves(title: str, models: list[str]) -> Chart:
     dash = {"field": "rev", "type": "nominal", "sort": None, "legend": {"title": None, "orient": "bottom"}}
     color = {"field": "name", "type": "nominal", "sort": {"field": "order", "op": "min"}, "legend": legend}
     return {
-        "title": {"text": title, "fontSize": 12, "anchor": "start"},
+        "title": {"text": title, "fontSize": 12},
         "transform": [{"filter": _one_of(models)}],
         "width": 340,
         "height": 260,
