@@ -200,6 +200,12 @@ COMMANDS = (
             help="draw this difference, too",
         ),
     ),
+    _command(
+        "publish", "lay out models as Hugging Face repositories, their checkpoints as branches; needs no network",
+        "commands.publish:publish",
+        _option("names", nargs="+", metavar="MODEL", help="as in models/: base, ftwb2-12"),
+        _option("--to", type=Path, required=True, metavar="FOLDER", help="of one; each of several gets FOLDER/MODEL"),
+    ),
     _command("slurm", "the study on a Slurm cluster: plan, submit, status, collect"),
     _command(
         "slurm plan", "the jobs, what each waits for and asks for; submits nothing", "slurm.plan:print_plan",

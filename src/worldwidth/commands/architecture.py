@@ -30,6 +30,7 @@ HOLDS = {
     "comparison": "runs compared, with the seed as the unit",
     "plots": "figures of a study and of a comparison",
     "report": "the comparison as one HTML file",
+    "hub": "models as Hugging Face repositories",
     "sweep": "variants as one graph of jobs",
     "slurm": "jobs of a cluster: submit, work, status, collect",
     "doctor": "what is wrong here, and the command that fixes it",

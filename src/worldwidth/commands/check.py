@@ -14,13 +14,15 @@ def run_render(settings: Settings, check: bool) -> None:
     Raises:
         WorldwidthError: with ``check``, which writes nothing, there are some.
     """
+    from worldwidth.plots.dvc_charts import charts  # with matplotlib, which `check` does not need
+
     if check:
-        stale = ", ".join(map(str, stale_files(settings)))
+        stale = ", ".join(map(str, stale_files(settings, charts(settings))))
         if stale:
             raise WorldwidthError(f"not up to date with params.yaml and the template: {stale}; run `make render`")
-        print("dvc.yaml and docs/params.schema.json match params.yaml and the template")
+        print("dvc.yaml, docs/params.schema.json and templates/plots match params.yaml and the template")
     else:
-        changed = write_rendered(settings)
+        changed = write_rendered(settings, charts(settings))
         former = former_stages(read_lock(), settings)
         if former:
             drop_stages(former)
