@@ -159,6 +159,7 @@ COMMANDS = (
         _option("--jobs", type=_count, help="jobs at a time (default and most: one a GPU; without GPUs: a core each)"),
         _option("--gpus", type=_names, help="ids of the GPUs to use, one a job, as 0,1 (default: all visible)"),
     ),
+    _command("status", "what runs here now, since when, and for how long still", "commands.status:print_status", _JSON),
     _command(
         "sweep", "run the variants of a study as DVC experiments; skips what exists", "sweep.run:run_named",
         *_SWEEP, _JOBS, _FORCE,
