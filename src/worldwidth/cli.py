@@ -5,6 +5,7 @@ from worldwidth.core.command import exit_codes
 import argparse
 import inspect
 import sys
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ class Command(NamedTuple):
 
     It gets, by name, those of its parameters that the options fill, and ``settings``, which are params.yaml."""
     options: tuple[Option, ...]
+    is_long: bool
+    """Whether `execution.notify` is told when it has ended."""
 
 
 def main() -> None:
@@ -32,7 +35,10 @@ def main() -> None:
         takes = inspect.signature(function).parameters
         if "settings" in takes:
             values["settings"] = _imported("settings.load:load")()
-        function(**{name: value for name, value in values.items() if name in takes})
+        arguments = {name: value for name, value in values.items() if name in takes}
+        command = f"worldwidth {values['words']}"
+        with _imported("engine.notify:notifying")(values["settings"], command) if values["is_long"] else nullcontext():
+            function(**arguments)
 
 
 def _imported(name: str) -> Any:
@@ -46,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         group, _, word = command.words.rpartition(" ")
         added = groups[group].add_parser(word, help=command.help)
-        added.set_defaults(function=command.function)
+        added.set_defaults(function=command.function, words=command.words, is_long=command.is_long)
         if not command.function:
             groups[command.words] = added.add_subparsers(required=True, metavar="COMMAND")
         for names, keywords in command.options:
@@ -85,8 +91,8 @@ def _axis(text: str) -> tuple[str, list[str]]:
     return axis, listed
 
 
-def _command(words: str, help: str, function: str = "", *options: Option) -> Command:
-    return Command(words, help, function, options)
+def _command(words: str, help: str, function: str = "", *options: Option, is_long: bool = False) -> Command:
+    return Command(words, help, function, options, is_long)
 
 
 def _option(*names: str, **keywords: Any) -> Option:
@@ -158,15 +164,16 @@ COMMANDS = (
         "run", "bring everything up to date, several stages at a time", "engine.run:run_study",
         _option("--jobs", type=_count, help="jobs at a time (default and most: one a GPU; without GPUs: a core each)"),
         _option("--gpus", type=_names, help="ids of the GPUs to use, one a job, as 0,1 (default: all visible)"),
+        is_long=True,
     ),
     _command("status", "what runs here now, since when, and for how long still", "commands.status:print_status", _JSON),
     _command(
         "sweep", "run the variants of a study as DVC experiments; skips what exists", "sweep.run:run_named",
-        *_SWEEP, _JOBS, _FORCE,
+        *_SWEEP, _JOBS, _FORCE, is_long=True,
     ),
     _command(
         "widths", "the sweep `widths`: all archs that it names, as DVC experiments", "sweep.run:run_widths",
-        *_WIDTHS, _JOBS, _FORCE,
+        *_WIDTHS, _JOBS, _FORCE, is_long=True,
     ),
     _command(
         "tune", "choose each arch's fine-tuning learning rate on validation lines of another draw",
@@ -175,10 +182,11 @@ COMMANDS = (
         _JOBS,
         _flag("--write", "put the chosen rates into params.yaml"),
         _FORCE,
+        is_long=True,
     ),
     _command(
         "frontier", "choose the ratio of the body's rate to the embedding's on validation lines of another draw",
-        "commands.frontier:run_frontier", _JOBS, _FORCE,
+        "commands.frontier:run_frontier", _JOBS, _FORCE, is_long=True,
     ),
     _command(
         "compare", "compare experiments by an axis: tables, figures, report/NAME/index.html",
