@@ -151,7 +151,8 @@ COMMANDS = (
         _flag("--lock", "and do dvc.lock and the committed results belong to this tree?"),
     ),
     _command(
-        "plan", "stages, steps, tokens, FLOPs and disk; what will run and why", "commands.plan:print_plan",
+        "plan", "stages, steps, tokens, FLOPs, disk and time; what will run and why", "commands.plan:print_plan",
+        _flag("--all", "a row for every stage", dest="every"),
         _option("--sweep", metavar="NAME", help="the difference that this sweep's replicates can tell from none"),
         _option("--replicates", type=_count, metavar="N", help="with --sweep: what so many would tell"),
         _JSON,

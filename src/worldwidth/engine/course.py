@@ -90,8 +90,8 @@ class Course:
                 self._learn()
         return ended
 
-    def end(self, job: Job, is_well: bool) -> Running | None:
-        """A job has ended; return the stage that it was in."""
+    def end(self, job: Job, is_well: bool, peak: int = 0) -> Running | None:
+        """A job has ended, and has held ``peak`` bytes at most; return the stage that it was in."""
         begun = self._begun.pop(job.name)
         self._over.add(job.name)
         if not is_well:
@@ -100,6 +100,7 @@ class Course:
                     self._lost.add(other.name)
         if is_well and job.stages and begun.ended == len(job.stages):
             self._timings.add(self._settings(job), START, max(time.time() - begun.since - begun.busy, 0.0))
+            self._timings.add_peak(self._settings(job), peak)
             self._learn()
             self._timings.write()
         return begun.running

@@ -48,7 +48,19 @@ class Timings:
     def add(self, settings: Settings, stage: str, seconds: float) -> None:
         """``stage`` has taken so long."""
         of_arch = self._known.setdefault(settings.scale, {}).setdefault(settings.arch, {})
-        of_arch[stage] = {"seconds": round(seconds, 2), "steps": _steps(settings, stage)}
+        of_arch[stage] = {**of_arch.get(stage, {}), "seconds": round(seconds, 2), "steps": _steps(settings, stage)}
+
+    def peak(self, settings: Settings) -> int | None:
+        """The most bytes that a job of this scale and arch held; None if that is unknown."""
+        with suppress(AttributeError, KeyError, TypeError):
+            return int(self._known[settings.scale][settings.arch][START]["bytes"])
+        return None
+
+    def add_peak(self, settings: Settings, peak: int) -> None:
+        """A job has held so many bytes."""
+        start = self._known.setdefault(settings.scale, {}).setdefault(settings.arch, {}).get(START)
+        if start:
+            start["bytes"] = max(peak, self.peak(settings) or 0)
 
     def write(self) -> None:
         """Keep it for the next run; a file that cannot be written is no reason to stop."""

@@ -65,7 +65,7 @@ class Watch:
         """``code`` is its exit code, or minus the signal that killed it; ``peak`` the most bytes that it held."""
         self._follow(job)
         del self._jobs[job.name]
-        if broken_off := self._course.end(job, code == 0):
+        if broken_off := self._course.end(job, code == 0, peak):
             self._say(f"{broken_off.name}: broken off")
         if code == 0:
             if not job.stages:
