@@ -34,6 +34,8 @@ class End:
     """How often it was started."""
     seconds: float
     """Of the last start."""
+    peak_bytes: int = 0
+    """The most memory that it held then; 0 where an earlier version recorded it."""
 
 
 @dataclass(frozen=True)
