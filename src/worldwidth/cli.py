@@ -177,6 +177,12 @@ COMMANDS = (
         example="worldwidth plan --all",
     ),
     _command(
+        "graph", "the pipeline as Mermaid text or SVG, a box for each group of stages", "commands.graph:print_graph",
+        _option("--svg", type=Path, metavar="FILE", help="write it as SVG"),
+        _flag("--all", "draw edges that a longer way implies, too", dest="every"),
+        example="worldwidth graph --svg pipeline.svg",
+    ),
+    _command(
         "doctor", "what is wrong here, and the command that fixes it; changes nothing",
         "doctor.examination:run_doctor", _JSON,
         example="worldwidth doctor",
