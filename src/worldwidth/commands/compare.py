@@ -23,6 +23,7 @@ from worldwidth.comparison.stored import PROVENANCE, read_comparison
 from worldwidth.comparison.tables import compare
 from worldwidth.core.errors import WorldwidthError, warn
 from worldwidth.core.files import write_json
+from worldwidth.core.markdown import print_markdown
 from worldwidth.core.text import listed, plural
 from worldwidth.dvcio.experiments import NAME, Experiment, find_experiments, list_experiments
 from worldwidth.dvcio.repo import open_repo
@@ -144,7 +145,7 @@ def run_compare(
     write_json(folder / PROVENANCE, _provenance(question, experiments, plan, called))
     stored = read_comparison(folder)
     written += draw(stored, question.name, pairs)
-    print(markdown(stored.comparison))
+    print_markdown(markdown(stored.comparison))
     print(
         f"compared {plural(len(experiments), 'experiment')}: {len(written) + 1} files in {folder}, and "
         f"{REPORTS / question.name / 'index.html'}"

@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -86,6 +87,11 @@ def bytes_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:,.4g} TB"
+
+
+def wrapped(text: str, indent: str = "", width: int = 80) -> list[str]:
+    """Lines of at most ``width`` columns, those after the first with ``indent`` before them."""
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -20,6 +20,8 @@ from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.strict_yaml import parse_yaml
 
 UP_TO_DATE, CACHED, RUN, LATER = "up to date", "from the run cache", "will run", "after"
+RUNS = "running"
+"""Of a stage that a run is at: not DVC's word, which knows no more than that it has not run."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.dataclasses import dataclass
 
-from worldwidth.settings.cluster import Cluster, Jobs
+from worldwidth.settings.cluster import Cluster, Jobs, Line
 from worldwidth.settings.questions import Analysis, Sweep, Tuning
 from worldwidth.settings.values import Count, CountOrZero, Name, Positive
 
@@ -221,6 +221,9 @@ class Execution:
     """Minutes without a sign of life after which a line says that a stage still runs, and where in the code it is."""
     hang_minutes: Annotated[float, Field(ge=0, le=10_080)] = 60
     """Minutes without one after which the stage is ended, with exit code 124; 0 is never."""
+    notify: Line = ""
+    """A line of shell for when a run or a sweep has ended, well or not; what became of it is in its environment, as
+    WORLDWIDTH_OUTCOME. Empty: none."""
     jobs: Jobs = Jobs()
     """What the jobs of `make slurm` ask for."""
 
