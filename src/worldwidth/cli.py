@@ -250,6 +250,7 @@ COMMANDS = (
         "commands.publish:publish",
         _option("names", nargs="+", metavar="MODEL", help="as in models/: base, ftwb2-12"),
         _option("--to", type=Path, required=True, metavar="FOLDER", help="of one; each of several gets FOLDER/MODEL"),
+        example="worldwidth publish ftwb2-12 --to ../ftwb2-12",
     ),
     _command("slurm", "the study on a Slurm cluster: plan, submit, status, collect"),
     _command(

@@ -90,8 +90,11 @@ def _reasons(rows: list[Row]) -> Iterator[str]:
 def _said(summary: dict[str, Any], totals: Totals) -> str:
     """What it all comes to, in sentences."""
     at_once = plural(totals.jobs_at_a_time, "job") + " at a time"
-    text = f"{summary['stages_to_run']} stages will run, {summary['stages_undecided']} are decided later: their inputs "
-    text += "may come out unchanged, or be known to the run cache."
+    later = summary["stages_undecided"]
+    text = f"{plural(summary['stages_to_run'], 'stage')} will run"
+    if later:
+        text += f", {count(later)} more may: their inputs can come out unchanged, or be known to the run cache"
+    text += "."
     if totals.stages and totals.seconds is not None:
         text += f" All of it: about {duration(totals.seconds)} with {at_once}, by {STAGE_TIMINGS} of earlier runs here."
     elif totals.stages:
