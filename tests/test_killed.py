@@ -149,7 +149,9 @@ def log_of_base(made: Repository) -> str:
 def test_worldwidth_run(start: Repository, uninterrupted: dict[str, bytes], tmp_path: Path) -> None:
     made = copy_of(start, tmp_path)
     kill_in_training(made, signal.SIGKILL, "worldwidth", "run")
+    wait_until(lambda: "is saved after step" in log_of_base(made))  # the job of the run that was killed
     process = made.start("worldwidth", "run")
+    wait_until(lambda: "is saved after step" not in log_of_base(made))  # the job of this one
     before = state_times(made)
     while state_times(made) == before:
         assert process.poll() is None, process.communicate()[0]
