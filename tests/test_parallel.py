@@ -117,7 +117,9 @@ def test_only_what_changed_runs_again(finished: Repository) -> None:
     finished.edit("params.yaml", "statistics: {resamples: 200}", "statistics: {resamples: 201}")
     output = finished.ok("worldwidth", "run")
     assert f"3 of {STAGES} stages to do in 1 jobs" in output
-    assert re.findall(r"(?m)^\[\d/3\] (\S+): started$", output) == ["summarize", "plots", "representations"]
+    assert "\n[0/3] summarize: started\n[1/3] summarize: done in " in output
+    ended = re.findall(r"(?m)^\[(\d)/3\] (\S+): (?:done in .+|known from before)$", output)
+    assert ended == [("1", "summarize"), ("2", "plots"), ("3", "representations")]
     assert "measurable" in printed(finished)
     assert finished.changed_stages() == set()
 
