@@ -117,7 +117,9 @@ def test_only_what_changed_runs_again(finished: Repository) -> None:
     finished.edit("params.yaml", "statistics: {resamples: 200}", "statistics: {resamples: 201}")
     output = finished.ok("worldwidth", "run")
     assert f"3 of {STAGES} stages to do in 1 jobs" in output
-    assert re.findall(r"(?m)^\[\d/3\] (\S+): started$", output) == ["summarize", "plots", "representations"]
+    assert "\n[0/3] summarize: started\n[1/3] summarize: done in " in output
+    ended = re.findall(r"(?m)^\[(\d)/3\] (\S+): (?:done in .+|known from before)$", output)
+    assert ended == [("1", "summarize"), ("2", "plots"), ("3", "representations")]
     assert "measurable" in printed(finished)
     assert finished.changed_stages() == set()
 
@@ -154,7 +156,7 @@ def test_a_lock_file_that_was_cut_off_is_made_again(part: float, finished: Repos
     assert "dvc.lock" in refused.stderr
     output = finished.ok("worldwidth", "run")
     assert "dvc.lock was cut off, as by a kill while DVC wrote it" in output
-    assert "base: started" not in output
+    assert "] base: started" not in output
     assert_as(serial, finished)
 
 
@@ -287,7 +289,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert {"summarize", "plots", "representations"} <= left
     assert "corpus@distance" not in left
     output = made.ok("worldwidth", "run")
-    assert "cities: started" not in output
+    assert "] cities: started" not in output
     assert_as(serial, made)
 
 
@@ -306,7 +308,7 @@ def test_a_killed_run_goes_on_where_it_was(is_job: bool, start: Repository, seri
         assert re.search(r"(?m)^worldwidth: job ftwb\S+: killed by SIGKILL, probably out of memory: it held \d", output)
         assert "; the rest is kept, and `worldwidth run` goes on from there" in output.splitlines()[-1]
     output = made.ok("worldwidth", "run")
-    assert "base: started" not in output
+    assert "] base: started" not in output
     assert_as(serial, made)
 
 

@@ -7,7 +7,8 @@ from worldwidth.core.text import NOT_MEASURABLE, is_number, number
 from worldwidth.settings.paths import PLOTS, SUMMARY
 
 _COUNTS = {"0": "no task: the control", "1": "one task", "2": "two tasks"}
-_NEXT = """next: `worldwidth widths` runs every arch as an experiment, `worldwidth compare` compares them;
+_NEXT = """next: `worldwidth widths` runs every arch as an experiment,
+      `worldwidth compare` compares them,
       `git add --all && git commit` keeps this study"""
 
 
