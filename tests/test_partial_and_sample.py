@@ -34,7 +34,7 @@ from worldwidth.tasks import load_task
 
 ROOT = Path(__file__).parents[1]
 TASKS = ("distance", "inside")
-FIGURES = {"plug1.png", "ftwb1.png", "ftwb2.png", "difference.png", "overview.png"}
+FIGURES = {"plug1.png", "ftwb1.png", "ftwb2.png", "difference.png"}
 
 
 def smoke() -> Settings:
@@ -72,7 +72,7 @@ def write_evaluation(settings: Settings, model: str) -> None:
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The working directory is empty but for the results and plots of an earlier, finished run."""
     monkeypatch.chdir(tmp_path)
-    for name in ("results/summary.json", "results/matrices.csv", "plots/ftwb1.png", "plots/overview.png", "dvc.lock"):
+    for name in ("results/summary.json", "results/matrices.csv", "plots/ftwb1.png", "plots/training.png", "dvc.lock"):
         path = Path(name)
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"committed {name}")
