@@ -53,7 +53,7 @@ def parallel(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     assert "Updating lock file" not in output
     assert "Updating lock file" in printed(made)
     assert output.index("all stages are up to date after ") < output.index("\nftwb1: fine-tuned on one task")
-    assert "\nfigures: plots/overview.png, plots/ftwb1.png\nnext: `worldwidth widths`" in output
+    assert "\nfigures: plots/ftwb1.png, plots/ftwb2.png\nnext: `worldwidth widths`" in output
     return made
 
 

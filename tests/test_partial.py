@@ -25,7 +25,7 @@ from worldwidth.settings.schema import Settings
 from worldwidth.tasks import load_task
 from worldwidth.training.resume import STATE, VALUES, states_folder
 
-FIGURES = {"plug1.png", "ftwb1.png", "ftwb2.png", "difference.png", "overview.png", "answers.png"}
+FIGURES = {"plug1.png", "ftwb1.png", "ftwb2.png", "difference.png", "answers.png"}
 
 
 def write_evaluation(settings: Settings, model: str) -> None:
@@ -54,7 +54,7 @@ def write_evaluation(settings: Settings, model: str) -> None:
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The working directory is empty but for the results and plots of an earlier, finished run."""
     monkeypatch.chdir(tmp_path)
-    for name in ("results/summary.json", "results/matrices.csv", "plots/ftwb1.png", "plots/overview.png", "dvc.lock"):
+    for name in ("results/summary.json", "results/matrices.csv", "plots/ftwb1.png", "plots/training.png", "dvc.lock"):
         path = Path(name)
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"committed {name}")

@@ -105,7 +105,7 @@ def test_an_experiment_is_what_a_serial_run_leaves(
     assert [line for line in mine.splitlines() if ".gitignore" not in line] == [
         line for line in theirs.splitlines() if ".gitignore" not in line
     ]
-    assert "plots/overview.png" in mine
+    assert "plots/ftwb1.png" in mine
 
 
 def test_what_exists_is_skipped(repository: Repository) -> None:

@@ -117,7 +117,7 @@ def run_compare(
     if source is not None:
         if names or by or out:
             raise WorldwidthError("--from: draws what was compared; name no experiments, --by or --out beside it")
-        run_draw(source, pairs)
+        run_draw(source, pairs, settings.colours)
         return
     check_analysis(settings)
     question = Question.of(settings, names, by, out)
@@ -144,7 +144,7 @@ def run_compare(
     written += write_each(folder, vars(MapTables.of(read_maps(runs, design, cache))))
     write_json(folder / PROVENANCE, _provenance(question, experiments, plan, called))
     stored = read_comparison(folder)
-    written += draw(stored, question.name, pairs)
+    written += draw(stored, question.name, pairs, settings.colours)
     print_markdown(markdown(stored.comparison))
     print(
         f"compared {plural(len(experiments), 'experiment')}: {len(written) + 1} files in {folder}, and "

@@ -4,6 +4,7 @@ Curves, those of trainings under way too, and the answers as they are come first
 evaluated.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.text import listed
 from worldwidth.evaluation import tables
 from worldwidth.plots.so_far import draw_raw
-from worldwidth.plots.study import draw_study, draw_training, study_title
+from worldwidth.plots.study import draw_study, draw_training
 from worldwidth.plots.style import save_figure
 from worldwidth.settings.paths import CURVES, EVALUATIONS, PARTIAL, SCORES
 from worldwidth.settings.schema import Settings
@@ -59,8 +60,8 @@ def _curves(settings: Settings, trained: list[str], under_way: dict[str, pd.Data
     if not curves:
         return []
     table = pd.concat([curves[model].assign(model=model) for model in settings.models if model in curves])
-    title = f"Training loss so far  ({study_title(settings)})"
-    return [save_figure("training", lambda: draw_training(table, title), PARTIAL)]
+    there = replace(settings, finetunes={name: own for name, own in settings.finetunes.items() if name in curves})
+    return [save_figure("training", lambda: draw_training(there, table), PARTIAL)]
 
 
 def _listed(under_way: dict[str, pd.DataFrame]) -> str:

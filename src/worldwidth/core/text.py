@@ -27,6 +27,11 @@ def number(value: Any, digits: int = 3, sign: bool = False) -> str:
     return (MINUS if value < 0 else "+" if sign else "") + text
 
 
+def score(value: Any) -> str:
+    """A score in a cell: two decimals, and from 10 on, which is far off the scale, as many digits less."""
+    return number(value, 2 if not is_number(value) or abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0)
+
+
 def interval(low: Any, high: Any, digits: int = 3) -> str:
     """``[low, high]``; empty where there is none."""
     return f"[{number(low, digits)}, {number(high, digits)}]" if is_number(low) and is_number(high) else ""

@@ -20,7 +20,7 @@ def print_headline() -> None:
     """
     for line in headline(read_json(SUMMARY, "run `dvc repro summarize`")):
         print(line)
-    figures = [path for path in (PLOTS / "overview.png", PLOTS / "ftwb1.png") if path.is_file()]
+    figures = [path for path in (PLOTS / "ftwb1.png", PLOTS / "ftwb2.png") if path.is_file()]
     if figures:
         print(f"\nfigures: {', '.join(map(str, figures))}")
     print(_NEXT)

@@ -68,7 +68,7 @@ def render(settings: Settings, root: Path = Path()) -> str:
         "tasks": settings.tasks,
         "models": settings.models,
         "groups": groups(settings),
-        "figures": [*matrix_names(settings.finetunes), "overview", "training", "world"],
+        "figures": [*matrix_names(settings.finetunes), "training", "world"],
         "code": {stage.name: sorted({*files, *(shared if stage.runs_tasks else [])}) for stage, files in code.items()},
         "city_ids": _CITY_IDS,
         "real_world": (*_CITY_IDS, *_REAL_CITIES),

@@ -19,7 +19,7 @@ from worldwidth.plots.style import FAINT, HATCH, INK, PAGE, STYLE, frame, new_fi
 from worldwidth.representation.rows import FOLDS
 from worldwidth.representation.tables import Map
 
-_LIMITS = (np.array([-180, -62]), np.array([180, 80]))
+LIMITS = (np.array([-180, -62]), np.array([180, 80]))
 """Corners of a panel, in degrees: where people live and some sea around."""
 _SHAPE = 142 / 360
 _LAND = "#cccccc"
@@ -83,7 +83,7 @@ def _dot(color: Any, label: str) -> Line2D:
 
 def _draw_map(axes: Axes, panel: Panel, behind: NDArray[Any], units: int, width: float) -> None:
     """One panel, ``width`` points wide."""
-    low, high = (units * corner for corner in _LIMITS)
+    low, high = (units * corner for corner in LIMITS)
     axes.set_title(panel.title, linespacing=1.25)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set(color=HATCH, linewidth=0.4)

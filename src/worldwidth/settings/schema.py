@@ -1,7 +1,7 @@
 """params.yaml as frozen dataclasses: every setting of the study, its type and its range."""
 
 from dataclasses import field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.dataclasses import dataclass
@@ -19,6 +19,8 @@ Budget = Literal["epochs", "tokens", "flops"]
 FinetuningBudget = Literal["epochs", "flops"]
 Parametrization = Literal["standard", "mup"]
 Trainable = Literal["all", "new_embeddings"]
+Colours = Literal["RdYlGn", "cividis", "RdYlBu"]
+COLOURS: tuple[str, ...] = get_args(Colours)
 Overrides = dict[str, JsonValue]
 TaskName = Name
 ModelName = Annotated[str, Field(pattern="^(ftwb|plug)[0-9]-[0-9a-z]{1,32}$")]
@@ -302,6 +304,8 @@ class Settings:
     sweeps: Annotated[dict[Name, Sweep], Field(max_length=64)] = field(default_factory=dict)
     """Name -> the runs of `worldwidth sweep NAME`."""
     analysis: Analysis | None = None
+    colours: Colours = "RdYlGn"
+    """Of scores in matrices: ``RdYlGn`` as published; ``cividis`` and ``RdYlBu`` for colour-blind readers, too."""
     scales: Annotated[dict[Name, Scale], Field(min_length=1, max_length=64)]
     cluster: Cluster = Cluster()
 
