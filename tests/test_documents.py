@@ -16,7 +16,6 @@ from worldwidth.cli import _parser, main
 from worldwidth.commands.architecture import HOLDS, PAGE, picture, with_picture
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.imports import PLUMBING
-from worldwidth.dvcio.experiments import NAME
 
 ROOT = Path(__file__).parents[1]
 TODAY = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/glossary.md")]
@@ -122,17 +121,3 @@ def test_every_command_line_is_taken_as_it_is_written(page: Path, capsys: pytest
     for words in commands_of(page, "make"):
         variables = {word.partition("=")[0] for word in words if "=" in word}
         assert {name for name in variables if f"$({name})" not in makefile} == set(), words
-
-
-def test_the_experiments_of_the_readme_are_there_when_it_compares_them() -> None:
-    page = ROOT / "README.md"
-    ran = [words for words in commands_of(page, "dvc") if words[:2] == ["exp", "run"]]
-    named = {words[words.index("-n") + 1] for words in ran if "-n" in words}
-    made = [words for words in commands_of(page, "make") if words[:1] == ["widths"] and len(words) > 2]
-    (budgets,) = {word.removeprefix("BUDGET=") for words in made for word in words if word.startswith("BUDGET=")}
-    compared = [words[2:] for words in commands_of(page, "dvc") if words[1:2] == ["diff"] and len(words) > 2]
-    assert len(compared) == 2
-    for name in {name for names in compared for name in names} - named:
-        found = NAME.fullmatch(name)
-        assert found, name
-        assert found[1] == budgets, name
