@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from fake_plots import make_cells, shown_texts, statistics, varied
+from fake_plots import make_cells, no_labels_overlap, shown_texts, statistics, varied
 from fake_runs import fake_runs
 from worldwidth.comparison.tables import Comparison, compare
 from worldwidth.plots.comparison import draw_difference, draw_matrices, draw_scores
@@ -22,6 +22,7 @@ from worldwidth.plots.divergence import draw_divergence, draw_givers
 from worldwidth.plots.efficiency import draw_efficiency
 from worldwidth.plots.lines import draw_answer
 from worldwidth.plots.losses import draw_curves
+from worldwidth.plots.maps import Panel, draw_maps
 from worldwidth.plots.patterns import draw_patterns
 from worldwidth.plots.study import draw_matrix
 from worldwidth.plots.style import COLORS, PAGE, SMALL, arch_looks, looks_of
@@ -118,3 +119,11 @@ def test_figures_of_a_comparison_can_be_read_on_paper(study: Comparison) -> None
 def test_figures_of_a_study_can_be_read_on_paper(name: str) -> None:
     settings = load(ROOT / "params.yaml")
     assert is_legible(draw_matrix(settings, name, make_cells(settings, varied), {name: statistics(name)}))
+
+
+def test_maps_of_many_levels_stand_in_rows_that_may_be_shorter() -> None:
+    grid = [[Panel(f"shallow: angle, the giver\nR² 0.97\nAtlantis: error {i}", None) for i in range(n)] for n in (4, 3)]
+    figure = draw_maps(grid, 1, "Maps", ["A caption."])
+    assert len(figure.axes) == 7
+    assert is_legible(figure)
+    no_labels_overlap(figure)
