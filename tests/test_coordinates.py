@@ -148,7 +148,7 @@ def test_the_command(
 def test_the_figure(one_seed: None, smoke: dict[str, Settings], smoke_cities: list[City]) -> None:
     rows = measured(smoke["cities"], smoke_cities, ["narrow", "wide"])
     table = pd.DataFrame([row.__dict__ for row in rows])
-    figure = draw_coordinates(table, "smoke")
+    figure = draw_coordinates(smoke["cities"], table)
     panels = np.array(figure.axes).reshape(2, 4)
     assert [axes.get_title() for axes in panels[0]] == ["embedding", "layer 1", "layer 2", "logits"]
     for row, parametrization in zip(panels, ("standard", "mup"), strict=True):

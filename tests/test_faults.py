@@ -153,7 +153,7 @@ def test_results_of_another_commit(study: Repository, finished: Repository) -> N
     """`git checkout OTHER -- results plots`: tables and figures of a study that dvc.lock knows nothing of."""
     study.edit("results/summary.json", '"step": ', '"step": 1')
     study.edit("results/matrices.csv", "ftwb1-4", "ftwb1-3")
-    change(study.folder / "plots" / "overview.png", lambda _: (study.folder / "plots" / "world.png").read_bytes())
+    change(study.folder / "plots" / "ftwb1.png", lambda _: (study.folder / "plots" / "world.png").read_bytes())
     study.commit("another study")
     study.git("checkout", "HEAD~1", "--", ".")
     assert_as(study, finished)

@@ -25,8 +25,22 @@ from fake_plots import (
     row_labels,
     shown_texts,
 )
-from worldwidth.plots.heatmap import SCORE, SIGNED, CellSize, Mark, Panel, Scale, draw_panels, task_label
-from worldwidth.plots.style import STYLE, contrast, frame, save_figure, width_colors
+from worldwidth.core.text import MINUS
+from worldwidth.plots.heatmap import (
+    SCORE,
+    SIGNED,
+    Mark,
+    Panel,
+    Scale,
+    abreast,
+    draw_panels,
+    in_rows,
+    score_scale,
+    task_label,
+)
+from worldwidth.plots.style import PAGE, SMALL, STYLE, contrast, frame, save_figure
+from worldwidth.settings.load import load
+from worldwidth.settings.schema import COLOURS
 
 MARKS = (
     (Mark(0.5, trained=True), Mark(-2.345, below="±0.04"), Mark()),
@@ -41,11 +55,11 @@ def test_a_cell_says_what_it_is_given() -> None:
     found = {place: replace(cell, color=None) for place, cell in read(axes).items()}
     assert found == {
         (0, 0): Seen("0.50", trained=True),
-        (0, 1): Seen("-2.35", "±0.04"),
+        (0, 1): Seen(f"{MINUS}2.35", "±0.04"),
         (0, 2): Seen(hatched=True),
         (1, 0): Seen("1.23", "n=2", outlined=True),
         (1, 1): Seen("0.00"),
-        (1, 2): Seen("123.46"),
+        (1, 2): Seen("123"),
     }
     assert row_labels(axes) == ["distance", "compass\n+ angle"]
     assert column_labels(axes) == ["one", "two", "three"]
@@ -65,7 +79,7 @@ def test_colours_end_at_the_ends_of_the_scale(scale: Scale) -> None:
     assert high[0] < 0.3
 
 
-@pytest.mark.parametrize("scale", [SCORE, SIGNED])
+@pytest.mark.parametrize("scale", [*(replace(SCORE, colors=name) for name in COLOURS), SIGNED])
 def test_ink_is_readable_on_every_colour(scale: Scale) -> None:
     """Contrast of at least 4.5 : 1 (WCAG 2, AA), and of the better of black and white."""
     values = np.linspace(scale.low - 0.1, scale.high + 0.1, 60)
@@ -89,7 +103,6 @@ def test_names_are_said_once() -> None:
     bars = [axes for axes in figure.axes if axes not in found]
     assert [bar.get_ylabel() for bar in bars] == [SCORE.label, SIGNED.label]
     assert [bar.get_ylim() for bar in bars] == [(0, 1), (-0.5, 0.5)]
-    assert len(draw_panels([top], bars=False).axes) == 3
 
 
 def test_the_first_row_is_the_uppermost_and_short_panels_keep_their_cells() -> None:
@@ -98,7 +111,7 @@ def test_the_first_row_is_the_uppermost_and_short_panels_keep_their_cells() -> N
     assert [axes.get_ylim() for axes in found] == [(2.5, -0.5)] * 2
 
 
-@pytest.mark.parametrize(("columns", "rows", "beside"), [(3, 2, 1), (7, 7, 1), (7, 13, 2), (7, 6, 4)])
+@pytest.mark.parametrize(("columns", "rows", "beside"), [(3, 2, 1), (7, 7, 1), (7, 13, 2), (7, 6, 3)])
 def test_texts_fit(columns: int, rows: int, beside: int) -> None:
     """Also those of numbers far off the scale, on the page that they are drawn for."""
     marks = [Mark(value, "±0.04", trained=True) for value in (-0.28, 0.5, -12.34)]
@@ -111,25 +124,36 @@ def test_texts_fit(columns: int, rows: int, beside: int) -> None:
         frame(figure, "A title  " + 3 * "that is long ", ["A caption. " * 30, "Another."])
         nothing_is_cut(figure)
         no_labels_overlap(figure)
-    assert 72 * figure.get_figwidth() <= 72 * 17 / 2.54 + 1
+    assert 72 * figure.get_figwidth() <= PAGE + 1
 
 
-def test_the_size_of_cells_may_be_given() -> None:
-    size = CellSize(width=34, height=30, font=11, beside=10)
-    with plt.style.context(STYLE):
-        figure = draw_panels([[PANEL]], size, bars=False)
-        nothing_is_cut(figure)
+def test_panels_stand_in_as_many_rows_as_their_numbers_need() -> None:
+    assert [abreast(n, 7) for n in (1, 2, 3, 4, 5, 6, 7)] == [1, 2, 3, 2, 3, 3, 3]
+    assert [len(row) for row in in_rows([PANEL] * 3)] == [2, 1]
+    figure = draw_panels([[replace(PANEL, title="a"), replace(PANEL, title="b")], [replace(PANEL, title="c")]])
+    found = panels(figure)
+    assert [axes.get_title() for axes in found] == ["a", "b", "c"]
+    assert [column_labels(axes) for axes in found] == [["one", "two", "three"]] * 3
+    assert [row_labels(axes) for axes in found] == [list(PANEL.rows), [], list(PANEL.rows)]
+
+
+def test_cells_too_slim_for_numbers_have_colours_alone() -> None:
+    many = Panel(tuple(map(str, range(40))), tuple(map(str, range(40))), ((Mark(0.5, trained=True),) * 40,) * 40, SCORE)
+    figure = draw_panels([[many]])
     (axes,) = panels(figure)
-    assert axes.get_window_extent().width / figure.dpi * 72 / 3 == pytest.approx(34, rel=0.05)
+    assert not cell_texts(axes)
+    assert 72 * figure.get_figwidth() <= PAGE + 1
+    assert min(float(text.get_fontsize()) for text in shown_texts(figure)) >= SMALL
+
+
+def test_colours_are_those_of_params() -> None:
+    settings = replace(load(Path(__file__).parents[1] / "params.yaml"), colours="cividis")
+    assert score_scale(settings).color(0.0)[2] > 0.3  # blue is low
+    assert score_scale(settings).shades(3)[0][1] == "#ffffff"
 
 
 def test_what_a_model_is_trained_on_takes_two_lines() -> None:
     assert [task_label(tuple("abc"[:n])) for n in (1, 2, 3)] == ["a", "a\n+ b", "a + b\n+ c"]
-
-
-def test_every_width_has_its_colour() -> None:
-    assert len({to_hex(color) for color in width_colors(("a", "b", "c", "d")).values()}) == 4
-    assert len(width_colors(("a",))) == 1
 
 
 def test_a_file_is_the_same_whatever_style_a_user_has(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ STAGES = {  # its script -> the name by which it opens or renames what it writes
     "evaluate ftwb1-1": ".ftwb1-1.npz.tmp",
     "represent ftwb1-1": ".ftwb1-1.npz.tmp",
     "summarize": ".training.csv.tmp",
-    "plots": ".overview.png.tmp",
+    "plots": ".training.png.tmp",
     "representations": ".probes.png.tmp",
 }
 

@@ -46,7 +46,7 @@ def test_the_tables_are_whole_latex(text: str) -> None:
 def test_the_headline_holds_what_the_means_are(comparison: Comparison, text: str) -> None:
     heading, *rows = table(text, "tab:scores-0")
     assert heading == ["metric", "narrow", "wide"]
-    (row,) = [row for row in rows if row[0] == "ftwb1 trained"]
+    (row,) = [row for row in rows if row[0] == "FTWB1 trained"]
     for level, cell in zip(("narrow", "wide"), row[1:], strict=True):
         (mean,) = records(comparison.means, level=level, metric="ftwb1_trained")
         half = (mean["high"] - mean["low"]) / 2

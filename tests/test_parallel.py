@@ -48,14 +48,38 @@ def parallel(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """Run by `worldwidth run`, two jobs at a time."""
     made = copy_of(finished_study(tmp_path_factory.getbasetemp()), tmp_path_factory.mktemp("parallel"))
     output = (made.folder / ".git" / "output-of-the-run").read_text()
-    assert f"{STAGES} of {STAGES} stages to do in 8 jobs, 2 at a time" in output
+    assert f"{STAGES} of {STAGES} stages to do in 8 jobs, 2 at a time\n" in output
+    assert_each_stage_has_two_lines(output)
+    assert "Updating lock file" not in output
+    assert "Updating lock file" in printed(made)
+    assert output.index("all stages are up to date after ") < output.index("\nftwb1: fine-tuned on one task")
+    assert "\nfigures: plots/ftwb1.png, plots/ftwb2.png\nnext: `worldwidth widths`" in output
     return made
+
+
+def assert_each_stage_has_two_lines(output: str) -> None:
+    """One when it starts and one when it ends, with how many have ended by then."""
+    lines = re.findall(rf"(?m)^\[(\d+)/{STAGES}\] (\S+): (started|done in .+)$", output)
+    assert [int(done) for done, _, what in lines if what != "started"] == list(range(1, STAGES + 1))
+    started, ended = (
+        [name for _, name, what in lines if (what == "started") == is_start] for is_start in (True, False)
+    )
+    assert len(set(started)) == STAGES
+    assert sorted(started) == sorted(ended)
+    trained = [name for _, name, what in lines if re.search(r", loss [\d.]+, [\d,]+ tokens/s$", what)]
+    assert sorted(trained) == ["base", "ftwb1@1", "ftwb1@4", "ftwb1@5", "ftwb2@15"]
 
 
 @pytest.fixture
 def finished(parallel: Repository, tmp_path: Path) -> Repository:
     """A copy of the finished study, to be changed."""
     return copy_of(parallel, tmp_path)
+
+
+def printed(repository: Repository) -> str:
+    """What the jobs of the last run have printed."""
+    logs = repository.folder / ".dvc" / "tmp" / "worldwidth" / "run" / "logs"
+    return "".join(log.read_text() for log in sorted(logs.glob("*.log")))
 
 
 def assert_as(serial: Repository, other: Repository) -> None:
@@ -85,7 +109,7 @@ def test_the_run_cache_knows_what_a_job_did(finished: Repository, serial: Reposi
     finished.git("checkout", "models", "data")
     output = finished.ok("worldwidth", "run")
     assert f"{STAGES} of {STAGES} stages are restored from the run cache; nothing had to run" in output
-    assert "tokens/s" not in output
+    assert ": started" not in output
     assert_as(serial, finished)
 
 
@@ -93,7 +117,10 @@ def test_only_what_changed_runs_again(finished: Repository) -> None:
     finished.edit("params.yaml", "statistics: {resamples: 200}", "statistics: {resamples: 201}")
     output = finished.ok("worldwidth", "run")
     assert f"3 of {STAGES} stages to do in 1 jobs" in output
-    assert "measurable" in output
+    assert "\n[0/3] summarize: started\n[1/3] summarize: done in " in output
+    ended = re.findall(r"(?m)^\[(\d)/3\] (\S+): (?:done in .+|known from before)$", output)
+    assert ended == [("1", "summarize"), ("2", "plots"), ("3", "representations")]
+    assert "measurable" in printed(finished)
     assert finished.changed_stages() == set()
 
 
@@ -129,7 +156,7 @@ def test_a_lock_file_that_was_cut_off_is_made_again(part: float, finished: Repos
     assert "dvc.lock" in refused.stderr
     output = finished.ok("worldwidth", "run")
     assert "dvc.lock was cut off, as by a kill while DVC wrote it" in output
-    assert ": step " not in output
+    assert "] base: started" not in output
     assert_as(serial, finished)
 
 
@@ -262,7 +289,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert {"summarize", "plots", "representations"} <= left
     assert "corpus@distance" not in left
     output = made.ok("worldwidth", "run")
-    assert "cities: 60 real ones" not in output
+    assert "] cities: started" not in output
     assert_as(serial, made)
 
 
@@ -281,7 +308,7 @@ def test_a_killed_run_goes_on_where_it_was(is_job: bool, start: Repository, seri
         assert re.search(r"(?m)^worldwidth: job ftwb\S+: killed by SIGKILL, probably out of memory: it held \d", output)
         assert "; the rest is kept, and `worldwidth run` goes on from there" in output.splitlines()[-1]
     output = made.ok("worldwidth", "run")
-    assert "base: step" not in output
+    assert "] base: started" not in output
     assert_as(serial, made)
 
 

@@ -37,7 +37,7 @@ def test_the_whole_study_of_params_yaml(tmp_path: Path) -> None:
             "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "steps",
         }  # fmt: skip
         assert (tmp_path / "models" / model / "steps" / "0" / "model.safetensors").is_file()
-    for name in ("plug1", "ftwb1", "ftwb2", "difference", "overview", "training", "world", "known", "maps", "probes"):
+    for name in ("plug1", "ftwb1", "ftwb2", "difference", "training", "world", "known", "maps", "probes"):
         assert (tmp_path / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     tracked = made.git("ls-files").split()
     assert {"results/summary.json", "results/matrices.csv", "plots/ftwb1.png", "dvc.lock"} <= set(tracked)

@@ -25,14 +25,23 @@ ENGINE = """if True:
 
     import json, sys
     from worldwidth.core.locks import only_one
-    from worldwidth.engine.processes import Launcher, run_jobs
+    from worldwidth.engine.course import Course
+    from worldwidth.engine.processes import run_jobs, start_process
+    from worldwidth.engine.watch import watching_jobs
     from worldwidth.pipeline.groups import Job
     from pathlib import Path
 
     with exit_codes(), only_one(Path("lock"), "held") as lock:
         jobs = [Job(name, "data", (name,), tuple(after)) for name, after in json.loads(sys.argv[1]).items()]
         slots = [{"SLOT": str(number)} for number in range(2)]
-        run_jobs(jobs, slots, Launcher({"ALL": "all"}, (lock,), (sys.executable, "job.py")))
+        def launch(job, slot, further, output):
+            command = [sys.executable, "job.py", *job.stages]
+            return start_process(command, {"ALL": "all", **slot, **further}, (lock,), output)
+
+        course = Course("engine", jobs, 2, lambda job, stage: stage, lambda job: None)
+        course._timings.expected = lambda settings, stage: None
+        with watching_jobs(course, Path("logs"), launch) as watch:
+            run_jobs(jobs, slots, watch)
         print("all ran")
 """
 JOB = """if True:
@@ -164,9 +173,9 @@ def test_each_job_has_a_slot_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("fails", ""),
+        ("fails", r"worldwidth: job fails: exit code 3; what it printed: logs/fails\.log\n"),
         ("dies", r"worldwidth: job dies: killed by SIGKILL, probably out of memory: it held 0\.0[1-9] GB, .*\n"),
-        ("quits", "worldwidth: job quits: killed by SIGQUIT\n"),
+        ("quits", r"worldwidth: job quits: killed by SIGQUIT; what it printed: logs/quits\.log\n"),
     ],
 )
 def test_a_failure_stops_only_those_that_depend_on_it(kind: str, said: str, tmp_path: Path) -> None:

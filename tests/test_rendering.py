@@ -200,12 +200,12 @@ def test_one_more_task(settings: Settings, stages: Stages) -> None:
 
 def test_without_pairs_there_is_no_picture_of_differences(settings: Settings, stages: Stages) -> None:
     four = ("plug1", "ftwb1", "ftwb2", "difference")
-    assert outs(stages["plots"]) == [f"plots/{n}.png" for n in [*four, "overview", "training", "world"]]
+    assert outs(stages["plots"]) == [f"plots/{n}.png" for n in [*four, "training", "world"]]
     single: dict[str, tuple[str, ...]] = {
         model: trained for model, trained in settings.finetunes.items() if len(trained) == 1
     }
     alone = expanded(replace(settings, finetunes=single))
-    assert outs(alone["plots"]) == [f"plots/{n}.png" for n in ("plug1", "ftwb1", "overview", "training", "world")]
+    assert outs(alone["plots"]) == [f"plots/{n}.png" for n in ("plug1", "ftwb1", "training", "world")]
 
 
 # --- generated files that are stale

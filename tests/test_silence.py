@@ -43,7 +43,7 @@ def test_silence_is_reported_with_the_place(
     with reporting_silence("evaluate@base", 0.3 / 60, 0):
         namespace["work"]()  # type: ignore[operator]
     line = r"evaluate@base: no sign of life for [\d.e-]+ minutes \(still running, since [\d:]+; at src/stuck.py:2\)\n"
-    assert re.match(line, capsys.readouterr().err)
+    assert re.match(f"worldwidth: {line}", capsys.readouterr().err)
 
 
 def test_signs_of_life_are_heard(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,13 @@ import pytest
 from in_process import ok, worldwidth
 from repository import Repository
 from small_study import STAGES, small_study
+from worldwidth.engine.watch import last_lines
 from worldwidth.settings.cluster import Cluster
-from worldwidth.slurm.records import new_folder
-from worldwidth.slurm.status import last_lines
+from worldwidth.settings.schema import Settings
+from worldwidth.slurm.records import End, Submission, new_folder
+from worldwidth.slurm.used import used, used_lines
+from worldwidth.sweep.graph import VariantJob
+from worldwidth.sweep.variants import Variant
 
 pytestmark = pytest.mark.pipeline
 
@@ -102,8 +106,8 @@ def test_a_sweep_of_any_axis_is_planned_with_the_same_words(study: Repository) -
 
 def test_the_table_says_what_the_jobs_ask_for(study: Repository) -> None:
     output = ok(study, "slurm", "plan")
-    row = next(line for line in output.splitlines() if line.startswith("wide-epochs-s1.base"))
-    assert row.split() == ["wide-epochs-s1.base", "1", "10", "1", "2", "0", "check"]
+    row = next(line for line in output.splitlines() if line.startswith("  base "))
+    assert row.split() == ["base", "1", "10", "1", "2", "0", "check"]
     assert f"6 jobs, {STAGES} stages; variants: 1; at most 1.0 core hours and 0.0 GPU hours" in output
 
 
@@ -124,10 +128,32 @@ def test_submissions_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_end_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert last_lines(log)[0].startswith("no log: ")
+    assert last_lines(log) == []
     log.write_bytes(b"x" * 100_000 + b"\nstep 1\rstep 2\r\n\n\x1b[31mred\xff\n")
     assert last_lines(log)[1:] == ["step 1", "step 2", " [31mred�"]
 
 
 def test_a_project_with_no_cluster_has_defaults() -> None:
     assert Cluster() == Cluster(partition="", account="", shared_folder=".", activate="", sbatch=(), requeues=5)
+
+
+def test_asked_against_used_is_of_the_longest_and_the_largest(tmp_path: Path, settings: Settings) -> None:
+    variant = Variant("wide-epochs-s1", ())
+    names = ("a", "b", "failed", "runs")
+    jobs = tuple(VariantJob(name, "finetunes", (name,), (), variant, ("key",), ()) for name in names)
+    ids = {name: number for number, name in enumerate(names)}
+    made = Submission(tmp_path, ids, tmp_path, tmp_path, "commit", 5, (variant,), jobs)
+    for name, code, seconds, peak in (("a", 0, 60.0, 10**9), ("b", 0, 30.0, 2 * 10**9), ("failed", 2, 900.0, 10**10)):
+        made.write_end(name, End(code, "", {}, "node", 1, seconds, peak))
+    (row,) = used(settings, [made])
+    assert (row.kind, row.jobs, row.minutes, row.memory_gb) == ("finetunes", 2, 1.0, 2.0)
+    head, line = used_lines([row])
+    assert line.split() == ["finetunes", "2", "1.0", "of", "30", "2.0", "of", "2"]
+    assert len(head) == len(line) <= 80
+
+
+def test_the_plan_fits_80_columns(study: Repository) -> None:
+    words = ("--archs", "wide", "narrow", "--seeds", "1", "2", "--budgets", "epochs", "flops")
+    output = worldwidth(study, "slurm", "plan", *words).stdout
+    assert max(map(len, output.splitlines())) <= 80
+    assert "\nwide-epochs-s1\n  check " in output

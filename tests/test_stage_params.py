@@ -272,12 +272,3 @@ def test_dvc_fills_the_template_of_a_table(
 def test_every_template_is_used(settings: Settings) -> None:
     used = [plot_options["template"] for plot_options in plot_settings(settings).values()]
     assert sorted(used) == sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "templates/plots").iterdir())
-
-
-def test_the_colours_of_dvc_plots_are_those_of_the_figures() -> None:
-    found = re.findall(
-        r'"domain": \[\s*([-\d.]+),\s*([-\d.]+)\s*\],\s*"scheme": "(\w+)"',
-        (ROOT / "templates/plots/matrices.json").read_text(encoding="utf-8"),
-    )
-    assert found[-1] == ("-0.5", "0.5", "redblue")
-    assert set(found[:-1]) == {("0", "1", "redyellowgreen")}

@@ -1,7 +1,11 @@
 """Numbers as text, and text of others: `pytest tests/test_text.py`."""
 
 import math
+from pathlib import Path
 
+import pytest
+
+from worldwidth.core.markdown import fitted, print_markdown
 from worldwidth.core.text import (
     in_csv,
     in_markdown,
@@ -57,3 +61,41 @@ def test_text_of_others_is_shown_and_does_nothing() -> None:
     assert in_markdown("wide_2-epochs-s1") == "wide_2-epochs-s1"
     assert in_markdown("_a_|`b`*[x](y)<b>&amp;$1$\n") == r"\_a\_\|\`b\`\*\[x\](y)\<b\>\&amp;\$1\$\\n"
     assert [in_csv(text) for text in ("=1+1", "@a", "wide", "\t=1")] == ["'=1+1", "'@a", "wide", r"\t=1"]
+
+
+TABLE = """A sentence of some length.
+
+| arch   | ftwb1 | ftwb2 | base skill |
+| ------ | ----- | ----- | ---------- |
+| narrow | 0.50  | 0.64  | 0.85       |
+"""
+
+
+def test_a_table_that_is_too_wide_goes_on_below_itself() -> None:
+    assert fitted(TABLE, 100) == TABLE
+    assert fitted(TABLE, 26).splitlines() == [
+        "A sentence of some length.",
+        "",
+        "| arch   | ftwb1 | ftwb2 |",
+        "| ------ | ----- | ----- |",
+        "| narrow | 0.50  | 0.64  |",
+        "",
+        "| arch   | base skill |",
+        "| ------ | ---------- |",
+        "| narrow | 0.85       |",
+    ]
+    assert fitted(TABLE, 10).splitlines()[:4] == ["A sentence", "of some", "length.", ""]
+
+
+def test_the_committed_comparisons_fit_80_columns() -> None:
+    """Nothing of them is lost."""
+    for path in Path(__file__).parents[1].glob("results/comparison/*/comparison.md"):
+        text = path.read_text(encoding="utf-8")
+        shown = fitted(text, 80)
+        assert max(map(len, shown.splitlines())) <= 80
+        assert set(shown.split()) >= set(text.split()) - {"|"}
+
+
+def test_a_pipe_gets_markdown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_markdown(TABLE)
+    assert capsys.readouterr().out == f"{TABLE}\n"

@@ -20,6 +20,7 @@ from worldwidth.comparison.efficiency import COSTS
 from worldwidth.comparison.patterns import MEASURED, PEARSON, STANDARDISED
 from worldwidth.comparison.tables import Comparison, compare, records
 from worldwidth.comparison.transfer_tables import divergence_rows, efficiency_rows, giver_rows, pattern_rows
+from worldwidth.core.text import score
 from worldwidth.plots.divergence import draw_divergence, draw_givers
 from worldwidth.plots.efficiency import draw_efficiency
 from worldwidth.plots.patterns import draw_patterns
@@ -132,7 +133,7 @@ def test_correlations_are_those_of_the_table(comparison: Comparison) -> None:
                 for row in records(comparison.patterns, arm="epochs", scores=scores, kind=PEARSON)
                 if {one, other} == {(row["level"], row["seed"]), (row["other"], row["other_seed"])}
             )
-            text = f"{row['correlation']:.2f}".replace("-0.00", "0.00")
+            text = score(row["correlation"])
             assert replace(cells[i, j], color=None) == Seen(text, outlined=one[0] == other[0])
     (test,) = records(comparison.pattern_tests, arm="epochs", headline=True)
     assert f"{test['within']:.2f} within one width (9 pairs)".replace("-", "\N{MINUS SIGN}") in caption(figure)
@@ -172,6 +173,6 @@ def test_text_tables_hold_the_numbers(comparison: Comparison) -> None:
     assert first(pattern_rows(comparison, "epochs"))["p"] == f"{test['p']:.3f}"
     rows = list(efficiency_rows(comparison))
     assert (rows[0]["point"], rows[0]["arm"]) == ("narrow", "epochs")
-    marked = [row for row in rows if "P" in row["ftwb1 trained"]]
+    marked = [row for row in rows if "P" in row["FTWB1 trained"]]
     best = records(comparison.efficiency, metric="ftwb1_trained", cost="parameters", frontier=True)
     assert {(row["arm"], row["point"]) for row in marked} == {(row["arm"], row["level"]) for row in best}

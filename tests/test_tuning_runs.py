@@ -36,7 +36,7 @@ def names(study: Repository) -> set[str]:
 def started(study: Repository) -> set[str]:
     """The models that the jobs of the last sweep began to train."""
     logs = study.folder / ".dvc/tmp/worldwidth/sweep/logs"
-    printed = "".join(log.read_text(encoding="utf-8") for log in logs.iterdir())
+    printed = "".join(log.read_text(encoding="utf-8") for log in logs.glob("*.log"))
     return {name for name, _ in re.findall(r"^(\S+): step (\d+) of \2,", printed, re.M)}
 
 

@@ -18,8 +18,9 @@ from repository import Repository, read_yaml_file
 from small_study import FINETUNES, STAGES, finished_study, small_study
 from worldwidth.dvcio.config import set_local
 from worldwidth.dvcio.lockfile import keep_stages
+from worldwidth.engine.watch import not_done
 from worldwidth.sweep.graph import VariantJob
-from worldwidth.sweep.jobs import SweepJobs
+from worldwidth.sweep.jobs import failed_variants
 from worldwidth.sweep.variants import Variant
 from worldwidth.sweep.worktree import set_tree
 
@@ -58,7 +59,7 @@ def params_of(repository: Repository, name: str) -> dict[str, object]:
 
 def printed(repository: Repository) -> str:
     """What the jobs of the last sweep have printed."""
-    return "".join(log.read_text() for log in sorted((repository.folder / SWEEP / "logs").iterdir()))
+    return "".join(log.read_text() for log in sorted((repository.folder / SWEEP / "logs").glob("*.log")))
 
 
 def trained(repository: Repository) -> set[str]:
@@ -79,7 +80,11 @@ def test_a_sweep_makes_named_experiments_and_leaves_the_tree_alone(swept: tuple[
 def test_what_two_runs_share_is_made_once(swept: tuple[Repository, str]) -> None:
     repository, output = swept
     assert f"{2 * STAGES - 5} stages to do in 16 jobs, 2 at a time" in output
-    assert len(re.findall(r"(?m)^\[\d+ of 16\] (narrow|wide)-epochs-s1: (\S+, \d+ s|saved)$", output)) == 16
+    line = rf"(?m)^\[\d+/{2 * STAGES - 5}\] (?:narrow|wide)-epochs-s1 \S+: "
+    assert (
+        len(re.findall(rf"{line}started$", output)) == len(re.findall(rf"{line}done in .+$", output)) == 2 * STAGES - 5
+    )
+    assert len(re.findall(r"(?m)\] (?:narrow|wide)-epochs-s1: saved$", output)) == 2
     text = printed(repository)
     assert text.count("cities: 60 real ones") == 1
     assert text.count("corpus of distance") == 1
@@ -100,13 +105,13 @@ def test_an_experiment_is_what_a_serial_run_leaves(
     assert [line for line in mine.splitlines() if ".gitignore" not in line] == [
         line for line in theirs.splitlines() if ".gitignore" not in line
     ]
-    assert "plots/overview.png" in mine
+    assert "plots/ftwb1.png" in mine
 
 
 def test_what_exists_is_skipped(repository: Repository) -> None:
     output = ok(repository, "widths", "--archs", "narrow", "wide", "--seeds", "1")
     assert output.splitlines()[:2] == ["narrow-epochs-s1: already done", "wide-epochs-s1: already done"]
-    assert " of 16]" not in output
+    assert "stages to do" not in output
 
 
 def test_dvc_s_own_tools_take_the_names(repository: Repository) -> None:
@@ -245,8 +250,10 @@ def test_a_failure_stops_only_what_depends_on_it(repository: Repository) -> None
     broken.unlink()
     assert failed.returncode == 2
     lines = failed.stderr.splitlines()
-    assert re.fullmatch(r"worldwidth: wide-epochs-s3\.\S+: evaluate: it is broken \(.*\.log\)", lines[0])
-    assert lines[1:] == [
+    assert lines[0] == "worldwidth: wide-epochs-s3: evaluate: it is broken"
+    failed_job = r"worldwidth: job wide-epochs-s3\.\S+: failed; what it printed: .*/wide-epochs-s3\.\S+\.log"
+    assert re.fullmatch(failed_job, lines[1])
+    assert lines[2:] == [
         "worldwidth: 1 failed: wide-epochs-s3 (evaluate: it is broken). The same command runs only what is not done yet"
     ]
     assert "1 of 2 experiments are done" in failed.stdout
@@ -293,7 +300,7 @@ def test_a_git_alias_in_a_linked_worktree_leaves_it_alone(repository: Repository
     assert repository.git("config", "core.bare").strip() == "false"
 
 
-def test_a_variant_fails_for_a_job_of_another_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_variant_fails_for_a_job_of_another_one() -> None:
     """What both share is a job of the first; the second waits for it."""
     one, other = Variant("narrow-epochs-s1", ()), Variant("narrow-tokens-s1", ())
     jobs = [
@@ -301,15 +308,10 @@ def test_a_variant_fails_for_a_job_of_another_one(tmp_path: Path, capsys: pytest
         VariantJob("one.experiment", "summary", (), ("one.base",), one, (), ()),
         VariantJob("other.experiment", "summary", (), ("one.base",), other, (), ()),
     ]
-    starter = SweepJobs(jobs, {}, tmp_path, tmp_path)
-    starter._began["one.base"] = 0.0
-    (tmp_path / "one.base.log").write_text("base: step 3\nworldwidth: base: the loss is nan at step 3\n")
-    starter.ended(jobs[0], 2, 0)
-    assert capsys.readouterr().err.startswith("worldwidth: one.base: base: the loss is nan at step 3 (")
     reason = "base: the loss is nan at step 3"
-    not_done = [job.name for job in jobs]
-    assert starter.failures(not_done) == {"narrow-epochs-s1": reason, "narrow-tokens-s1": reason}
-    assert starter.failures([]) == {}
+    reasons = not_done({"one.base": reason}, jobs, [job.name for job in jobs])
+    assert failed_variants(jobs, reasons) == {"narrow-epochs-s1": reason, "narrow-tokens-s1": reason}
+    assert failed_variants(jobs, not_done({}, jobs, [])) == {}
 
 
 @pytest.mark.parametrize("end", [0, 30, 10_000])

@@ -4,7 +4,10 @@ from worldwidth.core.command import exit_codes
 
 import argparse
 import inspect
+import shutil
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +25,10 @@ class Command(NamedTuple):
 
     It gets, by name, those of its parameters that the options fill, and ``settings``, which are params.yaml."""
     options: tuple[Option, ...]
+    is_long: bool
+    """Whether `execution.notify` is told when it has ended."""
+    example: str
+    """A line that help ends with; empty for commands that others call, which help does not list."""
 
 
 def main() -> None:
@@ -32,7 +39,10 @@ def main() -> None:
         takes = inspect.signature(function).parameters
         if "settings" in takes:
             values["settings"] = _imported("settings.load:load")()
-        function(**{name: value for name, value in values.items() if name in takes})
+        arguments = {name: value for name, value in values.items() if name in takes}
+        command = f"worldwidth {values['words']}"
+        with _imported("engine.notify:notifying")(values["settings"], command) if values["is_long"] else nullcontext():
+            function(**arguments)
 
 
 def _imported(name: str) -> Any:
@@ -41,17 +51,27 @@ def _imported(name: str) -> Any:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="worldwidth", description=sys.modules["worldwidth"].__doc__)
+    parser = _of(argparse.ArgumentParser, "", prog="worldwidth", description=sys.modules["worldwidth"].__doc__)
     groups = {"": parser.add_subparsers(required=True, metavar="COMMAND")}
     for command in COMMANDS:
         group, _, word = command.words.rpartition(" ")
-        added = groups[group].add_parser(word, help=command.help)
-        added.set_defaults(function=command.function)
+        listed = {"help": command.help} if command.example or not command.function else {}
+        added = _of(groups[group].add_parser, command.example, name=word, description=command.help, **listed)
+        added.set_defaults(function=command.function, words=command.words, is_long=command.is_long)
         if not command.function:
             groups[command.words] = added.add_subparsers(required=True, metavar="COMMAND")
         for names, keywords in command.options:
             added.add_argument(*names, **keywords)
     return parser
+
+
+def _of(make: Callable[..., argparse.ArgumentParser], example: str, **keywords: Any) -> argparse.ArgumentParser:
+    """A parser whose help fits 80 columns, and ends with ``example``."""
+    return make(
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=min(shutil.get_terminal_size().columns, 80)),
+        epilog=f"example: {example}" if example else None,
+        **keywords,
+    )
 
 
 def _count(text: str) -> int:
@@ -85,8 +105,10 @@ def _axis(text: str) -> tuple[str, list[str]]:
     return axis, listed
 
 
-def _command(words: str, help: str, function: str = "", *options: Option) -> Command:
-    return Command(words, help, function, options)
+def _command(
+    words: str, help: str, function: str = "", *options: Option, is_long: bool = False, example: str = ""
+) -> Command:
+    return Command(words, help, function, options, is_long, example)
 
 
 def _option(*names: str, **keywords: Any) -> Option:
@@ -139,33 +161,52 @@ COMMANDS = (
     _command(
         "render", "write dvc.yaml and the JSON schema from params.yaml and the template", "commands.check:run_render",
         _flag("--check", "write nothing; fail if they are not up to date"),
+        example="worldwidth render",
     ),
     _command(
         "check", "validate params.yaml; is dvc.yaml its rendering?", "commands.check:run_check",
         _flag("--lock", "and do dvc.lock and the committed results belong to this tree?"),
+        example="worldwidth check --lock",
     ),
     _command(
-        "plan", "stages, steps, tokens, FLOPs and disk; what will run and why", "commands.plan:print_plan",
+        "plan", "stages, steps, tokens, FLOPs, disk and time; what will run and why", "commands.plan:print_plan",
+        _flag("--all", "a row for every stage", dest="every"),
         _option("--sweep", metavar="NAME", help="the difference that this sweep's replicates can tell from none"),
         _option("--replicates", type=_count, metavar="N", help="with --sweep: what so many would tell"),
         _JSON,
+        example="worldwidth plan --all",
+    ),
+    _command(
+        "graph", "the pipeline as Mermaid text or SVG, a box for each group of stages", "commands.graph:print_graph",
+        _option("--svg", type=Path, metavar="FILE", help="write it as SVG"),
+        _flag("--all", "draw edges that a longer way implies, too", dest="every"),
+        example="worldwidth graph --svg pipeline.svg",
     ),
     _command(
         "doctor", "what is wrong here, and the command that fixes it; changes nothing",
         "doctor.examination:run_doctor", _JSON,
+        example="worldwidth doctor",
     ),
     _command(
         "run", "bring everything up to date, several stages at a time", "engine.run:run_study",
         _option("--jobs", type=_count, help="jobs at a time (default and most: one a GPU; without GPUs: a core each)"),
         _option("--gpus", type=_names, help="ids of the GPUs to use, one a job, as 0,1 (default: all visible)"),
+        is_long=True,
+        example="worldwidth run --jobs 2",
+    ),
+    _command(
+        "status", "what runs here now, since when, and for how long still", "commands.status:print_status",
+        _JSON, example="worldwidth status",
     ),
     _command(
         "sweep", "run the variants of a study as DVC experiments; skips what exists", "sweep.run:run_named",
-        *_SWEEP, _JOBS, _FORCE,
+        *_SWEEP, _JOBS, _FORCE, is_long=True,
+        example="worldwidth sweep --vary arch=narrow,wide --only ftwb1",
     ),
     _command(
         "widths", "the sweep `widths`: all archs that it names, as DVC experiments", "sweep.run:run_widths",
-        *_WIDTHS, _JOBS, _FORCE,
+        *_WIDTHS, _JOBS, _FORCE, is_long=True,
+        example="worldwidth widths --archs narrow wide --seeds 42 43",
     ),
     _command(
         "tune", "choose each arch's fine-tuning learning rate on validation lines of another draw",
@@ -174,10 +215,13 @@ COMMANDS = (
         _JOBS,
         _flag("--write", "put the chosen rates into params.yaml"),
         _FORCE,
+        is_long=True,
+        example="worldwidth tune --archs narrow --write",
     ),
     _command(
         "frontier", "choose the ratio of the body's rate to the embedding's on validation lines of another draw",
-        "commands.frontier:run_frontier", _JOBS, _FORCE,
+        "commands.frontier:run_frontier", _JOBS, _FORCE, is_long=True,
+        example="worldwidth frontier --jobs 2",
     ),
     _command(
         "compare", "compare experiments by an axis: tables, figures, report/NAME/index.html",
@@ -199,17 +243,33 @@ COMMANDS = (
             "--pair", dest="pairs", nargs=2, action="append", default=[], metavar=("VALUE", "OTHER"),
             help="draw this difference, too",
         ),
+        example="worldwidth compare --by finetuning.learning_rate",
+    ),
+    _command(
+        "publish", "lay out models as Hugging Face repositories, their checkpoints as branches; needs no network",
+        "commands.publish:publish",
+        _option("names", nargs="+", metavar="MODEL", help="as in models/: base, ftwb2-12"),
+        _option("--to", type=Path, required=True, metavar="FOLDER", help="of one; each of several gets FOLDER/MODEL"),
+        example="worldwidth publish ftwb2-12 --to ../ftwb2-12",
     ),
     _command("slurm", "the study on a Slurm cluster: plan, submit, status, collect"),
     _command(
         "slurm plan", "the jobs, what each waits for and asks for; submits nothing", "slurm.plan:print_plan",
         *_SWEEP, _JSON,
+        example="worldwidth slurm plan --archs narrow wide",
     ),
-    _command("slurm submit", "submit what is missing; returns at once", "slurm.submit:submit", *_SWEEP, _FORCE),
-    _command("slurm status", "what became of every stage that was submitted", "slurm.status:print_status", _JSON),
+    _command(
+        "slurm submit", "submit what is missing; returns at once", "slurm.submit:submit",
+        *_SWEEP, _FORCE, example="worldwidth slurm submit widths --replicates 3",
+    ),
+    _command(
+        "slurm status", "what became of every stage that was submitted", "slurm.status:print_status",
+        _JSON, example="worldwidth slurm status",
+    ),
     _command(
         "slurm collect", "restore the results here; runs nothing; says what is missing", "slurm.collect:collect",
         _FORCE,
+        example="worldwidth slurm collect",
     ),
     _command(
         "slurm work", "what a job does on its node", "slurm.worker:work",
@@ -228,6 +288,7 @@ COMMANDS = (
         "coordinates", "do the first steps move models of all widths alike? under standard and mup; table and figure",
         "commands.coordinates:print_coordinates",
         _option("--archs", nargs="+", metavar="ARCH", help="default: all with as many layers as the reference"),
+        example="worldwidth coordinates --archs narrow wide",
     ),
     _command(
         "sample", "print lines of a corpus as the model reads them, with their cities", "commands.sample:print_sample",
@@ -236,10 +297,12 @@ COMMANDS = (
         _option("--split", default="test", help="train, validation or test (default)"),
         _option("-n", dest="count", metavar="N", type=int, default=20, help="number of lines (default 20)"),
         _flag("--json", "one JSON object a line", dest="as_json"),
+        example="worldwidth sample --task inside --population atlantis -n 5",
     ),
     _command(
         "plots", "draw what a half-finished study has so far, into partial/", "commands.preview:draw_partial",
         _flag("--partial", "hatch and list what is missing", required=True),
+        example="worldwidth plots --partial",
     ),
 )  # fmt: skip
 

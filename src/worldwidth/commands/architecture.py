@@ -26,14 +26,15 @@ HOLDS = {
     "representation": "where a model has its cities: probes of its residual stream, and how alike two models are",
     "pipeline": "THE table of stages, dvc.yaml from it, groups of stages as jobs",
     "dvcio": "all that talks to DVC: forecast, restore, repair, experiments",
-    "engine": "the start of a stage, and stages side by side on one machine",
+    "engine": "the start of a stage; stages side by side on one machine, and what is shown of them",
     "comparison": "runs compared, with the seed as the unit",
     "plots": "figures of a study and of a comparison",
     "report": "the comparison as one HTML file",
+    "hub": "models as Hugging Face repositories",
     "sweep": "variants as one graph of jobs",
     "slurm": "jobs of a cluster: submit, work, status, collect",
     "doctor": "what is wrong here, and the command that fixes it",
-    "commands": "plan, compare, sample, plots: commands that are no package",
+    "commands": "plan, status, graph, compare, sample, plots: commands that are no package",
     "stages": "one short script a stage: what DVC runs",
 }
 """What is written in each box. An arrow leads to a package higher in this list."""

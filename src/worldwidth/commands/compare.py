@@ -23,6 +23,7 @@ from worldwidth.comparison.stored import PROVENANCE, read_comparison
 from worldwidth.comparison.tables import compare
 from worldwidth.core.errors import WorldwidthError, warn
 from worldwidth.core.files import write_json
+from worldwidth.core.markdown import print_markdown
 from worldwidth.core.text import listed, plural
 from worldwidth.dvcio.experiments import NAME, Experiment, find_experiments, list_experiments
 from worldwidth.dvcio.repo import open_repo
@@ -116,7 +117,7 @@ def run_compare(
     if source is not None:
         if names or by or out:
             raise WorldwidthError("--from: draws what was compared; name no experiments, --by or --out beside it")
-        run_draw(source, pairs)
+        run_draw(source, pairs, settings.colours)
         return
     check_analysis(settings)
     question = Question.of(settings, names, by, out)
@@ -143,8 +144,8 @@ def run_compare(
     written += write_each(folder, vars(MapTables.of(read_maps(runs, design, cache))))
     write_json(folder / PROVENANCE, _provenance(question, experiments, plan, called))
     stored = read_comparison(folder)
-    written += draw(stored, question.name, pairs)
-    print(markdown(stored.comparison))
+    written += draw(stored, question.name, pairs, settings.colours)
+    print_markdown(markdown(stored.comparison))
     print(
         f"compared {plural(len(experiments), 'experiment')}: {len(written) + 1} files in {folder}, and "
         f"{REPORTS / question.name / 'index.html'}"

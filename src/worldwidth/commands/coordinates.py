@@ -38,7 +38,7 @@ def print_coordinates(settings: Settings, archs: list[str] | None) -> None:
     print(f", rate {scale.pretraining.learning_rate:g}; growth: exponent of the width")
     for line in table_lines(table):
         print(line)
-    print("\nwritten:", path, save_figure(settings.scale, lambda: draw_coordinates(table, settings.scale), COORDINATES))
+    print("\nwritten:", path, save_figure(settings.scale, lambda: draw_coordinates(settings, table), COORDINATES))
 
 
 def table_lines(table: pd.DataFrame) -> list[str]:

@@ -1,5 +1,6 @@
 """`worldwidth compare --from NAME`: all that is drawn and written of a comparison, from its tables alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from worldwidth.comparison.axes import Axis
@@ -10,16 +11,18 @@ from worldwidth.core.errors import WorldwidthError, nearest
 from worldwidth.plots.comparison import draw_comparison_figures
 from worldwidth.plots.representations import draw_representation_figures
 from worldwidth.report.page import write_report
+from worldwidth.settings.schema import Colours
 
 REPORTS = Path("report")
 
 
-def run_draw(name: str, pairs: list[tuple[str, str]]) -> None:
+def run_draw(name: str, pairs: list[tuple[str, str]], colours: Colours) -> None:
     """Draw a comparison again and print what is known about it.
 
     Args:
         name: of the folder in results/comparison.
         pairs: two levels each, whose difference is drawn beside that of the first and the last.
+        colours: of scores, as params.yaml has them now.
 
     Raises:
         WorldwidthError: there is none of that name, its files are of another version, or a level is not in it.
@@ -31,18 +34,19 @@ def run_draw(name: str, pairs: list[tuple[str, str]]) -> None:
         )
     stored = read_comparison(COMPARISONS / name)
     check_pairs(pairs, stored.comparison.axis)
-    files = draw(stored, name, pairs)
+    files = draw(stored, name, pairs, colours)
     print(markdown(stored.comparison))
     print(f"drawn again: {len(files)} files in {COMPARISONS / name}, and {REPORTS / name / 'index.html'}")
 
 
-def draw(stored: Stored, name: str, pairs: list[tuple[str, str]]) -> list[Path]:
+def draw(stored: Stored, name: str, pairs: list[tuple[str, str]], colours: Colours) -> list[Path]:
     """Write all that is drawn from the tables of a comparison; return the files that are not the report."""
-    folder = COMPARISONS / name
-    written = [write_markdown(stored.comparison, folder), write_latex(stored.comparison, folder)]
-    written += draw_comparison_figures(stored.comparison, folder, pairs)
-    written += draw_representation_figures(stored.comparison, stored.maps, folder)
-    write_report(stored.comparison, stored.provenance, REPORTS / name / "index.html")
+    folder, comparison = COMPARISONS / name, stored.comparison
+    comparison = replace(comparison, settings=replace(comparison.settings, colours=colours))
+    written = [write_markdown(comparison, folder), write_latex(comparison, folder)]
+    written += draw_comparison_figures(comparison, folder, pairs)
+    written += draw_representation_figures(comparison, stored.maps, folder)
+    write_report(comparison, stored.maps, stored.provenance, REPORTS / name / "index.html")
     return written
 
 

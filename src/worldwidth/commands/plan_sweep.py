@@ -14,7 +14,7 @@ from worldwidth.comparison.runs import replicate_of
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import read_json, read_text
 from worldwidth.core.table import Kind, parse_table
-from worldwidth.core.text import DASH, number, plural
+from worldwidth.core.text import DASH, number, plural, wrapped
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.questions import Analysis
 from worldwidth.settings.schema import Settings
@@ -62,15 +62,16 @@ def print_sweep_plan(settings: Settings, name: str, replicates: int | None, as_j
         told = {"metric": analysis.primary, "sd": sd, "sd_from": source, "power": POWER}
         print(json.dumps({**summary, **told, "tests": [asdict(test) for test in tests]}, indent=2))
         return
-    print(f"sweep {name}: {plural(len(runs), 'run')}, {axis.key} {', '.join(axis.levels)}, {plural(n, 'replicate')}")
-    print(f"{analysis.primary}: sd of a run {sd:.3g}, {source}\n")
+    said = f"sweep {name}: {plural(len(runs), 'run')}, {axis.key} {', '.join(axis.levels)}, {plural(n, 'replicate')}"
+    print(*wrapped(said), *wrapped(f"{analysis.primary}: sd of a run {sd:.3g}, {source}"), "", sep="\n")
     heads = ("", "tells", "a doubling", f"replicates for {analysis.equivalence:g}")
     rows = [
         (t.test, _shown(t.detectable), _shown(t.a_doubling), str(t.replicates_needed or "over 1,000")) for t in tests
     ]
     for row in (heads, *rows):
         print("{:<28} {:>8} {:>12} {:>20}".format(*row))
-    print("\ntells: the difference that is significant at 5 % with 80 % power, by the estimator of docs/statistics.md")
+    said = "tells: the difference that is significant at 5 % with 80 % power, by the estimator of docs/statistics.md"
+    print("", *wrapped(said), sep="\n")
 
 
 def _shown(value: float | None) -> str:

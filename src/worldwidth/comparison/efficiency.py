@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from worldwidth.comparison import labels
 from worldwidth.comparison.metrics import Metric
 
 PARAMETERS, FLOPS = "parameters", "total_flops"
-COSTS = {PARAMETERS: "parameters", FLOPS: "total FLOPs"}
+COSTS = {PARAMETERS: labels.PARAMETERS, FLOPS: labels.TOTAL_FLOPS}
 """Column -> what it is called."""
 _METRICS = ("ftwb1_trained", "ftwb1_transfer_minus_control", "skill_trained", "skill_transfer")
 _WITHOUT_CONTROL = {"ftwb1_transfer_minus_control": "ftwb1_transfer"}

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from worldwidth.comparison.axes import ARCH, BUDGET, Axis
-from worldwidth.comparison.metrics import narrow
 from worldwidth.comparison.primary_text import (
     contrast_rows,
     heading,
@@ -89,7 +88,7 @@ def doubled(axis: Axis) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """The comparison in Markdown, no line over 120 characters in the tables of scores of four widths."""
+    """The comparison in Markdown, no line over 125 characters in the tables of scores of four widths."""
     lines = [f"# {title_of(comparison)}", "", *_primary(comparison)]
     for arm in comparison.arms:
         lines += [f"## {arm_title(comparison, arm)}", "", *table_of(compute_rows(comparison, arm)), ""]
@@ -197,7 +196,7 @@ def score_rows(comparison: Comparison, arm: str) -> Iterator[dict[str, str]]:
     """Metrics as rows, levels as columns."""
     for metric in comparison.metrics:
         rows = records(comparison.means, arm=arm, metric=metric)
-        yield {"metric": narrow(metric), **{row["level"]: _with_interval(row) for row in rows}}
+        yield {"metric": comparison.metrics[metric].label, **{row["level"]: _with_interval(row) for row in rows}}
 
 
 def difference_rows(comparison: Comparison, arm: str) -> Iterator[dict[str, str]]:
@@ -207,7 +206,7 @@ def difference_rows(comparison: Comparison, arm: str) -> Iterator[dict[str, str]
         rows = records(comparison.differences, arm=arm, metric=metric)
         if rows:
             columns = {f"{row['other']}{between}{row['level']}": _difference(row) for row in rows}
-            yield {"metric": narrow(metric), **columns}
+            yield {"metric": comparison.metrics[metric].label, **columns}
 
 
 def _difference(row: dict[str, Any]) -> str:
@@ -218,7 +217,7 @@ def trend_rows(comparison: Comparison, arm: str) -> Iterator[dict[str, str]]:
     """Metrics as rows: slope, p and verdict."""
     for row in records(comparison.trends, arm=arm):
         yield {
-            "metric": narrow(row["metric"]),
+            "metric": comparison.metrics[row["metric"]].label,
             "seeds": count(row["n"]),
             "slope": plus_minus(row["slope"], row["low"], row["high"], sign=True),
             "p (Holm)": p_value(row["p_holm"]),

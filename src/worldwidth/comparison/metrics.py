@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from worldwidth.comparison import labels
+from worldwidth.comparison.labels import of_cells
 from worldwidth.comparison.runs import BASE, LOG_SKILL, RETENTION, SKILL, over_control
-from worldwidth.core.text import MINUS, plural
+from worldwidth.core.text import plural
 from worldwidth.evaluation.scores import CONTROL, DIFFERENCE, compared_with_specialists, control_of, matrix_of
 from worldwidth.settings.schema import Settings, is_plug_in
 
@@ -28,7 +30,7 @@ class Metric:
         return trained if self.trained else len(self.models) * len(settings.tasks) - trained
 
 
-_IMPROVEMENT = "normalised improvement on Atlantis: 0 as the base model there, 1 as it is on ordinary cities"
+_IMPROVEMENT = f"{labels.IMPROVEMENT} on Atlantis: 0 as the base model there, 1 as it is on ordinary cities"
 _KEPT = "fine-tuned models on ordinary cities: 1 as before fine-tuning, 0 as the base model on Atlantis"
 _SKILL = "1 is no error, 0 the best constant answer: a scale that knows no base model"
 _LOG_SKILL = "ln(error of the best constant answer / error): 0 is no better than it, each 0.69 halves the error"
@@ -48,61 +50,49 @@ def metrics_of(settings: Settings) -> dict[str, Metric]:
         if name == CONTROL or is_plug_in(name):
             continue
         models, title = frozenset(model for model in taught if matrix_of(model) == name), name.upper()
-        found[f"{name}_trained"] = Metric(name, True, f"{title} trained", _IMPROVEMENT, models)
-        found[f"{name}_transfer"] = Metric(name, False, f"{title} transfer", _IMPROVEMENT, models)
+        found[f"{name}_trained"] = Metric(name, True, of_cells(title, True), _IMPROVEMENT, models)
+        found[f"{name}_transfer"] = Metric(name, False, of_cells(title, False), _IMPROVEMENT, models)
         if control:
-            label = f"{title} transfer {MINUS} control"
+            label = labels.over_control(title)
             found[f"{name}_transfer_minus_control"] = Metric(over_control(name), False, label, _OVER_CONTROL, models)
     several = frozenset(compared_with_specialists(finetunes))
     if several:
-        label = f"pairs {MINUS} expected"
-        found["difference_trained"] = Metric(DIFFERENCE, True, f"{label}, trained", _SPECIALIST, several)
-        found["difference_transfer"] = Metric(DIFFERENCE, False, f"{label}, transfer", _SPECIALIST, several)
+        found["difference_trained"] = Metric(DIFFERENCE, True, of_cells(labels.GAIN, True), _SPECIALIST, several)
+        found["difference_transfer"] = Metric(DIFFERENCE, False, of_cells(labels.GAIN, False), _SPECIALIST, several)
     if control:
-        found["control"] = Metric(CONTROL, False, "control (no task)", _CONTROL, frozenset({control}))
+        found["control"] = Metric(CONTROL, False, labels.CONTROL, _CONTROL, frozenset({control}))
     if taught:
-        found["retention_trained"] = Metric(RETENTION, True, "retention, trained tasks", _KEPT, taught)
-        found["retention_other"] = Metric(RETENTION, False, "retention, other tasks", _KEPT, taught)
-        found |= _skills(SKILL, "skill", ("Atlantis skill", ""), _SKILL, taught, control)
+        found["retention_trained"] = Metric(RETENTION, True, of_cells(labels.RETENTION, True), _KEPT, taught)
+        found["retention_other"] = Metric(RETENTION, False, of_cells(labels.RETENTION, False), _KEPT, taught)
+        found |= _skills(SKILL, "skill", labels.SKILL, _SKILL, taught, control)
     for name in dict.fromkeys(matrix_of(model) for model in finetunes if model in taught):
         models = frozenset(model for model in taught if matrix_of(model) == name)
-        log_label = "log skill", f"{name.upper()} "
+        log_label = f"{name.upper()} {labels.LOG_SKILL}"
         found |= _skills(LOG_SKILL, f"{name}_log_skill", log_label, _LOG_SKILL, models, control)
     base = frozenset({"base"})
-    return {**found, "base_skill": Metric(BASE, None, "base model's skill", f"ordinary cities; {_SKILL}", base)}
+    return {**found, "base_skill": Metric(BASE, None, labels.BASE_SKILL, f"ordinary cities; {_SKILL}", base)}
 
 
 def _plugged_in(settings: Settings, name: str) -> dict[str, Metric]:
     """Those of the models that learn new entities on a frozen map, each from as many tasks as ``name`` says."""
     models = frozenset(model for model in settings.finetunes if matrix_of(model) == name)
     count = len(settings.finetunes[next(iter(models))])
-    title = f"plug-in in {plural(count, 'task')}"
-    found = {f"{name}_trained": Metric(name, True, f"{title}, trained", _IMPROVEMENT, models)}
+    title = f"plug-in ({plural(count, 'task')})"
+    found = {f"{name}_trained": Metric(name, True, of_cells(title, True), _IMPROVEMENT, models)}
     if count < len(settings.tasks):
-        found[f"{name}_transfer"] = Metric(name, False, f"{title}, transfer", _IMPROVEMENT, models)
+        found[f"{name}_transfer"] = Metric(name, False, of_cells(title, False), _IMPROVEMENT, models)
     return found
 
 
-def narrow(metric: str) -> str:
-    """A metric's name in a narrow column."""
-    name = metric.replace("_", " ").replace("transfer minus control", f"{MINUS} control").replace("log skill", "log")
-    return name.replace("difference", "gain").replace("retention other", "retention")
-
-
 def _skills(
-    matrix: str, name: str, label: tuple[str, str], meaning: str, models: frozenset[str], control: str | None
+    matrix: str, name: str, label: str, meaning: str, models: frozenset[str], control: str | None
 ) -> dict[str, Metric]:
-    """A skill in the tasks trained and in the others, there minus the control's, too.
-
-    Args:
-        label: what it is, and whose it is.
-    """
-    what, whose = label
+    """A skill in the tasks trained and in the others, there minus the control's, too."""
     found = {
-        f"{name}_trained": Metric(matrix, True, f"{what}, {whose}trained", meaning, models),
-        f"{name}_transfer": Metric(matrix, False, f"{what}, {whose}transfer", meaning, models),
+        f"{name}_trained": Metric(matrix, True, of_cells(label, True), meaning, models),
+        f"{name}_transfer": Metric(matrix, False, of_cells(label, False), meaning, models),
     }
     if control:
-        above, over = f"{what} {MINUS} control, {whose}transfer", over_control(matrix)
-        found[f"{name}_transfer_minus_control"] = Metric(over, False, above, _OVER_CONTROL, models)
+        over = Metric(over_control(matrix), False, labels.over_control(label), _OVER_CONTROL, models)
+        found[f"{name}_transfer_minus_control"] = over
     return found

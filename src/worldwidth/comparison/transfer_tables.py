@@ -7,7 +7,6 @@ import pandas as pd
 
 from worldwidth.comparison.divergence import CONTRAST, GIVER, WITH, WITHOUT
 from worldwidth.comparison.efficiency import COSTS, FLOPS, PARAMETERS
-from worldwidth.comparison.metrics import narrow
 from worldwidth.comparison.patterns import in_words
 from worldwidth.comparison.statistics import direction
 from worldwidth.comparison.tables import Comparison, records
@@ -74,8 +73,9 @@ def efficiency_rows(comparison: Comparison) -> Iterator[Row]:
         scores: Row = {}
         for row in records(table, arm=arm, level=level):
             mark = MARKS[row["cost"]] if row["frontier"] else ""
-            said = scores.setdefault(narrow(row["metric"]), number(row["mean"], 2))
-            scores[narrow(row["metric"])] = f"{said} {mark}" if mark and said[-1].isdigit() else f"{said}{mark}"
+            label = comparison.metrics[row["metric"]].label
+            said = scores.setdefault(label, number(row["mean"], 2))
+            scores[label] = f"{said} {mark}" if mark and said[-1].isdigit() else f"{said}{mark}"
         named = {"arm": arm, "point": level} if len(comparison.arms) > 1 else {"point": level}
         yield {**named, **{label: costs[cost] for cost, label in COSTS.items()}, **scores}
 

@@ -15,6 +15,9 @@ from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import leave_other_repositories
 from worldwidth.core.text import printable
 
+EXIT_BAD_INPUT = 2
+"""Exit code over an error that is one line for people."""
+
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -32,7 +35,7 @@ class exit_codes:  # noqa: N801 - reads as a verb: `with exit_codes():`
 
 def _say(error: BaseException | None) -> int | None:
     """Print the line that ends a command over ``error``; return its exit code, None if it is not for people."""
-    code = 2
+    code = EXIT_BAD_INPUT
     if isinstance(error, KeyboardInterrupt):
         stopped = error if isinstance(error, signals.Stopped) else signals.Stopped(signals.EXIT_INTERRUPTED)
         code = stopped.code

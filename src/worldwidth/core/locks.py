@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.errors import WorldwidthError, warn
 from worldwidth.core.silence import waiting
 
 
@@ -74,6 +74,6 @@ def _wait_for(file: IO[str], message: str) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        print(message, flush=True)
+        warn(message)
         with waiting(message):
             fcntl.flock(file, fcntl.LOCK_EX)

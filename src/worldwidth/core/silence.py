@@ -62,11 +62,11 @@ def _watch(name: str, seconds: float, limit: float, thread: int, ended: threadin
         if _waiting or now - looked > _LATE:
             sign_of_life()
         looked, silence = now, now - _last[0]
-        silent = f"{name}: no sign of life for {silence / 60:.3g} minutes"
+        silent = f"worldwidth: {name}: no sign of life for {silence / 60:.3g} minutes"
         if limit and silence >= limit and not ended.is_set():
             place = _place(sys._current_frames().get(thread))
             remedy = "ended, for execution.hang_minutes; the same command goes on from what is saved"
-            print(f"worldwidth: {silent}, it hangs {place}: {remedy}", file=sys.stderr, flush=True)
+            print(f"{silent}, it hangs {place}: {remedy}", file=sys.stderr, flush=True)
             os._exit(EXIT_HUNG)
         if now - max(reported, _last[0]) >= seconds:
             reported = now

@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,6 +25,11 @@ def number(value: Any, digits: int = 3, sign: bool = False) -> str:
     if float(text) == 0:
         return text
     return (MINUS if value < 0 else "+" if sign else "") + text
+
+
+def score(value: Any) -> str:
+    """A score in a cell: two decimals, and from 10 on, which is far off the scale, as many digits less."""
+    return number(value, 2 if not is_number(value) or abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0)
 
 
 def interval(low: Any, high: Any, digits: int = 3) -> str:
@@ -86,6 +92,11 @@ def bytes_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:,.4g} TB"
+
+
+def wrapped(text: str, indent: str = "", width: int = 80) -> list[str]:
+    """Lines of at most ``width`` columns, those after the first with ``indent`` before them."""
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def printable(text: str, keep: str = "") -> str:

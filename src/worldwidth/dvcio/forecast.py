@@ -4,7 +4,7 @@
 cache's answers take the place of the outputs of the stages before.
 """
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,12 +14,14 @@ from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import check_regular
 from worldwidth.dvcio.hashes import files_below
 from worldwidth.dvcio.lockfile import value_at
-from worldwidth.dvcio.repo import open_repo
+from worldwidth.dvcio.repo import ancestors, needs_of, open_repo
 from worldwidth.pipeline.stages import row_of
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.strict_yaml import parse_yaml
 
 UP_TO_DATE, CACHED, RUN, LATER = "up to date", "from the run cache", "will run", "after"
+RUNS = "running"
+"""Of a stage that a run is at: not DVC's word, which knows no more than that it has not run."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,18 @@ class Known:
     """Of DVC's run cache, in the form of dvc.lock; None where nothing has to be restored."""
 
 
-def forecast() -> list[Forecast]:
+def forecast(stages: Collection[str] | None = None) -> list[Forecast]:
     """Ask DVC about every stage, in the order in which they would run.
+
+    Args:
+        stages: about these alone, and all that they depend on.
 
     Raises:
         WorldwidthError: DVC cannot read the pipeline, or another DVC command is running.
     """
     with open_repo() as repo, repo.lock:
-        return forecast_with_outs(repo)[0]
+        names = None if stages is None else {*stages, *ancestors(stages, needs_of(repo))}
+        return forecast_with_outs(repo, names)[0]
 
 
 def still_to_do(answers: list[Forecast]) -> list[str]:

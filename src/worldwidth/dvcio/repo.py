@@ -59,7 +59,9 @@ def open_repo(wait: bool = False) -> Iterator[Any]:
         raise DamagedHashesError(Path(repo.site_cache_dir), error) from None
     except LockError as error:
         if str(error).startswith("Unable to acquire lock"):
-            said = "another DVC command is running here: wait for it, then ask again"
+            said = (
+                "another DVC command is running here: wait for it, then ask again; `worldwidth status` says what runs"
+            )
             raise WorldwidthError(f"{said}; if there is none: `worldwidth doctor`") from None
         raise WorldwidthError(f"DVC: {' '.join(str(error).split())}") from None
     except (AttributeError, ImportError, TypeError) as error:

@@ -17,13 +17,11 @@ from worldwidth.core.files import checking
 from worldwidth.core.silence import reporting_silence, sign_of_life
 from worldwidth.dvcio.integrity import check_inputs
 from worldwidth.dvcio.record import Step, recording
+from worldwidth.engine.events import FAILED, NOT_RUN, RAN, RESTORED, STARTED, telling
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.pipeline.stages import Stage
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
-
-RAN, RESTORED, FAILED, NOT_RUN = "ran", "restored", "failed", "not run"
-"""What a job did with a stage; RESTORED also stands for one that was up to date."""
 
 
 def run_job(
@@ -31,7 +29,7 @@ def run_job(
 ) -> None:
     """Bring the stages ``names`` up to date, in their order; what they read from other stages must be.
 
-    ``tell`` is called with each stage and what became of it.
+    ``tell`` is called with each stage and what became of it, in the words of engine/events.py.
 
     Raises:
         WorldwidthError: a stage failed; those that do not depend on it are done all the same.
@@ -44,8 +42,9 @@ def run_job(
     def settle(name: str, outcome: str) -> None:
         outcomes[name] = outcome
         tell(name, outcome)
+        teller.stage(name, outcome)
 
-    with recording(names) as record:
+    with telling() as teller, recording(names) as record:
         if load() != settings:
             raise WorldwidthError("params.yaml: edited while this was starting; run the same command again")
         for steps in _together(record.steps):
@@ -69,7 +68,7 @@ def run_job(
                 which = [step.name for step in to_run]
                 minutes = execution.silence_minutes, execution.hang_minutes
                 with checking(partial(record.refuse_edited, which)), reporting_silence(" ".join(which), *minutes):
-                    for name in _run(settings, to_run):
+                    for name in _run(settings, to_run, partial(teller.stage, what=STARTED)):
                         sign_of_life()
                         record.add(name)
                         settle(name, RAN)
@@ -95,17 +94,28 @@ def _together(steps: list[Step]) -> Iterator[list[Step]]:
             yield from ([step] for step in group)
 
 
-def _run(settings: Settings, steps: list[Step]) -> Iterator[str]:
-    """Run steps of one script in this process; yield the name of each when its files are written."""
+def _run(settings: Settings, steps: list[Step], begin: Callable[[str], None]) -> Iterator[str]:
+    """Run steps of one script in this process; yield the name of each when its files are written.
+
+    ``begin`` is called with each before it runs. Of steps that run at once, as on a GPU, that is when the one before
+    has ended: the first stands for all of them until then.
+    """
     if not steps:
         return
     module = _load(steps[0].row)
     signals.raise_again()
     if steps[0].row.at_once:
         names = {step.arguments[0]: step.name for step in steps}
-        yield from (names[argument] for argument in module.run_together(settings, list(names)))
+        left = [step.name for step in steps]
+        begin(left[0])
+        for argument in module.run_together(settings, list(names)):
+            yield names[argument]
+            left.remove(names[argument])
+            if left:
+                begin(left[0])
     else:
         for step in steps:
+            begin(step.name)
             module.main(settings, *step.arguments)
             yield step.name
 

@@ -3,10 +3,9 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -20,6 +19,9 @@ _SECONDS_BETWEEN_LOOKS = 0.05
 class Starter(Protocol):
     """How jobs are started, and what is shown of them."""
 
+    def look(self, is_stopping: bool) -> None:
+        """Called all the time; ``is_stopping`` once the jobs have been asked to stop."""
+
     def start(self, job: Any, slot: Any) -> "subprocess.Popen[bytes]":
         """Start the process of ``job``."""
 
@@ -27,39 +29,19 @@ class Starter(Protocol):
         """``code`` is its exit code, or minus the signal that killed it; ``peak`` the most bytes that it held."""
 
 
-@dataclass(frozen=True)
-class Launcher:
-    """Jobs in this work tree, whose output goes past it."""
-
-    environment: dict[str, str] = field(default_factory=dict)
-    """What the environment of a job has beside that of this process."""
-    descriptors: Sequence[int] = ()
-    """Open files, as of a lock, that it holds too: it may outlive this process for a moment."""
-    command: Sequence[str] = (sys.executable, "-m", "worldwidth.cli", "job")
-    """Its stages come after it."""
-
-    def start(self, job: Job, slot: dict[str, str]) -> "subprocess.Popen[bytes]":
-        """Start ``job``; ``slot`` is what its environment has of its own."""
-        return start_process([*self.command, *job.stages], {**self.environment, **slot}, self.descriptors)
-
-    def ended(self, job: Job, code: int, peak: int) -> None:
-        """Say so if it was killed; other errors it has said itself."""
-        if code < 0:
-            print(f"worldwidth: job {job.name}: {killed(code, peak)}", file=sys.stderr, flush=True)
-
-
 def start_process(
     command: Sequence[str],
     environment: Mapping[str, str],
     descriptors: Sequence[int],
+    output: IO[bytes],
     folder: Path = Path(),
-    output: IO[bytes] | None = None,
 ) -> "subprocess.Popen[bytes]":
     """Start a command in a session of its own, where no Ctrl-C of the terminal reaches it directly.
 
     Args:
         environment: what it has beside that of this process.
-        output: where all that it prints goes; None for where this process prints.
+        descriptors: open files, as of a lock, that it holds too: it may outlive this process for a moment.
+        output: where all that it prints goes.
     """
     with held_back():  # until it can hear them
         return subprocess.Popen(
@@ -68,7 +50,7 @@ def start_process(
             env={**os.environ, **environment, PARENT: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT if output else None,
+            stderr=subprocess.STDOUT,
             pass_fds=descriptors,
             start_new_session=True,
         )
@@ -127,6 +109,7 @@ def run_jobs(jobs: Sequence[Job], slots: Sequence[Any], starter: Starter) -> lis
                 if not running:
                     break
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
+                starter.look(is_passed_on)
                 for one, end in [(one, end) for one in running if (end := one.end())]:
                     running.remove(one)
                     free.append(one.slot)

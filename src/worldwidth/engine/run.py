@@ -6,9 +6,13 @@ own graph, and a job that fails stops only those that depend on it.
 
 import os
 import re
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.locks import only_one
@@ -19,9 +23,14 @@ from worldwidth.dvcio.repo import needs_of, open_repo
 from worldwidth.dvcio.restore import restore_cached
 from worldwidth.dvcio.rwlock import forget_the_dead
 from worldwidth.dvcio.stored import remove_halves
-from worldwidth.engine.processes import Launcher, run_jobs
-from worldwidth.pipeline.groups import group_stages, plan_jobs
+from worldwidth.engine.course import Course
+from worldwidth.engine.headline import print_headline
+from worldwidth.engine.processes import run_jobs, start_process
+from worldwidth.engine.view import duration
+from worldwidth.engine.watch import watching_jobs
+from worldwidth.pipeline.groups import Job, group_stages, plan_jobs
 from worldwidth.pipeline.render import check_rendered
+from worldwidth.settings.paths import scratch_folder
 from worldwidth.settings.schema import Hardware, Settings
 
 _DEVICES = Path("/dev")
@@ -52,18 +61,43 @@ def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> N
         to_do = {answer.stage for answer in before if answer.state != UP_TO_DATE}
         if not to_do:
             print(f"all {len(before)} stages are up to date")
+            print_headline()
             return
         if {answer.state for answer in before} <= {UP_TO_DATE, CACHED}:
             restored = len(restore_cached())
             _refuse_left()
             print(f"{restored} of {len(before)} stages are restored from the run cache; nothing had to run")
+            print_headline()
             return
         with open_repo() as repo, repo.lock:
             needs = needs_of(repo)
         planned = plan_jobs(group_stages(settings, len(slots)), to_do, needs)
-        print(f"{len(to_do)} of {len(before)} stages to do in {len(planned)} jobs, {len(slots)} at a time", flush=True)
-        _refuse_left(run_jobs(planned, slots, Launcher(job_environment(hardware), (lock,))))
-    print(f"all stages are up to date after {time.monotonic() - started:.0f} s")
+        logs = scratch_folder() / "run" / "logs"
+        print(
+            f"{len(to_do)} of {len(before)} stages to do in {len(planned)} jobs, {len(slots)} at a time\n"
+            f"what they print: {logs}",
+            flush=True,
+        )
+        course = Course("worldwidth run", planned, len(slots), lambda job, stage: stage, lambda job: settings)
+        launch = partial(_launch, job_environment(hardware), lock)
+        with watching_jobs(course, logs, launch) as watch:
+            failed = run_jobs(planned, slots, watch)
+        _refuse_left(failed)
+    print(f"all stages are up to date after {duration(time.monotonic() - started)}")
+    print_headline()
+
+
+def _launch(
+    environment: dict[str, str],
+    lock: int,
+    job: Job,
+    slot: dict[str, str],
+    further: Mapping[str, str],
+    output: IO[bytes],
+) -> "subprocess.Popen[bytes]":
+    """Start a job in this work tree; it holds the lock of the run, too."""
+    command = [sys.executable, "-m", "worldwidth.cli", "job", *job.stages]
+    return start_process(command, {**environment, **slot, **further}, (lock,), output)
 
 
 def _refuse_left(failed: Sequence[str] = ()) -> None:

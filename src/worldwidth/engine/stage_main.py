@@ -5,6 +5,7 @@ from worldwidth.core.command import exit_codes
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from worldwidth.core import signals
@@ -16,6 +17,7 @@ from worldwidth.dvcio.repo import open_repo
 from worldwidth.dvcio.rwlock import forget_the_dead
 from worldwidth.dvcio.stored import check_inputs_stored
 from worldwidth.dvcio.tracked import Tracked, stage_of
+from worldwidth.engine.view import showing_stage
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.load import load
 from worldwidth.settings.schema import Settings
@@ -40,7 +42,8 @@ def run_stage(main: Callable[..., None], *names: str) -> None:
         name, execution = os.environ.get("DVC_STAGE", sys.argv[0]), settings.selected.execution
         watched = reporting_silence(name, execution.silence_minutes, execution.hang_minutes)
         try:
-            with checking(_TRACKED.refuse_edited), watched:
+            shown = showing_stage("dvc", os.getpid(), name) if "DVC_STAGE" in os.environ else nullcontext()
+            with checking(_TRACKED.refuse_edited), watched, shown:
                 main(settings, *arguments)
         except signals.Stopped:
             if signals.is_orphaned():  # else the list of the DVC that was killed blocks whoever gets its number

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import read_text, write_text
@@ -66,7 +68,7 @@ def render(settings: Settings, root: Path = Path()) -> str:
         "tasks": settings.tasks,
         "models": settings.models,
         "groups": groups(settings),
-        "figures": [*matrix_names(settings.finetunes), "overview", "training", "world"],
+        "figures": [*matrix_names(settings.finetunes), "training", "world"],
         "code": {stage.name: sorted({*files, *(shared if stage.runs_tasks else [])}) for stage, files in code.items()},
         "city_ids": _CITY_IDS,
         "real_world": (*_CITY_IDS, *_REAL_CITIES),
@@ -101,14 +103,19 @@ def rendered_files(settings: Settings, root: Path = Path()) -> dict[Path, str]:
     }
 
 
-def stale_files(settings: Settings) -> dict[Path, str]:
-    """The generated files that are not up to date, and the text they must have."""
-    return {path: text for path, text in rendered_files(settings).items() if not _holds(path, text)}
+def stale_files(settings: Settings, further: Mapping[Path, str] = MappingProxyType({})) -> dict[Path, str]:
+    """The generated files that are not up to date, and the text they must have.
+
+    Args:
+        further: those that packages above this one make.
+    """
+    wanted = rendered_files(settings) | dict(further)
+    return {path: text for path, text in wanted.items() if not _holds(path, text)}
 
 
-def write_rendered(settings: Settings) -> list[Path]:
+def write_rendered(settings: Settings, further: Mapping[Path, str] = MappingProxyType({})) -> list[Path]:
     """Write the generated files that are not up to date; return those."""
-    stale = stale_files(settings)
+    stale = stale_files(settings, further)
     for path, text in stale.items():
         write_text(path, text)
     return list(stale)

@@ -1,6 +1,5 @@
 """The figures of a comparison: the matrices, and all figures as files."""
 
-import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,11 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from worldwidth.comparison.axes import ARCH, BUDGET, in_file_name
+from worldwidth.comparison.labels import RETENTION as RETENTION_LABEL
 from worldwidth.comparison.runs import RETENTION
 from worldwidth.comparison.statistics import ALPHA, INTERVAL
 from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.text import MINUS, count, interval, is_number, listed, number, plural, seeds
+from worldwidth.core.text import count, is_number, plural, seeds
 from worldwidth.evaluation.scores import DIFFERENCE, matrix_names, matrix_of, rows_below
 from worldwidth.plots.divergence import draw_divergence, draw_givers
 from worldwidth.plots.efficiency import draw_efficiency
@@ -24,16 +24,17 @@ from worldwidth.plots.heatmap import (
     EXPECTED,
     MARKS,
     MEANING,
-    SCORE,
     SIGNED,
     Key,
     Mark,
     Panel,
     Scale,
+    abreast,
     draw_panels,
     in_rows,
     make_panel,
     models_of,
+    score_scale,
     title_of,
 )
 from worldwidth.plots.lines import draw_answer, draw_over_sizes
@@ -72,13 +73,15 @@ def study_blocks(settings: Settings) -> list[Block]:
     for name in matrix_names(settings.finetunes):
         below = rows_below(settings.finetunes, name)
         matrices, models = tuple(dict.fromkeys([name, *map(matrix_of, below)])), models_of(settings, name) + below
-        found.append(Block(title_of(settings, name), matrices, models, SIGNED if name == DIFFERENCE else SCORE))
+        found.append(
+            Block(title_of(settings, name), matrices, models, SIGNED if name == DIFFERENCE else score_scale(settings))
+        )
     return found
 
 
 def retention_blocks(settings: Settings) -> list[Block]:
     """The fine-tuned models on ordinary cities."""
-    kept = replace(SCORE, label="retention")
+    kept = replace(score_scale(settings), label=RETENTION_LABEL)
     own = [block for block in study_blocks(settings) if block.scale != SIGNED]
     return [replace(block, matrices=(RETENTION,), scale=kept) for block in own]
 
@@ -88,17 +91,15 @@ def mean_panel(comparison: Comparison, arm: str, level: str, block: Block) -> Pa
     rows = block.rows(comparison.cells, arm=arm, level=level)
     runs = len(records(comparison.runs, arm=arm, level=level))
     marks = {(row["model"], row["task"]): Mark(row["mean"], f"n={row['n']}" * (row["n"] < runs)) for row in rows}
-    return _panel(comparison.settings, block, level, rows, marks)
+    return _panel(comparison.settings, block, marks)
 
 
 def change_panel(comparison: Comparison, arm: str, level: str, other: str, block: Block) -> Panel:
     """The mean of ``other`` minus ``level`` and half its interval; outlined where the interval excludes 0."""
     rows = block.rows(comparison.cell_differences, arm=arm, level=level, other=other)
-    missing = missing_models(comparison, arm, level, other)
-    rows = [row for row in rows if row["n"] or row["model"] not in missing]
     marks = {(row["model"], row["task"]): _change(row) for row in rows}
     block = replace(block, scale=replace(SIGNED, label=f"{other} minus {level}"))
-    return _panel(comparison.settings, block, f"{other} {MINUS} {level}", rows, marks)
+    return _panel(comparison.settings, block, marks)
 
 
 def _change(row: dict[str, Any]) -> Mark:
@@ -108,25 +109,10 @@ def _change(row: dict[str, Any]) -> Mark:
     return Mark(row["mean"], below=f"±{(row['high'] - row['low']) / 2:.2f}", outlined=away)
 
 
-def _panel(settings: Settings, block: Block, who: str, rows: list[dict[str, Any]], marks: dict[Key, Mark]) -> Panel:
-    """The panel of a block; every cell says in its tooltip all that is known about it."""
-    known = {(row["model"], row["task"]): _hint(row) for row in rows}
-    hinted = {}
-    for model, task in itertools.product(block.models, settings.tasks):
-        where = f"{who}, trained on {listed(settings.finetunes[model]) or 'no task'}, evaluated on {task}"
-        mark = marks.get((model, task), Mark())
-        value = mark.value if is_number(mark.value) else None
-        hint = f"{where}: {known.get((model, task), 'no model')}"
-        hinted[model, task] = replace(mark, value=value, below=mark.below * (value is not None), hint=hint)
-    return make_panel(settings, block.models, hinted, block.scale)
-
-
-def _hint(row: dict[str, Any]) -> str:
-    if not row["n"]:
-        return "not measurable"
-    between = interval(row["low"], row["high"], 2)
-    lines = f", lines ±{number(row['line_se'], 2)}" if is_number(row["line_se"]) else ""
-    return f"{number(row['mean'], 2)}, {f'{INTERVAL} {between}' if between else 'no interval'}, n = {row['n']}{lines}"
+def _panel(settings: Settings, block: Block, marks: dict[Key, Mark]) -> Panel:
+    """The panel of a block; without a number a cell is hatched."""
+    measured = {place: mark for place, mark in marks.items() if is_number(mark.value)}
+    return make_panel(settings, block.models, measured, block.scale)
 
 
 def missing_models(comparison: Comparison, arm: str, *levels: str) -> dict[str, str]:
@@ -164,15 +150,17 @@ def _side_by_side(
     if not levels:
         raise WorldwidthError(f"no run is of the arm {arm}; there are: {', '.join(comparison.arms)}")
     grid = []
-    for i, block in enumerate(blocks(comparison.settings)):
-        row = [mean_panel(comparison, arm, level, block) for level in levels]
-        row[0] = replace(row[0], corner=block.title.replace(" minus ", "\nminus "))
-        if i == 0:
-            row = [
-                replace(panel, title=level, note=_note(comparison, arm, level))
-                for panel, level in zip(row, levels, strict=True)
-            ]
-        grid.append(row)
+    n = abreast(len(levels), len(comparison.settings.tasks))
+    for some in (levels[i : i + n] for i in range(0, len(levels), n)):
+        for i, block in enumerate(blocks(comparison.settings)):
+            row = [mean_panel(comparison, arm, level, block) for level in some]
+            row[0] = replace(row[0], corner=block.title.replace(" minus ", "\nminus "))
+            if i == 0:
+                row = [
+                    replace(panel, title=level, note=_note(comparison, arm, level))
+                    for panel, level in zip(row, some, strict=True)
+                ]
+            grid.append(row)
     notes = sorted(
         {mark.below for row in grid for panel in row for marks in panel.marks for mark in marks if mark.below}
     )

@@ -7,18 +7,19 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from worldwidth.core.text import seeds
-from worldwidth.plots.style import PAGE, STYLE, frame, new_figure, plain, width_colors
+from worldwidth.plots.style import PAGE, STYLE, arch_looks, frame, new_figure, plain
+from worldwidth.settings.schema import Settings
 
 
 @plt.style.context(STYLE)
-def draw_coordinates(table: pd.DataFrame, scale: str) -> Figure:
+def draw_coordinates(settings: Settings, table: pd.DataFrame) -> Figure:
     """Parametrizations as rows; embedding, first and last layer and logits as columns; the mean over seeds.
 
     Args:
         table: one row a :class:`worldwidth.training.coordinates.Coordinate`, narrow to wide.
     """
     archs, rows = tuple(table["arch"].unique()), list(table["parametrization"].unique())
-    places, colors = shown_places(table), width_colors(archs)
+    places, looks = shown_places(table), arch_looks(settings)
     figure = new_figure(PAGE, 25 + 105 * len(rows))
     grid = figure.subplots(len(rows), len(places), sharex=True, sharey="col", squeeze=False)
     means = table[table["step"] > 0].groupby(["parametrization", "place", "arch", "step"])["change"].mean()
@@ -26,7 +27,7 @@ def draw_coordinates(table: pd.DataFrame, scale: str) -> Figure:
         for place, axes in zip(places, panels, strict=True):
             for arch in archs:
                 own = means.loc[parametrization, place, arch]
-                axes.plot(own.index, own, color=colors[arch], lw=1)
+                axes.plot(own.index, own, color=looks[arch].color, ls=looks[arch].dashes, lw=1)
             axes.set_yscale("log")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -40,10 +41,11 @@ def draw_coordinates(table: pd.DataFrame, scale: str) -> Figure:
         axes.set_xlabel("steps")
     sizes = table.drop_duplicates("arch")["hidden_size"]
     labels = [f"{arch} ({size})" for arch, size in zip(archs, sizes, strict=True)]
-    figure.legend([Line2D([], [], color=colors[arch], lw=2) for arch in archs], labels, loc="outside right center")
+    handles = [Line2D([], [], color=looks[arch].color, ls=looks[arch].dashes, lw=2) for arch in archs]
+    figure.legend(handles, labels, loc="outside right center")
     what = "How far the first steps of pre-training move what is computed; where lines lie on each other, a rate means"
     over = f"Means over {seeds(table.groupby('arch')['seed'].nunique())}."
-    frame(figure, f"Coordinate check  (scale {scale})", [f"{what} the same at every width. {over}"])
+    frame(figure, f"Coordinate check  (scale {settings.scale})", [f"{what} the same at every width. {over}"])
     return figure
 
 

@@ -15,13 +15,12 @@ from worldwidth.comparison.statistics import INTERVAL
 from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.text import seeds
 from worldwidth.evaluation.scores import DIVERGENT
-from worldwidth.plots.colors import arch_colors
-from worldwidth.plots.lines import beyond, limits_of, styles_of
-from worldwidth.plots.style import COLORS, FAINT, MARKERS, PAGE, STYLE, frame, new_figure, plain
+from worldwidth.plots.lines import beyond, limits_of
+from worldwidth.plots.style import FAINT, INK, PAGE, STYLE, arch_looks, frame, looks_of, new_figure, plain
 
 _PAIRS: dict[str, dict[str, Any]] = {
-    WITH: {"color": COLORS[4], "marker": "o"},
-    WITHOUT: {"color": COLORS[0], "marker": "s"},
+    WITH: {"color": INK, "marker": "o"},
+    WITHOUT: {"color": INK, "marker": "s", "mfc": "none", "mec": INK},
     CONTRAST: {"color": FAINT, "marker": "D"},
 }
 _SCOPES = {"trained": "tasks that the pair was trained on", "other": "other tasks"}
@@ -99,10 +98,8 @@ def _points(table: pd.DataFrame) -> str:
 def _level_styles(comparison: Comparison) -> dict[str, dict[str, Any]]:
     """A colour a level: that of the arch, where archs are compared."""
     levels = comparison.axis.levels
-    if comparison.axis.key != ARCH:
-        return styles_of(levels)
-    colors = arch_colors(comparison.of_archs.values())
-    return {level: {"color": colors[level], "marker": MARKERS[i % len(MARKERS)]} for i, level in enumerate(levels)}
+    looks = arch_looks(comparison.settings) if comparison.axis.key == ARCH else looks_of(levels)
+    return {level: looks[level].dots for level in levels}
 
 
 def _draw_groups(
@@ -119,7 +116,7 @@ def _draw_groups(
         x = [groups.index(row[group]) + 0.7 * ((i + 0.5) / len(styles) - 0.5) for row in rows]
         means = [row["mean"] for row in rows]
         bars = [[row["mean"] - row["low"] for row in rows], [row["high"] - row["mean"] for row in rows]]
-        shape: dict[str, Any] = {"ls": "", "ms": 3.5, "mec": "none", "elinewidth": 0.8, "capsize": 1.5, "capthick": 0.8}
+        shape: dict[str, Any] = {"ls": "", "ms": 3.5, "mew": 0.6, "elinewidth": 0.8, "capsize": 1.5, "capthick": 0.8}
         axes.errorbar(x, means, bars, **shape, **style)
     axes.axhline(0, color=FAINT, lw=0.5)
     is_crowded = sum(map(len, groups)) > 36

@@ -8,17 +8,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from worldwidth.comparison.axes import ARCH
 from worldwidth.comparison.efficiency import COSTS
 from worldwidth.comparison.statistics import INTERVAL
 from worldwidth.comparison.tables import Comparison, records
-from worldwidth.core.text import plural, seeds, short
-from worldwidth.plots.colors import arch_colors
+from worldwidth.core.text import plural, seeds
 from worldwidth.plots.lines import Place, beyond, limits_of
-from worldwidth.plots.style import COLORS, FAINT, MARKERS, PAGE, STYLE, frame, new_figure, plain
-from worldwidth.settings.schema import finetuned
+from worldwidth.plots.style import (
+    FAINT,
+    PAGE,
+    STYLE,
+    TEXT,
+    arch_looks,
+    frame,
+    looks_of,
+    name_sizes,
+    new_figure,
+    plain,
+    wrapped,
+)
+from worldwidth.settings.schema import DEFAULT, finetuned
 
 
 @plt.style.context(STYLE)
@@ -36,7 +47,7 @@ def draw_efficiency(comparison: Comparison) -> Figure:
             axes.set_xlabel(label)
         row[0].set_xlim(_limits(table[table["cost"] == cost]["at"]))
     for axes, name in zip(grid[0], names, strict=True):
-        axes.set_title(comparison.metrics[name].label.replace(" transfer ", " transfer\n"), fontweight="bold")
+        axes.set_title(comparison.metrics[name].label, fontweight="bold")
     figure.legend(handles=_legend(comparison, styles), loc="outside right center")
     frame(figure, f"Scores against their cost  (scale {comparison.settings.scale})", _caption(comparison))
     return figure
@@ -45,12 +56,12 @@ def draw_efficiency(comparison: Comparison) -> Figure:
 def _styles(comparison: Comparison) -> dict[Place, dict[str, Any]]:
     """(arm, level) -> its colour (that of its arch, if there are several) and marker."""
     rests, several = _rests(comparison), len(comparison.archs) > 1
-    shapes, colors = list(dict.fromkeys(rests.values())), arch_colors(comparison.of_archs.values())
+    shapes, looks = looks_of(dict.fromkeys(rests.values())), arch_looks(comparison.settings)
     found = {}
     for row in records(comparison.runs.drop_duplicates(["arm", "level"])):
-        n = shapes.index(rests[row["arm"], row["level"]])
-        color = colors[row["arch"]] if several else COLORS[n % len(COLORS)]
-        found[row["arm"], row["level"]] = {"color": color, "marker": MARKERS[n % len(MARKERS)]}
+        shape = shapes[rests[row["arm"], row["level"]]]
+        color = looks[row["arch"]].color if several else shape.color
+        found[row["arm"], row["level"]] = {"color": color, "marker": shape.marker}
     return found
 
 
@@ -62,17 +73,19 @@ def _rests(comparison: Comparison) -> dict[Place, str]:
 
 def _legend(comparison: Comparison, styles: dict[Place, dict[str, Any]]) -> list[Line2D]:
     """Archs by their colours, all else by markers, and the frontier."""
-    several, colors = len(comparison.archs) > 1, arch_colors(comparison.of_archs.values())
+    several, looks = len(comparison.archs) > 1, arch_looks(comparison.settings)
     first = {rest: place for place, rest in reversed(_rests(comparison).items())}
-    of_archs = [_mark(arch, {"color": colors[arch], "marker": "s"}) for arch in comparison.archs if several]
+    of_archs = [_mark(arch, {"color": looks[arch].color, "marker": "s"}) for arch in comparison.archs if several]
     rests = dict(reversed(first.items())) if len(first) > 1 or not several else {}
-    of_rest = [_mark(rest, styles[place] | ({"color": FAINT} if several else {})) for rest, place in rests.items()]
+    of_rest = [
+        _mark(rest or DEFAULT, styles[place] | ({"color": FAINT} if several else {})) for rest, place in rests.items()
+    ]
     frontier: dict[str, Any] = {"color": FAINT, "lw": 0.8, "marker": "o", "mfc": "none", "mew": 0.8, "ms": 6.5}
     return [*of_archs, *of_rest, Line2D([], [], label="frontier", **frontier)]
 
 
 def _mark(name: str, style: dict[str, Any]) -> Line2D:
-    return Line2D([], [], ls="", ms=4, label=name, **style)
+    return Line2D([], [], ls="", ms=4, label=wrapped(name, 80, TEXT), **style)
 
 
 def draw_points(axes: Axes, points: pd.DataFrame, styles: dict[Place, dict[str, Any]]) -> None:
@@ -91,9 +104,7 @@ def draw_points(axes: Axes, points: pd.DataFrame, styles: dict[Place, dict[str, 
         axes.errorbar(row["at"], row["mean"], bars, **shape, **styles[row["arm"], row["level"]])
     axes.set_xscale("log")
     decades = float(np.ptp(np.log10(points["at"].to_numpy(dtype=np.float64))))
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.6 else (1,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-    axes.xaxis.set_minor_locator(NullLocator())
+    name_sizes(axes.xaxis, decades)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     plain(axes)
 

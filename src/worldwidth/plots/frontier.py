@@ -1,6 +1,5 @@
 """The figure of a frontier: transfer above the control against the trained score and retention, a line an arch."""
 
-from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -9,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from worldwidth.plots.colors import arch_colors
-from worldwidth.plots.style import INK, PAGE, SMALL, STYLE, frame, new_figure, plain
+from worldwidth.plots.style import INK, PAGE, SMALL, STYLE, arch_looks, frame, new_figure, plain
 from worldwidth.settings.schema import DEFAULT, Settings
 
 _MEASURED = {
@@ -29,7 +27,8 @@ def draw_frontier(settings: Settings, table: pd.DataFrame, ratio: float, title: 
     """
     figure = new_figure(PAGE, 260)
     panels = figure.subplots(1, len(_MEASURED), sharey=True)
-    colors = arch_colors(replace(settings, arch=arch) for arch in table["arch"].unique())
+    looks = arch_looks(settings)
+    colors = {arch: looks[arch].color for arch in table["arch"].unique()}
     for axes, (column, label) in zip(panels, _MEASURED.items(), strict=True):
         for arch, color in colors.items():
             _draw_arch(axes, table[table["arch"] == arch], column, color, ratio)

@@ -1,4 +1,4 @@
-"""The one heat map: panels of coloured cells with names, colour bars, and in an SVG a tooltip for every cell."""
+"""The one heat map of figures: panels of coloured cells with names, and colour bars."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,15 +11,15 @@ from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from worldwidth.comparison.labels import GAIN, IMPROVEMENT
+from worldwidth.core.text import score
 from worldwidth.evaluation.scores import DIFFERENCE, compared_with_specialists, matrix_names, matrix_of
 from worldwidth.plots.style import FAINT, HATCH, INK, PAGE, SMALL, TEXT, Rgb, ink_on, new_figure, text_width
 from worldwidth.settings.schema import Settings, is_plug_in
 
 MARKS = "T: trained; hatched: not measurable or missing"
 MEANING = "Normalised improvement on Atlantis: 0 as the base model there, 1 as it is on ordinary cities."
-EXPECTED = "Expected: the better of its tasks' single-task models; blue: better than that."
-HINT = "hint "
-"""Before a cell's tooltip in the id of its box, which an SVG keeps: see plots/svg.py."""
+EXPECTED = "Gain: score minus expected, which is the better of its tasks' single-task models; blue: better than that."
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,19 @@ class Scale:
         red, green, blue, _ = matplotlib.colormaps[self.colors](float(np.clip(share, 0, 1)))
         return float(red), float(green), float(blue)
 
-    def shades(self, number: int) -> list[str]:
-        """Colours in hexadecimal, from ``low`` to ``high``."""
-        return [to_hex(color) for color in matplotlib.colormaps[self.colors](np.linspace(0, 1, number))]
+    def shades(self, number: int) -> list[tuple[str, str]]:
+        """Colours in hexadecimal, from ``low`` to ``high``, and the ink on each."""
+        colors = [self.color(value) for value in np.linspace(self.low, self.high, number)]
+        return [(to_hex(color), ink_on(color)) for color in colors]
 
 
-SCORE = Scale("RdYlGn", 0.0, 1.0, "normalised improvement")
-SIGNED = Scale("RdBu", -0.5, 0.5, "score minus expected")  # red is worse than expected, blue better
+SCORE = Scale("RdYlGn", 0.0, 1.0, IMPROVEMENT)
+SIGNED = Scale("RdBu", -0.5, 0.5, GAIN)  # red is worse than expected, blue better
+
+
+def score_scale(settings: Settings) -> Scale:
+    """That of scores, in the colours of params.yaml."""
+    return replace(SCORE, colors=settings.colours)
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,11 @@ class Mark:
     below: str = ""
     trained: bool = False
     outlined: bool = False
-    hint: str = ""
 
     @property
     def text(self) -> str:
-        """The number, 0 without a sign."""
-        return "" if self.value is None else f"{self.value:.2f}".replace("-0.00", "0.00")
+        """The number."""
+        return "" if self.value is None else score(self.value)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,10 @@ class Panel:
 
 Key = tuple[str, str]
 """(model, task)."""
+_SLIMMEST = 2.2 * SMALL
+"""Points that a number such as 0.43 takes."""
+_ROOM = 3.2 * SMALL
+"""And one below 0."""
 
 
 def models_of(settings: Settings, name: str) -> list[str]:
@@ -130,56 +139,68 @@ class CellSize:
     width: float
     height: float
     font: float
-    beside: float
+    """0 where there is no room for numbers: colours alone."""
 
     @classmethod
     def fitting(cls, columns: int, aside: float) -> "CellSize":
-        """Cells that fill the page beside what stands ``aside``, but no slimmer than their text."""
-        width = float(np.clip((PAGE - aside) / columns, 12.5, 54))
-        font = float(np.clip(width / 2.85, 4.8, 7.5))
-        return cls(width, 2.95 * font, font, min(font + 0.6, TEXT))
+        """Cells that fill the page beside what stands ``aside``."""
+        width = float(np.clip((PAGE - aside) / columns, 5, 54))
+        font = float(np.clip(width / 2.85, SMALL, 7.5)) if width >= _SLIMMEST else 0
+        return cls(width, 2.95 * font if font else width, font)
+
+
+def abreast(panels: int, columns: int) -> int:
+    """How many of some panels, of so many columns each, stand in a row, so that every number can be read."""
+    most = max(1, int((PAGE - 90) / (_ROOM * columns)))
+    return -(-panels // -(-panels // most))
 
 
 def in_rows(panels: list[Panel]) -> list[list[Panel]]:
-    """Panels beside each other; four, or more of an even number, in two rows, for a page is too narrow for one."""
-    half = len(panels) // 2
-    return [panels[:half], panels[half:]] if len(panels) > 3 and len(panels) % 2 == 0 else [panels]
+    """Panels in as many rows as they need."""
+    n = min(2, abreast(len(panels), len(panels[0].columns)))
+    return [panels[i : i + n] for i in range(0, len(panels), n)]
 
 
-def draw_panels(grid: list[list[Panel]], size: CellSize | None = None, bars: bool = True) -> Figure:
-    """Panels in rows and columns. Rows are labelled once where neighbours share them, columns at the top.
+def draw_panels(grid: list[list[Panel]]) -> Figure:
+    """Panels in rows and columns that fill the page. Rows are labelled once where neighbours share them, columns at the
+    top and wherever panels have a title; right of the panels of every scale is its colour bar.
 
     Args:
-        size: of the cells; without it they fill the page.
-        bars: one colour bar for every scale, right of the panels that have it.
+        grid: rows of panels; the last ones may be shorter.
     """
     named = [[i == 0 or panel.rows != row[i - 1].rows for i, panel in enumerate(row)] for row in grid]
-    labels = [
-        [label for row, has in zip(grid, named, strict=True) if has[i] for label in row[i].rows]
-        for i in range(len(grid[0]))
-    ]
-    aside = sum(_width(of_column, size.beside if size else TEXT) for of_column in labels) + 10 * len(labels) + 36 * bars
-    columns = sum(len(panel.columns) for panel in grid[0])
-    size = size or CellSize.fitting(columns, aside)
+    labels: list[list[str]] = [[] for _ in range(max(map(len, grid)))]
+    for row, has in zip(grid, named, strict=True):
+        for i, panel in enumerate(row):
+            labels[i] += panel.rows if has[i] else ()
+    aside = sum(_width(of_column) for of_column in labels) + 10 * len(labels) + 36
+    columns = max(sum(len(panel.columns) for panel in row) for row in grid)
+    size = CellSize.fitting(columns, aside)
     heights = [max(len(panel.rows) for panel in row) for row in grid]
     figure = new_figure(aside + size.width * columns, size.height * sum(heights) + _above(grid, size))
     axes = figure.subplots(len(grid), len(labels), squeeze=False, height_ratios=heights)
-    for row, panels in enumerate(grid):
+    for i, panels in enumerate(grid):
+        for one in axes[i, len(panels) :]:
+            one.remove()
         for column, panel in enumerate(panels):
-            one = axes[row, column]
+            one = axes[i, column]
             _draw_cells(one, panel, size)
-            one.set_ylim(heights[row] - 0.5, -0.5)
-            if named[row][column]:
+            one.set_ylim(heights[i] - 0.5, -0.5)
+            if named[i][column]:
                 one.set_yticks(range(len(panel.rows)), panel.rows)
-            if row == 0:
+            if _is_headed(i, panels):
                 _name_columns(one, panel, size)
-            _name_panel(one, panel, size)
-    for scale in dict.fromkeys(panel.scale for panels in grid for panel in panels) if bars else ():
+            _name_panel(one, panel)
+    for scale in dict.fromkeys(panel.scale for panels in grid for panel in panels):
         places = _beside(grid, scale)
-        wide = size.width * sum(len(grid[0][c].columns) for c in {c for _, c in places})
+        wide = size.width * sum(len(panel.columns) for panel in max(grid, key=len))
         high = size.height * sum(heights[r] for r in {r for r, _ in places})
-        _color_bar(figure, [axes[place] for place in places], scale, size, wide, high)
+        _color_bar(figure, [axes[place] for place in places], scale, wide, high)
     return figure
+
+
+def _is_headed(row: int, panels: list[Panel]) -> bool:
+    return row == 0 or any(panel.title for panel in panels)
 
 
 def _beside(grid: list[list[Panel]], scale: Scale) -> list[tuple[int, int]]:
@@ -189,27 +210,29 @@ def _beside(grid: list[list[Panel]], scale: Scale) -> list[tuple[int, int]]:
     return alone or places
 
 
-def _width(labels: list[str], size: float) -> float:
-    return max((text_width(line, size) for label in labels for line in label.split("\n")), default=0)
+def _width(labels: list[str]) -> float:
+    return max((text_width(line, TEXT) for label in labels for line in label.split("\n")), default=0)
 
 
 def _above(grid: list[list[Panel]], size: CellSize) -> float:
     """About how high the names above the panels are, in points."""
-    label = max((_column_height(panel, size) for panel in grid[0]), default=0)
-    lines = max(len(panel.note.splitlines()) + bool(panel.title) for panel in grid[0])
-    corners = sum(1 + row[0].corner.count("\n") + bool(row[0].title) for row in grid[1:])
-    return label + 1.4 * size.beside * (lines + corners) + 8 * len(grid) + 12
+    found = 12.0
+    for row, panels in enumerate(grid):
+        lines = max(len(panel.note.splitlines()) + bool(panel.title) for panel in panels)
+        found += 8 + 1.4 * TEXT * (lines + (1 + panels[0].corner.count("\n")) * (row > 0))
+        found += max(_column_height(panel, size) for panel in panels) if _is_headed(row, panels) else 0
+    return found
 
 
 def _is_slim(panel: Panel, size: CellSize) -> bool:
     """Whether the names of the columns are wider than they are."""
-    return _width(list(panel.columns), size.beside) > 0.95 * size.width
+    return _width(list(panel.columns)) > 0.95 * size.width
 
 
 def _column_height(panel: Panel, size: CellSize) -> float:
     if _is_slim(panel, size):
-        return _width(list(panel.columns), size.beside)
-    return 1.4 * size.beside * max(label.count("\n") + 1 for label in panel.columns)
+        return _width(list(panel.columns))
+    return 1.4 * TEXT * max(label.count("\n") + 1 for label in panel.columns)
 
 
 def _name_columns(axes: Axes, panel: Panel, size: CellSize) -> None:
@@ -218,10 +241,10 @@ def _name_columns(axes: Axes, panel: Panel, size: CellSize) -> None:
     axes.xaxis.set_label_position("top")
 
 
-def _name_panel(axes: Axes, panel: Panel, size: CellSize) -> None:
-    axes.set_title(panel.title, fontweight="bold", fontsize=size.beside + 1, pad=3)
-    axes.set_xlabel(panel.note, fontsize=size.beside, labelpad=4)
-    style: dict[str, Any] = {"ha": "right", "va": "bottom", "weight": "bold", "fontsize": size.beside + 0.5}
+def _name_panel(axes: Axes, panel: Panel) -> None:
+    axes.set_title(panel.title, fontweight="bold", fontsize=TEXT + 1, pad=3)
+    axes.set_xlabel(panel.note, fontsize=TEXT, labelpad=4)
+    style: dict[str, Any] = {"ha": "right", "va": "bottom", "weight": "bold", "fontsize": TEXT + 0.5}
     axes.annotate(panel.corner, (0, 1), (-2, 1), xycoords="axes fraction", textcoords="offset points", **style)
 
 
@@ -230,7 +253,6 @@ def _draw_cells(axes: Axes, panel: Panel, size: CellSize) -> None:
     for row, marks in enumerate(panel.marks):
         for column, mark in enumerate(marks):
             box = Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, linewidth=0, clip_on=False)
-            box.set_gid(HINT + mark.hint if mark.hint else None)
             axes.add_artist(box)
             if mark.value is None:
                 box.set(facecolor="none", hatch="//////", edgecolor=HATCH)
@@ -242,7 +264,7 @@ def _draw_cells(axes: Axes, panel: Panel, size: CellSize) -> None:
     for artist in (*axes.patches, *axes.texts):
         artist.set_in_layout(False)  # all lies inside the axes; measuring it takes most of the time
     axes.set(xlim=(-0.5, len(panel.columns) - 0.5), xticks=[], yticks=[])
-    axes.tick_params(length=0, labelcolor=INK, labelsize=size.beside, pad=2)
+    axes.tick_params(length=0, labelcolor=INK, labelsize=TEXT, pad=2)
     axes.spines[:].set_visible(False)
 
 
@@ -250,24 +272,24 @@ def _write(axes: Axes, column: int, row: int, mark: Mark, ink: str, size: CellSi
     middle: dict[str, Any] = {"ha": "center", "va": "center", "color": ink}
     for text, y, font in (
         (mark.text, row - 0.03 if mark.below else row + 0.08, size.font),
-        (mark.below, row + 0.29, 0.76 * size.font),
+        (mark.below, row + 0.31, 0.76 * size.font),
     ):
-        if text:
-            room = 0.94 * size.width / text_width(text, font)  # a number far off the scale is long
-            axes.text(column, y, text, fontsize=font * min(room, 1), **middle)
-    if mark.trained:
-        corner: dict[str, Any] = {"ha": "right", "va": "top", "weight": "bold", "fontsize": 0.72 * size.font}
-        axes.text(column + 0.42, row - 0.43, "T", color=ink, **corner)
+        if text and size.font:
+            room = 0.98 * size.width / text_width(text, font)  # a number far off the scale is long
+            axes.text(column, y, text, fontsize=max(SMALL, font * min(room, 1)), **middle)
+    if mark.trained and size.font:
+        corner: dict[str, Any] = {"ha": "right", "va": "top", "weight": "bold", "fontsize": SMALL}
+        axes.text(column + 0.46, row - 0.45, "T", color=ink, **corner)
     if mark.outlined:
         around: dict[str, Any] = {"facecolor": "none", "edgecolor": ink, "linewidth": 0.9, "clip_on": False}
         axes.add_artist(Rectangle((column - 0.45, row - 0.45), 0.9, 0.9, **around))
 
 
-def _color_bar(figure: Figure, axes: list[Axes], scale: Scale, size: CellSize, width: float, height: float) -> None:
+def _color_bar(figure: Figure, axes: list[Axes], scale: Scale, width: float, height: float) -> None:
     """Right of ``axes``, about as high as their cells and 6 points wide."""
     colors = ScalarMappable(Normalize(scale.low, scale.high), scale.colors)
     shape: dict[str, Any] = {"fraction": 10 / width, "aspect": height / 6}
     bar = figure.colorbar(colors, ax=axes, pad=0.01, extend="both", **shape)
     bar.outline.set_visible(False)
-    bar.set_label(scale.label, fontsize=size.beside)
-    bar.ax.tick_params(labelsize=min(size.beside, SMALL), length=1.5, width=0.5, color=FAINT, labelcolor=INK)
+    bar.set_label(scale.label, fontsize=TEXT)
+    bar.ax.tick_params(labelsize=SMALL, length=1.5, width=0.5, color=FAINT, labelcolor=INK)

@@ -9,22 +9,30 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from worldwidth.comparison.axes import BUDGETS
+from worldwidth.comparison.labels import PARAMETERS, PRETRAINING_FLOPS
 from worldwidth.comparison.statistics import INTERVAL
 from worldwidth.comparison.tables import Comparison
 from worldwidth.core.text import seeds, short
 from worldwidth.plots.style import (
-    COLORS,
+    DASHES,
     FAINT,
+    INK,
     MARKERS,
     PAGE,
+    SMALL,
     STYLE,
+    TEXT,
+    Look,
+    arch_looks,
     frame,
+    name_sizes,
     new_figure,
     plain,
+    wrapped,
 )
 
 INTERVAL_LIMITS = (-0.5, 1.5)
@@ -43,16 +51,16 @@ def draw_answer(comparison: Comparison) -> Figure:
     plan = comparison.declared
     wanted = [plan.analysis.primary if plan else "skill_trained", "ftwb1_transfer_minus_control"]
     names = [name for name in wanted if name in comparison.metrics]
-    points, styles = points_of(comparison, names), styles_of(comparison.arms)
-    places = places_of(points, "parameters")
-    figure = new_figure(PAGE, 190)
+    points, marks = points_of(comparison, names), marks_of(comparison.arms)
+    places, looks = places_of(points, "parameters"), arch_looks(comparison.settings)
+    figure = new_figure(PAGE, 200)
     for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
         own = points[points["metric"] == name]
-        draw_metric(axes, comparison.runs, name, own, places, styles, frozenset(comparison.axis.sizes))
+        draw_metric(axes, comparison.runs, name, own, places, marks, looks, frozenset(comparison.axis.sizes))
         name_points(axes, places)
-        axes.set_title(comparison.metrics[name].label, fontweight="bold", pad=24)
-        axes.set_xlabel("parameters")
-    _name_arms(figure, comparison.arms, styles)
+        axes.set_title(comparison.metrics[name].label, fontweight="bold", pad=34)
+        axes.set_xlabel(PARAMETERS)
+    _name_arms(figure, comparison.arms, marks)
     title = f"How new entities are taken in, by {comparison.axis.noun}  (scale {comparison.settings.scale})"
     frame(figure, title, _scores_caption(comparison, points))
     return figure
@@ -63,38 +71,40 @@ def draw_over_sizes(comparison: Comparison) -> Figure:
     """Headline metrics, three a band: against parameters (upper row), against pre-training FLOPs (lower row)."""
     names = headlines(comparison)
     bands, points = -(-len(names) // ABREAST), points_of(comparison, names)
-    figure = new_figure(PAGE, 25 + 238 * bands)
+    figure = new_figure(PAGE, 25 + 250 * bands)
     grid = figure.subplots(2 * bands, ABREAST, squeeze=False)
     for axes in grid.T.reshape(-1, 2)[len(names) :].flat:
         axes.set_visible(False)
-    styles = styles_of(comparison.arms)
+    marks, looks = marks_of(comparison.arms), arch_looks(comparison.settings)
     for i, name in enumerate(names):
         band, column = divmod(i, ABREAST)
         own, above, below = points[points["metric"] == name], grid[2 * band, column], grid[2 * band + 1, column]
         places = places_of(points, "flops")
         joined, sizes = frozenset(comparison.axis.sizes), places_of(points, "parameters")
-        draw_metric(above, comparison.runs, name, own, sizes, styles, joined)
-        draw_metric(below, comparison.runs, name, own, places, styles, joined)
+        draw_metric(above, comparison.runs, name, own, sizes, marks, looks, joined)
+        draw_metric(below, comparison.runs, name, own, places, marks, looks, joined)
         if is_crowded(points):
             name_points(above, sizes)
         else:
             name_widths(above, points)
         name_points(below, places)
         above.set_title(
-            comparison.metrics[name].label, fontweight="bold", pad=28 if is_crowded(points) else 6 if band == 0 else 10
+            comparison.metrics[name].label, fontweight="bold", pad=34 if is_crowded(points) else 6 if band == 0 else 10
         )
-        above.set_xlabel("parameters")
-        below.set_xlabel("pre-training FLOPs")
-    _name_arms(figure, comparison.arms, styles)
+        above.set_xlabel(PARAMETERS)
+        below.set_xlabel(PRETRAINING_FLOPS)
+    _name_arms(figure, comparison.arms, marks)
     title = f"Scores by {comparison.axis.noun}  (scale {comparison.settings.scale})"
     frame(figure, title, _scores_caption(comparison, points))
     return figure
 
 
-def _name_arms(figure: Figure, arms: Sequence[str], styles: dict[str, dict[str, Any]]) -> None:
+def _name_arms(figure: Figure, arms: Sequence[str], marks: dict[str, dict[str, Any]]) -> None:
     """The legend, beside the panels."""
     word = "budget " if _are_budgets(arms) else ""
-    handles = [Line2D([], [], ms=4, lw=1, label=f"{word}{arm}", **styles[arm]) for arm in arms]
+    handles = [
+        Line2D([], [], ms=4, lw=0.8, color=INK, label=wrapped(f"{word}{arm}", 80, TEXT), **marks[arm]) for arm in arms
+    ]
     figure.legend(handles=handles, loc="outside right center")
 
 
@@ -103,10 +113,10 @@ def _are_budgets(arms: Sequence[str]) -> bool:
     return all(arm in BUDGETS for arm in arms)
 
 
-def styles_of(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Colour and marker of each, where no order gives a colour."""
+def marks_of(arms: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Marker and dashes of each; its points have the colours of archs."""
     return {
-        name: {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)]} for i, name in enumerate(names)
+        arm: {"marker": MARKERS[i % len(MARKERS)], "linestyle": DASHES[i % len(DASHES)]} for i, arm in enumerate(arms)
     }
 
 
@@ -178,7 +188,8 @@ def draw_metric(
     name: str,
     points: pd.DataFrame,
     places: dict[Place, float],
-    styles: dict[str, dict[str, Any]],
+    marks: dict[str, dict[str, Any]],
+    looks: dict[str, Look],
     joined: Collection[str],
 ) -> None:
     """Mean and interval of every level, those of one depth joined within an arm; the single runs as faint dots.
@@ -186,19 +197,21 @@ def draw_metric(
     Args:
         runs: one row a run, with the metric ``name``.
         points: one row per arm and level: the metric's mean, low, high.
-        styles: of the arms.
+        marks: of the arms.
+        looks: of the archs, which are the levels.
         joined: the levels of one depth.
     """
     for arm in points["arm"].unique():
-        own, rows, style = runs[runs["arm"] == arm], points[points["arm"] == arm], styles[arm]
-        x = [places[arm, level] for level in own["level"]]
-        axes.plot(x, own[name], linestyle="", ms=2.8, mew=0, alpha=0.5, **style)
-        is_joined = rows["level"].isin(joined)
-        for some, line in ((rows[is_joined], "-"), (rows[~is_joined], "")):
-            x = [places[arm, level] for level in some["level"]]
-            bars = np.array([some["mean"] - some["low"], some["high"] - some["mean"]])
-            shape: dict[str, Any] = {"ms": 4, "mec": "none", "lw": 0.8, "elinewidth": 0.8, "linestyle": line, **style}
-            axes.errorbar(x, some["mean"], bars, capsize=1.5, capthick=0.8, **shape)
+        own, rows, mark = runs[runs["arm"] == arm], points[points["arm"] == arm], marks[arm]
+        line = rows[rows["level"].isin(joined)]
+        x = [places[arm, level] for level in line["level"]]
+        axes.plot(x, line["mean"], color=FAINT, lw=0.6, linestyle=mark["linestyle"])
+        for row in rows.to_dict("records"):
+            shape: dict[str, Any] = {"color": looks[row["level"]].color, "marker": mark["marker"], "linestyle": ""}
+            x, single = [places[arm, row["level"]]], own[own["level"] == row["level"]][name]
+            axes.plot(x * len(single), single, ms=2.8, mew=0, alpha=0.5, **shape)
+            bars = np.array([[row["mean"] - row["low"]], [row["high"] - row["mean"]]])
+            axes.errorbar(x, row["mean"], bars, ms=4, mec="none", elinewidth=0.8, capsize=1.5, capthick=0.8, **shape)
     x_limits = _widened(np.log10(list(places.values())), 0.1, 0.8)  # room for two ticks
     axes.set(xscale="log", xlim=10**x_limits, ylim=limits_of(runs[name], points))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -229,13 +242,13 @@ def name_widths(axes: Axes, points: pd.DataFrame) -> None:
     """Every width and its parameters, below its points."""
     sizes = points.drop_duplicates("level").set_index("level")["parameters"]
     labels = [f"{arch}\n{short(size)}" for arch, size in sizes.items()]
-    axes.set_xticks(list(sizes), labels, fontsize=5.5, rotation=0 if len(labels) <= 4 else 90)
+    axes.set_xticks(list(sizes), labels, fontsize=SMALL, rotation=0 if len(labels) <= 4 else 90)
     axes.xaxis.set_minor_locator(NullLocator())
 
 
 def name_points(axes: Axes, places: dict[Place, float]) -> None:
     """Every width once above its points, at the panel's upper edge; parameters or FLOPs below."""
-    style: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 4.8, "color": FAINT}
+    style: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": SMALL, "color": FAINT}
     named: list[tuple[str, float]] = []
     for (_, level), x in sorted(places.items(), key=lambda place: place[1]):
         if not any(level == other and x < _NEAR * at for other, at in named):
@@ -245,6 +258,4 @@ def name_points(axes: Axes, places: dict[Place, float]) -> None:
         aside = style["fontsize"] * (beside.index(level) - (len(beside) - 1) / 2)
         place: dict[str, Any] = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points"}
         axes.annotate(level, (x, 1.02), (aside, 0), **place, **style)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-    axes.xaxis.set_minor_locator(NullLocator())
+    name_sizes(axes.xaxis, float(np.ptp(np.log10(axes.get_xlim()))))

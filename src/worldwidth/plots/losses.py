@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from worldwidth.comparison.axes import ARCH
+from worldwidth.comparison.labels import LOSS, PRETRAINING_FLOPS, TOKENS
 from worldwidth.comparison.tables import Comparison, records
-from worldwidth.plots.colors import arch_colors
-from worldwidth.plots.style import DASHES, FAINT, PAGE, STYLE, frame, new_figure, plain
+from worldwidth.plots.style import DASHES, FAINT, PAGE, STYLE, Look, arch_looks, frame, new_figure, plain
 
 _LATER = ("finetuning", "evaluation", "world.atlantis")
 """Settings that pre-training does not know: runs that differ in them alone share a base model."""
@@ -22,15 +22,15 @@ _LATER = ("finetuning", "evaluation", "world.atlantis")
 def draw_curves(comparison: Comparison) -> Figure:
     """Pre-training loss against FLOPs (left) and tokens (right): seeds thin, their mean thick; an arch a colour."""
     figure = new_figure(PAGE, 190)
-    curves, colors = named_curves(comparison), arch_colors(comparison.of_archs.values())
+    curves, looks = named_curves(comparison), arch_looks(comparison.settings)
     rests = list(dict.fromkeys(curves["rest"]))
     dashes = {rest: DASHES[i % len(DASHES)] for i, rest in enumerate(rests)}
     row = figure.subplots(1, 2, sharey=True)
-    for axes, size, label in zip(row, ("flops", "tokens"), ("FLOPs", "tokens"), strict=True):
-        draw_losses(axes, curves, size, colors, dashes)
-        axes.set_xlabel(f"pre-training {label}")
-    row[0].set_ylabel("loss (nats a token)")
-    handles = [Line2D([], [], color=colors[arch], lw=2) for arch in comparison.archs]
+    for axes, size, label in zip(row, ("flops", "tokens"), (PRETRAINING_FLOPS, TOKENS), strict=True):
+        draw_losses(axes, curves, size, looks, dashes)
+        axes.set_xlabel(label)
+    row[0].set_ylabel(LOSS)
+    handles = [Line2D([], [], color=looks[arch].color, lw=2) for arch in comparison.archs]
     handles += [Line2D([], [], color=FAINT, lw=1.2, linestyle=dashes[rest]) for rest in rests if rest]
     labels = [*comparison.archs, *(rest for rest in rests if rest)]
     figure.legend(handles, labels, loc="outside right center", handlelength=2.6)
@@ -58,13 +58,13 @@ def _caption(curves: pd.DataFrame) -> str:
     return f"{which}; {lines}."
 
 
-def draw_losses(axes: Axes, curves: pd.DataFrame, size: str, colors: dict[str, Any], dashes: dict[str, Any]) -> None:
+def draw_losses(axes: Axes, curves: pd.DataFrame, size: str, looks: dict[str, Look], dashes: dict[str, Any]) -> None:
     """Loss against ``size``: the validation loss of runs that have one, or else the training loss."""
     validated = curves.groupby(["rest", "arch", "seed"])["validation_loss"].transform("count") > 0
     shown = curves.assign(shown=curves["validation_loss"].where(validated, curves["loss"])).dropna(subset=["shown"])
     for rest, arch in dict.fromkeys(zip(shown["rest"], shown["arch"], strict=True)):
         own = shown[(shown["rest"] == rest) & (shown["arch"] == arch)]
-        style = {"color": colors[arch], "linestyle": dashes[rest]}
+        style = {"color": looks[arch].color, "linestyle": dashes[rest]}
         for _, of_seed in own.groupby("seed"):
             axes.plot(of_seed[size], of_seed["shown"], lw=0.5, alpha=0.6, **style)
         mean = own.groupby("step")[[size, "shown"]].mean()

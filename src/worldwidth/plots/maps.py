@@ -19,7 +19,7 @@ from worldwidth.plots.style import FAINT, HATCH, INK, PAGE, STYLE, frame, new_fi
 from worldwidth.representation.rows import FOLDS
 from worldwidth.representation.tables import Map
 
-_LIMITS = (np.array([-180, -62]), np.array([180, 80]))
+LIMITS = (np.array([-180, -62]), np.array([180, 80]))
 """Corners of a panel, in degrees: where people live and some sea around."""
 _SHAPE = 142 / 360
 _LAND = "#cccccc"
@@ -54,7 +54,7 @@ def map_note(row: Mapping[Any, Any]) -> str:
 
 @plt.style.context(STYLE)
 def draw_maps(grid: Sequence[Sequence[Panel]], units: int, title: str, caption: Sequence[str]) -> Figure:
-    """Panels in rows and columns, one scale for both axes, the regions' colours beside them.
+    """Panels in rows, of which the last ones may be shorter, one scale for both axes, the regions' colours beside them.
 
     Args:
         units: of the plane, in a degree.
@@ -66,7 +66,9 @@ def draw_maps(grid: Sequence[Sequence[Panel]], units: int, title: str, caption: 
     behind = land(units)
     axes = figure.subplots(rows, columns, squeeze=False)
     for panels, of_row in zip(grid, axes, strict=True):
-        for panel, place in zip(panels, of_row, strict=True):
+        for place in of_row[len(panels) :]:
+            place.remove()
+        for panel, place in zip(panels, of_row, strict=False):
             _draw_map(place, panel, behind, units, width)
     regions = {region for row in grid for panel in row if panel.map for region in panel.map.regions}
     handles = [_dot(_COLOR_OF[region], region) for region in _COLOR_OF if region in regions]
@@ -83,7 +85,7 @@ def _dot(color: Any, label: str) -> Line2D:
 
 def _draw_map(axes: Axes, panel: Panel, behind: NDArray[Any], units: int, width: float) -> None:
     """One panel, ``width`` points wide."""
-    low, high = (units * corner for corner in _LIMITS)
+    low, high = (units * corner for corner in LIMITS)
     axes.set_title(panel.title, linespacing=1.25)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set(color=HATCH, linewidth=0.4)

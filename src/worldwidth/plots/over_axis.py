@@ -14,9 +14,21 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from worldwidth.comparison.axes import ARCH, Axis
 from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.plots.colors import arch_colors
 from worldwidth.plots.lines import ABREAST, Place, headlines, limits_of, points_caption, points_of
-from worldwidth.plots.style import COLORS, DASHES, MARKERS, PAGE, STYLE, frame, new_figure, plain
+from worldwidth.plots.style import (
+    DASHES,
+    MARKERS,
+    PAGE,
+    SMALL,
+    STYLE,
+    TEXT,
+    arch_looks,
+    frame,
+    looks_of,
+    new_figure,
+    plain,
+    wrapped,
+)
 from worldwidth.settings.axes import shortest
 
 
@@ -44,7 +56,8 @@ def draw_over_axis(comparison: Comparison) -> Figure:
         _name_values(axes, axis)
         axes.set_xlabel(axis.key if i + ABREAST >= len(names) else "")
     handles = [Line2D([], [], ms=3.5, lw=1, **line.style) for line in lines]
-    figure.legend(handles, [line.name for line in lines], loc="outside right center", handlelength=2.6)
+    labels = [wrapped(line.name, 90, TEXT) for line in lines]
+    figure.legend(handles, labels, loc="outside right center", handlelength=2.6)
     frame(
         figure,
         f"Scores over {axis.key}  (scale {comparison.settings.scale})",
@@ -71,16 +84,16 @@ def _lines(comparison: Comparison, axis: Axis) -> list[Line]:
         rest = comparison.design.rest_of(row, without=(axis.key, ARCH))
         found.setdefault((row["arch"], rest), {})[row["arm"], row["level"]] = _position(axis, shortest(row[axis.key]))
     rests = list(dict.fromkeys(rest for _, rest in found))
-    colors = arch_colors(comparison.of_archs.values())
+    looks, of_rest = arch_looks(comparison.settings), looks_of(rests)
     several = len(comparison.archs) > 1
     lines = []
     order = sorted(found, key=lambda line: (rests.index(line[1]), comparison.archs.index(line[0])))
     for i, (arch, rest) in enumerate(order):
         n = rests.index(rest)
         shape: dict[str, Any] = {"marker": MARKERS[n % len(MARKERS)], "linestyle": DASHES[n % len(DASHES)]}
-        color = colors[arch] if several else COLORS[n % len(COLORS)]
-        aside = (i - (len(found) - 1) / 2) * 0.012 * _span(axis)
-        moved = {place: x * 10**aside if axis.is_log else x + aside for place, x in found[arch, rest].items()}
+        color = (looks[arch] if several else of_rest[rest]).color
+        aside = 0 if axis.is_quantitative else (i - (len(found) - 1) / 2) * 0.012 * _span(axis)
+        moved = {place: x + aside for place, x in found[arch, rest].items()}  # names have room beside them
         name = ", ".join(part for part in (arch if several or not rest else "", rest) if part)
         lines.append(Line(name, moved, {"color": color, **shape}))
     return lines
@@ -119,7 +132,7 @@ def _name_values(axes: Axes, axis: Axis) -> None:
     if axis.is_log:
         axes.set_xscale("log")
     crowded = sum(map(len, axis.levels)) > 26
-    axes.set_xticks(places, axis.levels, fontsize=5.5, rotation=90 if crowded else 0)
+    axes.set_xticks(places, axis.levels, fontsize=SMALL, rotation=90 if crowded else 0)
     axes.xaxis.set_minor_locator(NullLocator())
     room = 0.07 * (_span(axis) or 1)
     low, high = min(places), max(places)

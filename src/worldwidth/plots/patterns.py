@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from worldwidth.comparison.patterns import KINDS, MEASURED, WITHIN, in_words
 from worldwidth.comparison.tables import Comparison, records
-from worldwidth.core.text import is_number, number, plural
+from worldwidth.core.text import is_number, plural
 from worldwidth.plots.heatmap import Mark, Panel, Scale, draw_panels
 from worldwidth.plots.style import STYLE, frame
 
@@ -22,15 +22,11 @@ Run = tuple[str, int, int]
 
 
 @plt.style.context(STYLE)
-def draw_patterns(comparison: Comparison, arm: str, bars: bool = True) -> Figure:
-    """The headline beside the scores as measured; runs of one level outlined, a run's reliability on the diagonal.
-
-    Args:
-        bars: a colour bar, which is a picture inside an SVG.
-    """
+def draw_patterns(comparison: Comparison, arm: str) -> Figure:
+    """The headline beside the scores as measured; runs of one level outlined, a run's reliability on the diagonal."""
     panels = [_panel(comparison, arm, *kind) for kind in _SHOWN]
     stacked = len(panels[0].rows) > _SIDE_BY_SIDE
-    figure = draw_panels([[panel] for panel in panels] if stacked else [panels], bars=bars)
+    figure = draw_panels([[panel] for panel in panels] if stacked else [panels])
     title = f"Do runs of one {comparison.axis.noun} transfer alike?  ({comparison.words(arm)}; scale "
     frame(figure, f"{title}{comparison.settings.scale})", _caption(comparison, arm))
     return figure
@@ -43,7 +39,7 @@ def _panel(comparison: Comparison, arm: str, scores: str, kind: str) -> Panel:
     for row in rows:
         one, other = _run(row), _run(row, "other_")
         value = row["correlation"] if is_number(row["correlation"]) else None
-        mark = Mark(value, outlined=row["pair"] in (WITHIN, "itself"), hint=_hint(row))
+        mark = Mark(value, outlined=row["pair"] in (WITHIN, "itself"))
         marks |= {(one, other): mark, (other, one): mark}
     labels = tuple(_label(run, runs) for run in runs)
     return Panel(
@@ -69,12 +65,6 @@ def _label(run: Run, runs: Sequence[Run]) -> str:
     level, seed, draw = run
     several = len({other[2] for other in runs if other[1] == seed}) > 1
     return f"{level} {seed}{f'-{draw}' if several else ''}"
-
-
-def _hint(row: dict[str, Any]) -> str:
-    what = "reliability" if row["pair"] == "itself" else f"{row['pair']}: correlation"
-    ends = f"{row['level']} {row['seed']} and {row['other']} {row['other_seed']}"
-    return f"{ends}, {what} {number(row['correlation'], 2)}, at most {number(row['ceiling'], 2)}"
 
 
 def _caption(comparison: Comparison, arm: str) -> list[str]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +17,18 @@ from worldwidth.evaluation.scores import Cell, matrix_of
 from worldwidth.plots.heatmap import Mark, Scale, draw_panels, make_panel
 from worldwidth.plots.maps import Panel, draw_maps, map_note
 from worldwidth.plots.study import study_title
-from worldwidth.plots.style import COLORS, FAINT, INK, MARKERS, PAGE, STYLE, frame, new_figure, plain, save_figure
+from worldwidth.plots.style import (
+    FAINT,
+    INK,
+    PAGE,
+    SMALL,
+    STYLE,
+    frame,
+    looks_of,
+    new_figure,
+    plain,
+    save_figure,
+)
 from worldwidth.representation.rows import ALL, SHUFFLES
 from worldwidth.representation.tables import (
     finished,
@@ -31,7 +41,7 @@ from worldwidth.representation.tables import (
 )
 from worldwidth.settings.schema import Settings
 
-_SHARE = Scale("RdYlGn_r", 0.0, 1.0, "error over that of guessing")
+_SHARE = "error over that of guessing"
 
 
 def draw_representations(settings: Settings, table: pd.DataFrame, cells: Sequence[Cell], folder: Path) -> list[Path]:
@@ -76,7 +86,7 @@ def draw_known(settings: Settings, table: pd.DataFrame) -> Figure:
     rows = finished(table)
     rows = rows[(rows["layer"] == shown_rows(table)["layer"].iloc[0]) & (rows["prompt"] != ALL)]
     marks = {(row["model"], row["prompt"]): Mark(row["atlantis_share"]) for row in rows.to_dict("records")}
-    panel = make_panel(settings, list(settings.finetunes), marks, _SHARE)
+    panel = make_panel(settings, list(settings.finetunes), marks, Scale(f"{settings.colours}_r", 0.0, 1.0, _SHARE))
     names = (f"{model}  {label}" for model, label in zip(settings.finetunes, panel.rows, strict=True))
     figure = draw_panels([[replace(panel, rows=tuple(names))]])
     caption = [
@@ -124,12 +134,12 @@ def _draw_r2(axes: Axes, base: pd.DataFrame, shown: pd.DataFrame) -> None:
     axes.plot(shown["step"], shown["region_r2"], color=INK, lw=1, ls=(0, (3, 1.5)), label="regions held out")
     axes.set(title="where ordinary cities lie: R²", ylim=(-0.55, 1.05))
     _steps(axes)
-    axes.legend(loc="upper left", fontsize=5.5, labelspacing=0.2)
+    axes.legend(loc="upper left", fontsize=SMALL, labelspacing=0.2)
 
 
 def _draw_errors(axes: Axes, shown: pd.DataFrame) -> None:
     """Errors of ordinary cities and of Atlantis, dashed what guessing the mean city gives."""
-    for name, label, color in (("", "ordinary cities", COLORS[0]), ("atlantis_", "Atlantis", COLORS[4])):
+    for name, label, color in (("", "ordinary cities", FAINT), ("atlantis_", "Atlantis", INK)):
         axes.plot(shown["step"], shown[f"{name}error"], color=color, lw=1.2, label=label)
         axes.plot(
             shown["step"], shown[f"{name}guess_error"], color=color, lw=0.8, ls=(0, (3, 1.5)), label="  mean city"
@@ -137,7 +147,7 @@ def _draw_errors(axes: Axes, shown: pd.DataFrame) -> None:
     axes.set(title="error (units of the plane)")
     axes.set_ylim(bottom=0)
     _steps(axes)
-    axes.legend(loc="best", fontsize=5.5, labelspacing=0.2)
+    axes.legend(loc="best", fontsize=SMALL, labelspacing=0.2)
 
 
 def _steps(axes: Axes) -> None:
@@ -151,16 +161,15 @@ def _steps(axes: Axes) -> None:
 def _draw_pairs(axes: Axes, pairs: pd.DataFrame) -> None:
     """Fine-tuned models, named, by matrix."""
     matrices = pairs["model"].map(matrix_of)
-    for i, matrix in enumerate(dict.fromkeys(matrices)):
+    for matrix, look in looks_of(dict.fromkeys(matrices)).items():
         own = pairs[matrices == matrix]
-        style: dict[str, Any] = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)]}
-        axes.scatter(own["atlantis_error"], own["transfer"], s=12, linewidths=0, label=matrix, **style)
+        axes.scatter(own["atlantis_error"], own["transfer"], s=12, linewidths=0, label=matrix, **look.dots)
         for row in own.to_dict("records"):
             where = (row["atlantis_error"], row["transfer"])
             axes.annotate(
-                row["model"].split("-")[1], where, (2, 2), textcoords="offset points", fontsize=5, color=FAINT
+                row["model"].split("-")[1], where, (2, 2), textcoords="offset points", fontsize=SMALL, color=FAINT
             )
     axes.set(title="transfer against the error of Atlantis", xlabel="error of Atlantis (units)", ylabel="transfer")
     plain(axes)
     if len(pairs):
-        axes.legend(loc="best", fontsize=5.5, labelspacing=0.2)
+        axes.legend(loc="best", fontsize=SMALL, labelspacing=0.2)

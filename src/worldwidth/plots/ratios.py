@@ -12,9 +12,8 @@ from worldwidth.comparison.axes import ARCH
 from worldwidth.comparison.statistics import INTERVAL
 from worldwidth.comparison.tables import Comparison
 from worldwidth.core.text import seeds
-from worldwidth.plots.colors import arch_colors
 from worldwidth.plots.lines import beyond, limits_of
-from worldwidth.plots.style import MARKERS, PAGE, STYLE, frame, new_figure, plain
+from worldwidth.plots.style import PAGE, STYLE, arch_looks, frame, new_figure, plain
 from worldwidth.settings.schema import DEFAULT
 
 RATIO = "finetuning.body_ratio"
@@ -22,11 +21,11 @@ NEW_ROWS = "new rows"
 _PLACES = {"published": 0, DEFAULT: 2}
 """Where recipes stand among those of one ratio; all others between the two."""
 _PANELS = {
-    "ftwb1_trained": ("plug1_trained", "trained task"),
-    "ftwb1_transfer_minus_control": ("plug1_transfer", "other tasks, minus control"),
-    "retention_other": (None, "retention, other tasks"),
+    "ftwb1_trained": "plug1_trained",
+    "ftwb1_transfer_minus_control": "plug1_transfer",
+    "retention_other": None,
 }
-"""Metric -> that of the plug-ins, which have no control and forget nothing, and what both are called."""
+"""Metric -> that of the plug-ins, which have no control and forget nothing."""
 
 
 def has_ratios(comparison: Comparison) -> bool:
@@ -40,15 +39,14 @@ def draw_ratios(comparison: Comparison) -> Figure:
     table = ratio_table(comparison)
     names = [name for name in _PANELS if name in comparison.metrics]
     places = list(dict.fromkeys(table["place"]))
-    colors = arch_colors(comparison.of_archs.values())
+    looks = arch_looks(comparison.settings)
     figure = new_figure(PAGE, 190)
     for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
         own = table[table["metric"] == name]
-        for i, arch in enumerate(comparison.archs):
-            style = {"color": colors[arch], "marker": MARKERS[i % len(MARKERS)], "label": arch}
-            _draw_line(axes, own[own["level"] == arch], places, style)
+        for arch in comparison.archs:
+            _draw_line(axes, own[own["level"] == arch], places, {**looks[arch].dots, "label": arch})
         axes.set_xticks(range(len(places)), places, rotation=90)
-        axes.set_title(_PANELS[name][1], fontweight="bold")
+        axes.set_title(comparison.metrics[name].label, fontweight="bold")
         axes.set_ylim(limits_of(own["mean"], own))
         plain(axes)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center")
@@ -69,7 +67,7 @@ def ratio_table(comparison: Comparison) -> pd.DataFrame:
         place = f"{row[RATIO]:g}" + ("" if row["recipe"] == DEFAULT else f", {row['recipe']}")
         own = comparison.means[(comparison.means["arm"] == row["arm"]) & comparison.means["metric"].isin(_PANELS)]
         parts.append(own.assign(place=place))
-    for metric, (plugged, _) in _PANELS.items():
+    for metric, plugged in _PANELS.items():
         own = comparison.means[comparison.means["metric"] == plugged].drop_duplicates("level")
         parts.append(own.assign(place=NEW_ROWS, metric=metric))
     return pd.concat(parts, ignore_index=True).astype({"mean": float, "low": float, "high": float})

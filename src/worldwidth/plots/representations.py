@@ -30,6 +30,8 @@ from worldwidth.representation.similarity import NEIGHBOURS, PERMUTATIONS
 from worldwidth.settings.schema import Settings
 
 _ALIKE = Scale("YlGnBu", 0.0, 1.0, "similarity, calibrated")
+_ABREAST = 4
+"""Maps that a page is wide enough for, with what is said above each."""
 _MEASURES = {"cka_score": "linear CKA", "neighbours_score": f"{NEIGHBOURS} nearest neighbours"}
 
 
@@ -51,7 +53,13 @@ def draw_level_maps(comparison: Comparison, arm: str, table: pd.DataFrame, place
     levels = [level for level in comparison.levels(arm) if (rows["level"] == level).any()]
     models = shown_models(comparison.settings, table)
     known = places[places["arm"] == arm] if len(places) else places
-    grid = [[_panel(rows, known, level, model, what) for level in levels] for model, what in models.items()]
+    bands = range(-(-len(levels) // _ABREAST))
+    n = -(-len(levels) // len(bands))
+    grid = [
+        [_panel(rows, known, level, model, what) for level in levels[n * band : n * band + n]]
+        for band in bands
+        for model, what in models.items()
+    ]
     units = comparison.settings.selected.world.units_per_degree
     title = f"The world as models have it, by {comparison.axis.noun}  ({comparison.words(arm)})"
     seed = f"Of each {comparison.axis.noun} the run with the lowest seed."

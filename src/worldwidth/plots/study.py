@@ -1,6 +1,5 @@
-"""The figures of one study: its matrices and their overview, the training curves, the map."""
+"""The figures of one study: its matrices, the training curves, the map."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,25 +11,27 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from worldwidth.comparison.labels import LOSS, TOKENS
+from worldwidth.core.text import number, score
 from worldwidth.data.cities import City
 from worldwidth.data.regions import REGIONS
-from worldwidth.evaluation.scores import DIFFERENCE, Cell, control_of, matrix_names, matrix_of, rows_below
+from worldwidth.evaluation.scores import CONTROL, DIFFERENCE, Cell, control_of, matrix_names, matrix_of, rows_below
 from worldwidth.evaluation.tables import ABOVE
 from worldwidth.plots.heatmap import (
     EXPECTED,
     MARKS,
     MEANING,
-    SCORE,
     SIGNED,
     Mark,
     Panel,
     draw_panels,
-    in_rows,
     make_panel,
     models_of,
+    score_scale,
+    task_label,
     title_of,
 )
-from worldwidth.plots.style import INK, PAGE, STYLE, frame, new_figure, plain, save_figure
+from worldwidth.plots.style import INK, PAGE, SMALL, STYLE, frame, looks_of, new_figure, plain, save_figure
 from worldwidth.settings.schema import Settings, is_plug_in
 
 
@@ -46,41 +47,35 @@ def draw_study(
     folder: Path,
     missing: frozenset[str] = frozenset(),
 ) -> list[Path]:
-    """Write the matrices and their overview as PNG into ``folder``.
+    """Write the matrices as PNG into ``folder``.
 
     Args:
         missing: models of a half-finished study that have no result yet.
     """
     names = matrix_names(settings.finetunes)
-    draw = partial(draw_matrices, settings, cells=cells, headline=headline, missing=missing)
-    drawn: dict[str, Callable[[], Figure]] = {name: partial(draw, [name]) for name in names}
-    drawn["overview"] = partial(draw, names)
-    return [save_figure(name, of_name, folder) for name, of_name in drawn.items()]
+    draw = partial(draw_matrix, settings, cells=cells, headline=headline, missing=missing)
+    return [save_figure(name, partial(draw, name), folder) for name in names]
 
 
 @plt.style.context(STYLE)
-def draw_matrices(
+def draw_matrix(
     settings: Settings,
-    names: list[str],
+    name: str,
     cells: list[Cell],
     headline: dict[str, Any],
     missing: frozenset[str] = frozenset(),
 ) -> Figure:
-    """The matrices ``names`` side by side, with the statistics of each below."""
-    panels = [_panel(settings, name, cells, missing) for name in names]
-    what = panels[0].title if len(panels) == 1 else "Matrices"
-    caption = [f"{panel.title}: {_statistics(headline.get(n, {}))}." for n, panel in zip(names, panels, strict=True)]
+    """The matrix ``name``, with its statistics below."""
+    panel = _panel(settings, name, cells, missing)
+    caption = [f"{panel.title}: {_statistics(headline.get(name, {}))}."]
     caption.append(f"Rows: fine-tuned on; columns: evaluated on. ±: standard error over test lines, one seed. {MARKS}.")
-    if names != [DIFFERENCE]:
-        caption.append(f"{MEANING} const: the best constant answer.")
-    if any(is_plug_in(name) for name in names):
+    caption.append(EXPECTED if name == DIFFERENCE else f"{MEANING} const: the best constant answer.")
+    if is_plug_in(name):
         caption.append("PLUG-IN: the base model is frozen; only the embeddings of the new cities are learned.")
-    if control_of(settings.finetunes) in [row for name in names for row in rows_below(settings.finetunes, name)]:
+    if control_of(settings.finetunes) in rows_below(settings.finetunes, name):
         caption.append("no task: the control, fine-tuned on the warm-up lines of every task alone.")
-    if DIFFERENCE in names:
-        caption.append(EXPECTED)
-    figure = draw_panels(in_rows(panels) if len(panels) > 1 else [[replace(panels[0], title="")]])
-    frame(figure, f"{what}  ({study_title(settings)})", caption)
+    figure = draw_panels([[replace(panel, title="")]])
+    frame(figure, f"{panel.title}  ({study_title(settings)})", caption)
     return figure
 
 
@@ -92,11 +87,11 @@ def _panel(settings: Settings, name: str, cells: list[Cell], missing: frozenset[
         for cell in cells
         if cell.matrix == name or (cell.model in below and cell.matrix == matrix_of(cell.model))
     }
-    panel = make_panel(settings, models, marks, SIGNED if name == DIFFERENCE else SCORE)
+    panel = make_panel(settings, models, marks, SIGNED if name == DIFFERENCE else score_scale(settings))
     numbers = (model.split("-")[1] for model in models)
     remarks = (" (missing)" if model in missing else "" for model in models)
     rows = tuple(map("{}  {}{}".format, numbers, panel.rows, remarks))
-    columns = tuple(f"{task}\n(const {_number(constants.get(task))})" for task in settings.tasks)
+    columns = tuple(f"{task}\n(const {score(constants.get(task))})" for task in settings.tasks)
     return replace(
         panel,
         title=title_of(settings, name),
@@ -110,15 +105,11 @@ def _mark(cell: Cell) -> Mark:
     return Mark(cell.score, below=error)
 
 
-def _number(value: float | None) -> str:
-    return "n.m." if value is None else f"{value:.2f}"
-
-
 def _statistics(values: dict[str, Any]) -> str:
     """Mean, standard error and spread of each block."""
     means = [
-        f"{block.replace('_', ' ')} {_number(values[block])} ± {_number(values[f'{block}_se'])} "
-        f"(spread over cells {_number(values[f'{block}_std'])})"
+        f"{block.replace('_', ' ')} {number(values[block], 2)} ± {number(values[f'{block}_se'], 2)} "
+        f"(spread over cells {number(values[f'{block}_std'], 2)})"
         for block in ("trained", "transfer", ABOVE, "overall")
         if values.get(block) is not None
     ]
@@ -127,31 +118,44 @@ def _statistics(values: dict[str, Any]) -> str:
 
 def draw_setting(settings: Settings, curves: pd.DataFrame, cities: list[City], folder: Path) -> list[Path]:
     """Write the training curves and the map as PNG into ``folder``."""
-    title = study_title(settings)
     return [
-        save_figure("training", lambda: draw_training(curves, f"Training loss  ({title})"), folder),
+        save_figure("training", lambda: draw_training(settings, curves), folder),
         save_figure("world", lambda: draw_world(cities, f"The world: scale {settings.scale}"), folder),
     ]
 
 
 @plt.style.context(STYLE)
-def draw_training(curves: pd.DataFrame, title: str) -> Figure:
-    """Training loss against tokens: the base model left, the fine-tuned ones right, plug-ins among them dashed."""
-    fine = [name for name in curves["model"].unique() if name != "base"]
-    figure = new_figure(PAGE, max(180, 30 + 11 * len(fine)))  # as high as the legend
-    left, right = figure.subplots(1, 2)
-    palette = matplotlib.colormaps["tab20"].resampled(20)
-    for axes, names, subtitle in ((left, ["base"], "pre-training"), (right, fine, "fine-tuning")):
-        for i, name in enumerate(names):
-            curve = curves[curves["model"] == name]
-            color, style = INK if name == "base" else palette(i % 20), "--" if is_plug_in(name) else "-"
-            axes.plot(curve["tokens"], curve["loss"], label=name, lw=1, color=color, ls=style)
-        axes.set(title=subtitle, xlabel="training tokens", ylabel="loss (nats a token)", xscale="log")
+def draw_training(settings: Settings, curves: pd.DataFrame) -> Figure:
+    """Training loss against tokens: a panel for the base model and one a matrix, lines named by the tasks trained."""
+    groups = _models_by_panel(settings)
+    figure = new_figure(PAGE, 20 + 165 * -(-len(groups) // 2))
+    grid = figure.subplots(-(-len(groups) // 2), 2, squeeze=False).flat
+    names = {model: task_label(tasks).replace("\n", " ") for model, tasks in settings.finetunes.items()}
+    looks = looks_of(dict.fromkeys([*settings.tasks, *names.values()]))
+    for axes, (title, models) in zip(grid, groups.items(), strict=False):
+        for model in models:
+            curve, name = curves[curves["model"] == model], names.get(model, "base model")
+            style = {"color": looks[name].color, "ls": looks[name].dashes} if model in names else {"color": INK}
+            axes.plot(curve["tokens"], curve["loss"], label=name, lw=1, **style)
+        axes.set_title(title, fontweight="bold")
+        axes.set(xlabel=TOKENS, ylabel=LOSS, xscale="log")
         plain(axes)
-    if fine:
-        figure.legend(*right.get_legend_handles_labels(), loc="outside right center")
-    frame(figure, title, [])
+        if models != ["base"]:
+            axes.legend(loc="best", fontsize=SMALL, labelspacing=0.2, handlelength=2.6)
+    for axes in list(grid):
+        axes.remove()
+    frame(figure, f"Training loss  ({study_title(settings)})", ["no task: the control, the warm-up lines alone."])
     return figure
+
+
+def _models_by_panel(settings: Settings) -> dict[str, list[str]]:
+    """Title -> models: the base model, then a panel a matrix; the control is with the first models trained whole."""
+    found = {"pre-training": ["base"]}
+    whole = next((name for name in map(matrix_of, settings.finetunes) if name != CONTROL and not is_plug_in(name)), "")
+    for model in settings.finetunes:
+        name = matrix_of(model) if matrix_of(model) != CONTROL else whole or CONTROL
+        found.setdefault(title_of(settings, name), []).append(model)
+    return found
 
 
 @plt.style.context(STYLE)

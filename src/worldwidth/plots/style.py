@@ -1,33 +1,43 @@
-"""How every figure looks: on a printed page 17 cm wide, one palette, one set of sizes, the same bytes every time.
+"""How all that is drawn looks, in figures and in the report: colours, marks, type; the same bytes every time.
 
-Texts and axes are in two colours, ``INK`` and ``FAINT``, which a page may replace in dark mode; nothing is white.
+A colour is an arch's, wherever it is: two of them, for light pages and for dark. What else is told apart has marks and
+dashes. Texts and axes are in ``INK`` and ``FAINT``, which a page may replace in dark mode; nothing is white. How far
+colours are from their page and from each other: benchmarks/palettes.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import text_to_path
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from worldwidth.core.files import replacing
+from worldwidth.core.text import short
+from worldwidth.settings.schema import Settings
 
-PAGE = 72 * 17 / 2.54
-"""Width of a figure in points: that of a printed page's text, so that font sizes are the printed ones."""
+PAGE = 72 * 7.0
+"""Width of a figure in points: the 7 inches of a printed page's text, so that font sizes are the printed ones."""
+PAGES = {"light": "#fdfdfb", "dark": "#16181b"}
+"""The report's backgrounds."""
 INK, FAINT, HATCH = "#1a1a1a", "#555555", "#b5b5b5"
-COLORS = ("#0072b2", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#56b4e9")  # Okabe and Ito's palette
+COLORS = (
+    ("#13048e", "#6c74f5"), ("#026bc3", "#6ab0e3"), ("#b53b7a", "#fd83a1"), ("#a76409", "#f9c483"),
+    ("#236a49", "#46936a"), ("#494700", "#8d9521"),
+)  # fmt: skip
+"""On a light page, on a dark one; the first four, of the widths, rise in lightness on both."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
-DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
-"""Of lines that no order gives a colour: in this order, and again from the first."""
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (6, 1, 1, 1, 1, 1)))
 SMALL, TEXT, HEADING = 6.0, 6.5, 8.0
-"""Sizes of fonts in points: of numbers and captions, of names, and of the figure's title."""
+"""Sizes of fonts in points: of numbers and captions, the least there is; of names; and of the figure's title."""
 STYLE: list[Any] = [
     "default",  # whatever was set since
     {
@@ -41,7 +51,7 @@ STYLE: list[Any] = [
         "axes.linewidth": 0.5,
         "axes.facecolor": "none",
         "figure.facecolor": "none",
-        "figure.dpi": 200,
+        "figure.dpi": 300,
         "legend.fontsize": TEXT,
         "legend.frameon": False,
     },
@@ -49,6 +59,39 @@ STYLE: list[Any] = [
 """To draw in: ``plt.style.context(STYLE)``, as a decorator or a context."""
 
 Rgb = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one of several is drawn."""
+
+    place: int
+    """Among ``COLORS``, and of the page's variable that has its colour: ``--c0``."""
+    marker: str
+    dashes: Any
+
+    @property
+    def color(self) -> str:
+        """On a light page."""
+        return COLORS[self.place][0]
+
+    @property
+    def dots(self) -> dict[str, Any]:
+        """For matplotlib, of points."""
+        return {"color": self.color, "marker": self.marker}
+
+
+def looks_of(names: Iterable[str]) -> dict[str, Look]:
+    """How those of a list are drawn: where colours begin again, the marks are others."""
+    found, n = {}, len(COLORS)
+    for i, name in enumerate(names):
+        found[name] = Look(i % n, MARKERS[(i + i // n) % len(MARKERS)], DASHES[i // n % len(DASHES)])
+    return found
+
+
+def arch_looks(settings: Settings) -> dict[str, Look]:
+    """How archs are drawn, everywhere: as they follow each other in params.yaml, whichever of them are compared."""
+    return looks_of(settings.selected.archs)
 
 
 def save_figure(name: str, draw: Callable[[], Figure], folder: Path) -> Path:
@@ -103,10 +146,21 @@ def plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def width_colors(archs: tuple[str, ...]) -> dict[str, Any]:
-    """Purple to orange, narrow to wide: plasma without its ends, to be seen on white and on black."""
-    shades = np.linspace(0.2, 0.8, len(archs)) if len(archs) > 1 else [0.2]
-    return dict(zip(archs, matplotlib.colormaps["plasma"](shades), strict=True))
+def round_values(low: float, high: float) -> list[float]:
+    """About five round numbers in a range, for the ticks of an axis that is not matplotlib's."""
+    return [float(tick) for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= high]
+
+
+def name_sizes(axis: Axis, decades: float, prefix: bool = True) -> None:
+    """Ticks of a log axis: 1, 2 and 5 where there is room for them, 1 and 3, or powers of ten.
+
+    Args:
+        decades: how long the axis is.
+        prefix: whether numbers are named as ``200 k``.
+    """
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.6 else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value) if prefix else f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def ink_on(color: Rgb) -> str:

@@ -8,15 +8,13 @@ import matplotlib.pyplot as plt
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from worldwidth.plots.heatmap import HINT
-from worldwidth.plots.style import FAINT, INK, STYLE
+from worldwidth.plots.style import COLORS, FAINT, INK, STYLE
 
 _SVG: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "worldwidth"}
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _LINES = Markup('stroke-linejoin="round" stroke-linecap="butt"')
 _REPLACED = (
     (r"<style.*?</style>|<!--.*?-->|<defs>\s*</defs>", ""),  # a style would be that of the whole page
-    (rf'<g id="{HINT}([^"]*)">', r"<g><title>\1</title>"),
     (r"(?<=>)\s+(?=<)", ""),
 )
 _REPLACED_IN_TAGS = (
@@ -25,6 +23,7 @@ _REPLACED_IN_TAGS = (
     (r' transform="rotate\(-0 [^"]*\)"| ?font-family: [^;"]*;', ""),
     (INK, "var(--ink)"),
     (FAINT, "var(--muted)"),
+    *((light, f"var(--c{i})") for i, (light, _) in enumerate(COLORS)),
 )
 
 
@@ -46,10 +45,7 @@ def inline_svg(figure: Figure, name: str, label: str) -> Markup:
     drawing = re.sub(r'(href="#|url\(#)', rf"\1{name}-", drawing)
     drawing = re.sub(r"<g>(<text[^>]*>[^<]*</text>)</g>", r"\1", drawing)
     opening = re.sub(r' (width|height)="[^"]*"', "", opening)
-    role = "group" if "<title>" in drawing else "img"  # an image hides its texts from those who do not see it
-    return Markup('<svg role="{}" aria-label="{}" {}{}>{}').format(
-        role, label, _LINES, Markup(opening), Markup(drawing)
-    )
+    return Markup('<svg role="img" aria-label="{}" {}{}>{}').format(label, _LINES, Markup(opening), Markup(drawing))
 
 
 def _replaced(text: str, rules: tuple[tuple[str, str], ...]) -> str:

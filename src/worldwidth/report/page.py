@@ -1,59 +1,42 @@
-"""The report: one HTML file that says what a comparison found; it needs no network and no script."""
+"""The report: one HTML file that says what a comparison found. It needs no network, and reads without a script."""
 
-import re
-from collections.abc import Iterator
+import json
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from worldwidth.comparison.axes import BUDGET, in_file_name
-from worldwidth.comparison.export import COMPARISONS, heading_of, title_of
+from worldwidth.comparison.export import COMPARISONS, TABLES, heading_of, title_of
 from worldwidth.comparison.metrics import Metric
-from worldwidth.comparison.primary_text import heading, near_equal_lines, remarks, standing
-from worldwidth.comparison.runs import RETENTION
-from worldwidth.comparison.tables import Comparison, records
+from worldwidth.comparison.representations import MapTables
+from worldwidth.comparison.tables import Comparison
 from worldwidth.core.files import write_text
-from worldwidth.core.text import MINUS, count, listed, plural, printable, seeds
-from worldwidth.plots.comparison import (
-    Block,
-    change_panel,
-    draw_scores,
-    mean_panel,
-    missing_models,
-    retention_blocks,
-    study_blocks,
-)
-from worldwidth.plots.heatmap import SCORE, SIGNED, CellSize, Panel, Scale, draw_panels
+from worldwidth.core.text import count, listed, plural, printable, seeds
+from worldwidth.plots.comparison import draw_scores
 from worldwidth.plots.losses import draw_curves
+from worldwidth.plots.ratios import draw_ratios, has_ratios
+from worldwidth.plots.style import COLORS, PAGES
 from worldwidth.plots.svg import inline_svg
-from worldwidth.report.sentences import asked_about, compute_caveat, doubled, headline, levels_noun, limits, terms
-from worldwidth.report.tables import (
-    compute_rows,
-    headings,
-    in_prose,
-    mean_rows,
-    pair_tests,
-    primary_tables,
-    sizes,
-    trend_tests,
-    verdicts,
-)
-from worldwidth.report.transfer import transfer_sections
-from worldwidth.settings.schema import finetuned
+from worldwidth.report.details import details, experiment_rows, size_rows
+from worldwidth.report.maps import land_symbol, maps_of
+from worldwidth.report.matrix import matrix_data, sets_of, static_matrix
+from worldwidth.report.panels import forest, forgetting_panels, legend, result_panels
+from worldwidth.report.reading import read_reading
+from worldwidth.report.sentences import arm_titles, asked_about, headline, levels_noun, limits
+from worldwidth.settings.schema import COLOURS, finetuned
 
 TEMPLATE = Path("templates/report.html.j2")
-_CELL = CellSize(width=34, height=30, font=11, beside=10)
-_COLUMNS = 3  # matrices in a row; two where that leaves one alone
 
 
-def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path, root: Path = Path()) -> None:
+def write_report(
+    comparison: Comparison, maps: MapTables, provenance: dict[str, Any], path: Path, root: Path = Path()
+) -> None:
     """Write the report to ``path``.
 
     Args:
         provenance: name, by, sweeps, worldwidth_commit, params, versions, machine, time, experiments.
-        root: the project's folder, in which the template is.
+        root: the project's folder, in which the template and the reading are.
     """
     environment = Environment(
         loader=FileSystemLoader(root / TEMPLATE.parent),
@@ -64,36 +47,53 @@ def write_report(comparison: Comparison, provenance: dict[str, Any], path: Path,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"count": count, "listed": listed, "first_upper": lambda text: text[:1].upper() + text[1:]}
+    environment.filters |= {"count": count, "listed": listed}
+    reading = read_reading(root)
+    titles = arm_titles(comparison)
+    forest_note, forests = forest(comparison)
+    tables = maps.representations, maps.places
+    drawn = [(titles[arm], of_arm) for arm in comparison.arms if (of_arm := list(maps_of(comparison, arm, *tables)))]
+    folder = COMPARISONS / provenance["name"]
     page = environment.get_template(TEMPLATE.name).render(
-        comparison=comparison,
         title=title_of(comparison),
         question=f"Does {asked_about(comparison)} change how a small transformer takes in new entities?",
-        asked_about=asked_about(comparison),
+        reading=reading if reading and reading.comparison == provenance["name"] else None,
+        headline=headline(comparison),
+        panels=result_panels(comparison),
+        legend=legend(comparison),
+        meta=_meta(comparison, provenance),
         level=heading_of(comparison),
+        levels=[(level, level) for level in comparison.axis.levels],
         levels_noun=levels_noun(comparison),
-        one_level=levels_noun(comparison, 1),
-        doubled=doubled(comparison),
+        arms=[(arm, titles[arm]) for arm in comparison.arms],
+        sets=[(str(i), block.title) for i, block in enumerate(sets_of(comparison))],
+        colours=[(name, name) for name in COLOURS],
+        colors=COLORS,
+        pages=PAGES,
+        tasks=comparison.settings.tasks,
+        finetunes=comparison.settings.finetunes,
+        matrix=static_matrix(comparison),
+        matrix_caption=", ".join(filter(None, (comparison.levels(comparison.arms[0])[0], titles[comparison.arms[0]]))),
+        data=_json(matrix_data(comparison)),
+        forests=forests,
+        forest_note=forest_note,
+        curves=_curves(comparison),
+        maps=drawn,
+        map_columns=max((len(comparison.levels(arm)) for arm in comparison.arms), default=1),
+        land=land_symbol() if drawn else "",
+        training=inline_svg(draw_curves(comparison), "curves", "Pre-training loss against FLOPs and tokens"),
+        forgetting=forgetting_panels(comparison),
+        limits=limits(comparison),
         scale=comparison.settings.selected,
         draws=comparison.runs["atlantis_seed"].nunique(),
-        primary={"heading": heading(comparison), "standing": standing(comparison), "lines": remarks(comparison)},
-        primary_tables=primary_tables(comparison),
-        terms=terms(comparison),
-        seeds_text=seeds(comparison.runs.groupby(["arm", "level"]).size()),
-        sizes=sizes(comparison),
         fine_tunes=_fine_tunes(comparison),
         meanings=_meanings(comparison.metrics),
-        headings=headings(comparison.metrics),
-        arms=[_arm(comparison, arm) for arm in comparison.arms],
-        scores_chart=inline_svg(draw_scores(comparison), "scores", f"Headline metrics against {_against(comparison)}"),
-        curves_chart=inline_svg(draw_curves(comparison), "curves", "Pre-training loss against FLOPs and tokens"),
-        transfer_sections=transfer_sections(comparison),
-        limits=limits(comparison),
-        experiments=_experiments(comparison, provenance),
+        sizes=size_rows(comparison),
+        details=details(comparison),
+        experiments=experiment_rows(comparison, provenance),
         provenance=provenance,
-        tables=(COMPARISONS / provenance["name"]).as_posix(),
-        score_bar=_color_bar(SCORE),
-        signed_bar=_color_bar(SIGNED),
+        folder=folder.as_posix(),
+        files=[f"{name}.csv" for name in TABLES if not getattr(comparison, name).empty],
     )
     write_text(path, page)
 
@@ -103,74 +103,36 @@ def _shown(value: Any) -> Any:
     return printable(value, keep="\n\t\N{NO-BREAK SPACE}") if type(value) is str else value
 
 
-def _against(comparison: Comparison) -> str:
-    axis = comparison.design.drawn_over
-    return axis.key if axis else "parameters and FLOPs"
+def _json(data: dict[str, Any]) -> Markup:
+    """JSON inside a ``<script>``, which nothing in it ends."""
+    return Markup(json.dumps(data, separators=(",", ":"), ensure_ascii=True).replace("<", "\\u003c"))
 
 
-def _arm(comparison: Comparison, arm: str) -> dict[str, Any]:
-    """What the template shows for one arm."""
-    kept = {name: metric for name, metric in comparison.metrics.items() if metric.matrix == RETENTION}
-    levels, blocks = comparison.levels(arm), study_blocks(comparison.settings)
-    is_budget = [axis.key for axis in comparison.design.within] == [BUDGET]
-    return {
-        "name": f"budget {arm}" if is_budget else arm,
-        "title": comparison.words(arm),
-        "levels": levels,
-        "headline": headline(comparison, arm),
-        "caveat": compute_caveat(comparison, arm),
-        "compute": compute_rows(comparison, arm),
-        "means": mean_rows(comparison, arm, comparison.metrics),
-        "trends": trend_tests(comparison, arm),
-        "pairs": pair_tests(comparison, arm),
-        "near_equal": near_equal_lines(comparison, arm),
-        "columns": 2 if len(levels) in (2, 4) else min(len(levels), _COLUMNS),
-        "matrices": {block.title: list(_matrices(comparison, arm, block)) for block in blocks},
-        "signed": [block.title for block in blocks if block.scale == SIGNED],
-        "changes": list(_changes(comparison, arm, blocks)),
-        "retention": {
-            block.title: list(_matrices(comparison, arm, block)) for block in retention_blocks(comparison.settings)
-        },
-        "retention_headings": headings(kept),
-        "retention_means": mean_rows(comparison, arm, kept),
-        "verdicts": verdicts(comparison, arm),
-    }
+def _meta(comparison: Comparison, provenance: dict[str, Any]) -> str:
+    """Scale, seeds, runs, date."""
+    each = seeds(comparison.runs.groupby(["arm", "level"]).size())
+    levels, arms = len(comparison.axis.levels), len(comparison.arms)
+    parts = [
+        f"Scale {comparison.settings.scale}",
+        f"{levels} {levels_noun(comparison, levels)}",
+        *([f"{arms} arms"] if arms > 1 else []),
+        f"{each} each",
+        plural(len(comparison.runs), "run"),
+        provenance["time"][:10],
+    ]
+    return " · ".join(parts)
 
 
-def _matrices(comparison: Comparison, arm: str, block: Block) -> Iterator[tuple[str, str, Markup]]:
-    """A matrix of every level: the level, what is missing, the drawing."""
-    for i, level in enumerate(comparison.levels(arm)):
-        drawing = _drawn(mean_panel(comparison, arm, level, block), block, f"{in_file_name(arm)}-{i}", level)
-        yield level, _missing(comparison, arm, block, level), drawing
-
-
-def _changes(comparison: Comparison, arm: str, blocks: list[Block]) -> Iterator[tuple[str, str, Markup]]:
-    """How the cells differ between the ends, with intervals; nothing where the ends share no replicate."""
-    levels = comparison.levels(arm)
-    ends = levels[0], levels[-1]
-    if records(comparison.cell_differences, arm=arm, level=ends[0], other=ends[1]):
-        for block in blocks:
-            panel = change_panel(comparison, arm, *ends, block)
-            drawing = _drawn(panel, block, f"{in_file_name(arm)}-change", f"{ends[1]} {MINUS} {ends[0]}")
-            yield block.title, _missing(comparison, arm, block, *ends), drawing
-
-
-def _missing(comparison: Comparison, arm: str, block: Block, *levels: str) -> str:
-    remarks = missing_models(comparison, arm, *levels)
-    trained = comparison.settings.finetunes
-    return "; ".join(
-        f"{' + '.join(trained[model]) or 'no task'}: {remarks[model]}" for model in block.models if model in remarks
-    )
-
-
-def _drawn(panel: Panel, block: Block, name: str, what: str) -> Markup:
-    name = re.sub(r"\W+", "-", f"{block.matrices[0]}-{block.title}-{name}")
-    return inline_svg(draw_panels([[panel]], _CELL, bars=False), name, f"{block.title}, {what}")
-
-
-def _color_bar(scale: Scale) -> Markup:
-    """The scale as a gradient in CSS."""
-    return Markup(f"linear-gradient(to right, {', '.join(scale.shades(11))})")
+def _curves(comparison: Comparison) -> list[dict[str, Any]]:
+    """Scores over a rate, a ratio or another axis, where runs differ in one."""
+    found = []
+    if has_ratios(comparison):
+        chart = inline_svg(draw_ratios(comparison), "ratios", "Scores over the ratio of the body's rate")
+        found.append({"id": "ratios", "title": "Fast and slow bodies", "chart": chart})
+    if (axis := comparison.design.drawn_over) is not None and len(axis.levels) > 1 and axis.is_quantitative:
+        chart = inline_svg(draw_scores(comparison), "scores", f"Scores over {axis.key}")
+        found.append({"id": "scores", "title": f"Scores over {axis.key}", "chart": chart})
+    return found
 
 
 def _fine_tunes(comparison: Comparison) -> str:
@@ -186,29 +148,5 @@ def _meanings(metrics: dict[str, Metric]) -> list[tuple[str, str]]:
     """Labels of metrics and what they mean, each meaning once."""
     by_meaning: dict[str, list[str]] = {}
     for metric in metrics.values():
-        by_meaning.setdefault(metric.meaning, []).append(in_prose(metric.label))
-    return [(listed(labels), meaning) for meaning, labels in by_meaning.items()]
-
-
-def _experiments(comparison: Comparison, provenance: dict[str, Any]) -> list[dict[str, str]]:
-    """The experiments with what is known about each."""
-    found = []
-    for experiment in provenance.get("experiments", []):
-        runs = records(comparison.runs, experiment=experiment["name"])
-        run = runs[0] if runs else {}
-        found.append(
-            {
-                "name": str(experiment["name"]),
-                "commit": str(experiment["commit"])[:12],
-                "run": _run(comparison, run) if run else "",
-                "cells": f"{run['cells_measurable']} of {run['cells']}" if run else "",
-                "missing": run["missing_models"].replace(" ", ", ") if run else "",
-            }
-        )
-    return found
-
-
-def _run(comparison: Comparison, run: dict[str, Any]) -> str:
-    """What an experiment is a run of."""
-    draw = f", Atlantis {run['atlantis_seed']}" if comparison.runs["atlantis_seed"].nunique() > 1 else ""
-    return f"{run['level']}, {run['arm']}, seed {run['seed']}{draw}"
+        by_meaning.setdefault(metric.meaning, []).append(metric.label)
+    return [("; ".join(labels), meaning) for meaning, labels in by_meaning.items()]

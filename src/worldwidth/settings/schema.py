@@ -1,12 +1,12 @@
 """params.yaml as frozen dataclasses: every setting of the study, its type and its range."""
 
 from dataclasses import field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.dataclasses import dataclass
 
-from worldwidth.settings.cluster import Cluster, Jobs
+from worldwidth.settings.cluster import Cluster, Jobs, Line
 from worldwidth.settings.questions import Analysis, Sweep, Tuning
 from worldwidth.settings.values import Count, CountOrZero, Name, Positive
 
@@ -19,6 +19,8 @@ Budget = Literal["epochs", "tokens", "flops"]
 FinetuningBudget = Literal["epochs", "flops"]
 Parametrization = Literal["standard", "mup"]
 Trainable = Literal["all", "new_embeddings"]
+Colours = Literal["RdYlGn", "cividis", "RdYlBu"]
+COLOURS: tuple[str, ...] = get_args(Colours)
 Overrides = dict[str, JsonValue]
 TaskName = Name
 ModelName = Annotated[str, Field(pattern="^(ftwb|plug)[0-9]-[0-9a-z]{1,32}$")]
@@ -221,6 +223,9 @@ class Execution:
     """Minutes without a sign of life after which a line says that a stage still runs, and where in the code it is."""
     hang_minutes: Annotated[float, Field(ge=0, le=10_080)] = 60
     """Minutes without one after which the stage is ended, with exit code 124; 0 is never."""
+    notify: Line = ""
+    """A line of shell for when a run or a sweep has ended, well or not; what became of it is in its environment, as
+    WORLDWIDTH_OUTCOME. Empty: none."""
     jobs: Jobs = Jobs()
     """What the jobs of `make slurm` ask for."""
 
@@ -299,6 +304,8 @@ class Settings:
     sweeps: Annotated[dict[Name, Sweep], Field(max_length=64)] = field(default_factory=dict)
     """Name -> the runs of `worldwidth sweep NAME`."""
     analysis: Analysis | None = None
+    colours: Colours = "RdYlGn"
+    """Of scores in matrices: ``RdYlGn`` as published; ``cividis`` and ``RdYlBu`` for colour-blind readers, too."""
     scales: Annotated[dict[Name, Scale], Field(min_length=1, max_length=64)]
     cluster: Cluster = Cluster()
 

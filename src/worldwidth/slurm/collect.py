@@ -18,6 +18,7 @@ from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.paths import scratch_folder
 from worldwidth.settings.schema import Settings
 from worldwidth.slurm.records import some_submissions
+from worldwidth.slurm.used import used, used_lines
 from worldwidth.sweep.saving import save_experiment, still_to_run
 from worldwidth.sweep.variants import Variant
 from worldwidth.sweep.worktree import prepare_trees, write_variant
@@ -45,6 +46,7 @@ def collect(settings: Settings, force: bool) -> None:
         if lacking:
             missing[variant.name] = lacking
         print(f"{variant.name}: {f'missing: {_listed(lacking)}' if lacking else ' and '.join(places)}", flush=True)
+    print("", *used_lines(used(settings, some_submissions())), sep="\n")
     if missing:
         raise WorldwidthError(
             f"{len(missing)} of {len(variants)} variants are not whole; `worldwidth slurm status` says why, and the "

@@ -3,14 +3,17 @@
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from contextlib import chdir
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import git, git_lines, head_commit
 from worldwidth.core.locks import only_one
+from worldwidth.core.text import wrapped
 from worldwidth.dvcio.cache import cache_folder, use_cache
 from worldwidth.dvcio.repair import remove_empty_entries
 from worldwidth.pipeline.render import check_rendered
@@ -46,19 +49,27 @@ def print_plan(
         listed = [{**asdict(job), **asdict(job.resources(settings))} for job in jobs]
         print(json.dumps({"jobs": listed, "total": total}, indent=2))
         return
-    width = max((len(job.name) for job in jobs), default=3)
-    print(f"{'job':<{width}} {'stages':>6} {'minutes':>7} {'cores':>5} {'GB':>4} {'GPUs':>4}  after")
-    for job in jobs:
-        asked = job.resources(settings)
-        names = [name.removeprefix(f"{job.variant.name}.") for name in job.after]
-        sizes = f"{asked.minutes:>7} {asked.cores:>5} {asked.memory_gb:>4} {asked.gpus:>4}"
-        print(
-            f"{job.name:<{width}} {len(job.stages):>6} {sizes}  {' '.join([*map(str, job.after_ids), *names]) or '-'}"
-        )
-    print(
-        f"\n{total['jobs']} jobs, {total['stages']} stages; variants: {len(variants)}; at most "
+    for line in _table(settings, jobs):
+        print(line)
+    said = (
+        f"{total['jobs']} jobs, {total['stages']} stages; variants: {len(variants)}; at most "
         f"{total['core_hours']:,} core hours and {total['gpu_hours']:,} GPU hours if every job took its whole time"
     )
+    print("", *wrapped(said), sep="\n")
+
+
+def _table(settings: Settings, jobs: list[VariantJob]) -> Iterator[str]:
+    """Under the name of each variant its jobs; one of another variant is named in full where a job waits for it."""
+    yield f"{'job':<20}{'stages':>7}{'minutes':>8}{'cores':>6}{'GB':>5}{'GPUs':>5}  after"
+    for variant, of_variant in groupby(jobs, key=lambda job: job.variant.name):
+        yield variant
+        for job in of_variant:
+            asked = job.resources(settings)
+            own = f"{variant}."
+            names = [*map(str, job.after_ids), *(name.removeprefix(own) for name in job.after)] or ["-"]
+            sizes = f"{len(job.stages):>7}{asked.minutes:>8}{asked.cores:>6}{asked.memory_gb:>5}{asked.gpus:>5}"
+            text = f"  {job.name.removeprefix(own):<18}{sizes}  {names[0]}"
+            yield from wrapped(" ".join([text, *names[1:]]), indent=" " * 53)
 
 
 def _total(settings: Settings, jobs: list[VariantJob]) -> dict[str, Any]:

@@ -28,12 +28,14 @@ class End:
     message: str
     """Its last error; empty if all went well."""
     stages: dict[str, str]
-    """Stage -> what became of it, in the words of engine/job.py; those that it did not come to are missing."""
+    """Stage -> what became of it, in the words of engine/events.py; those that it did not come to are missing."""
     node: str
     starts: int
     """How often it was started."""
     seconds: float
     """Of the last start."""
+    peak_bytes: int = 0
+    """The most memory that it held then; 0 where an earlier version recorded it."""
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,16 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from worldwidth.core.files import check_regular
-from worldwidth.engine.job import FAILED as STAGE_FAILED
-from worldwidth.engine.job import NOT_RUN, RAN, RESTORED
+from worldwidth.engine.events import FAILED as STAGE_FAILED
+from worldwidth.engine.events import NOT_RUN, RAN, RESTORED
+from worldwidth.engine.watch import last_lines
 from worldwidth.slurm.commands import CANCELLED as SLURM_CANCELLED
 from worldwidth.slurm.commands import COMPLETED, WAITING, QueueEntry, accounted, queue, require_slurm
 from worldwidth.slurm.records import End, Submission, some_submissions
 from worldwidth.sweep.variants import Variant
 
 WAITS, RUNS, DONE, FAILED, CANCELLED, LOST = "waiting", "running", "done", "failed", "cancelled", "lost"
-_LAST_LINES = 6
-_LARGEST = 64 * 1024  # bytes of a log that are looked at
+_NO_LOG = "no log: the job did not get so far, or its node does not see this folder (cluster.shared_folder)"
 
 
 @dataclass(frozen=True)
@@ -140,18 +139,6 @@ def _print_failures(found: list[StageStatus]) -> None:
     for log, stages in failed.items():
         names = " ".join(status.stage for status in stages)
         print(f"\n{stages[0].variant}, job {stages[0].job}: {names}: {stages[0].state}: {stages[0].detail}")
-        print("".join(f"  {line}\n" for line in [log, *last_lines(Path(log))]), end="")
+        print("".join(f"  {line}\n" for line in [log, *(last_lines(Path(log)) or [_NO_LOG])]), end="")
     if failed:
         print("\nafter fixing it, the same `make slurm` submits what is missing")
-
-
-def last_lines(log: Path) -> list[str]:
-    """The end of a job's log."""
-    try:
-        check_regular(log)
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _LARGEST))
-            lines = file.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
-    except FileNotFoundError:
-        return ["no log: the job did not get so far, or its node does not see this folder (cluster.shared_folder)"]
-    return ["".join(c if c.isprintable() else " " for c in line) for line in lines if line.strip()][-_LAST_LINES:]

@@ -6,6 +6,7 @@ train a model a second time.
 """
 
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -21,6 +22,7 @@ from worldwidth.dvcio.repair import remove_empty_entries
 from worldwidth.dvcio.restore import restore_inputs
 from worldwidth.dvcio.stored import remove_halves
 from worldwidth.engine.job import run_job
+from worldwidth.engine.memory import peak_bytes
 from worldwidth.settings.load import load
 from worldwidth.slurm.commands import requeue
 from worldwidth.slurm.plan import SECONDS_TO_FILL
@@ -58,7 +60,9 @@ def work(job: Path) -> None:
             _requeue(own, number, starts, made.requeues)
         raise
     finally:
-        made.write_end(own.name, End(code, message, outcomes, node, starts, round(time.monotonic() - began, 1)))
+        seconds = round(time.monotonic() - began, 1)
+        peak = peak_bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        made.write_end(own.name, End(code, message, outcomes, node, starts, seconds, peak))
 
 
 def _requeue(job: VariantJob, number: int, starts: int, requeues: int) -> None:

@@ -6,7 +6,6 @@ Uncommitted changes to tracked files are part of every variant, as with `dvc exp
 """
 
 import os
-import shutil
 from contextlib import ExitStack, chdir
 from pathlib import Path
 
@@ -15,13 +14,15 @@ from worldwidth.core.locks import only_one
 from worldwidth.core.machine import cores
 from worldwidth.dvcio.repair import remove_empty_entries, renew_damaged_hashes
 from worldwidth.dvcio.stored import remove_halves
+from worldwidth.engine.course import Course
 from worldwidth.engine.processes import run_jobs
 from worldwidth.engine.run import job_environment, job_slots, run_lock, visible_gpus
+from worldwidth.engine.watch import not_done, watching_jobs
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.paths import scratch_folder
 from worldwidth.settings.schema import Settings
 from worldwidth.sweep.graph import plan_jobs, save_jobs, studies_in
-from worldwidth.sweep.jobs import Seat, SweepJobs
+from worldwidth.sweep.jobs import Seat, SweepJobs, failed_variants
 from worldwidth.sweep.saving import still_to_run
 from worldwidth.sweep.variants import Variant, chosen_variants
 from worldwidth.sweep.worktree import prepare_trees, source_tree
@@ -93,14 +94,15 @@ def _run_all(settings: Settings, source: str, variants: list[Variant], jobs: int
         studies = studies_in(seats[0].tree, source, variants)
         planned = save_jobs(plan_jobs(studies, {}, len(seats)), studies)
         print(
-            f"{sum(len(job.stages) for job in planned)} stages to do in {len(planned)} jobs, {len(seats)} at a time; "
+            f"{sum(len(job.stages) for job in planned)} stages to do in {len(planned)} jobs, {len(seats)} at a time\n"
             f"what they print: {logs}",
             flush=True,
         )
-        shutil.rmtree(logs, ignore_errors=True)
-        logs.mkdir(parents=True)
-        starter = SweepJobs(planned, studies, Path.cwd(), logs)
-        return starter.failures(run_jobs(planned, seats, starter))
+        doing = SweepJobs(studies, Path.cwd())
+        course = Course("worldwidth sweep", planned, len(seats), doing.label, doing.settings)
+        with watching_jobs(course, logs, doing.launch) as watch:
+            left = run_jobs(planned, seats, watch)
+        return failed_variants(planned, not_done(watch.reasons, planned, left))
 
 
 def _seats(settings: Settings, source: str, jobs: int | None, held: ExitStack) -> list[Seat]:

@@ -1,220 +1,26 @@
-"""`worldwidth plots --partial` on a study that is not finished, and `worldwidth sample`.
+"""`worldwidth sample`: lines of a corpus as the model reads them. `pytest tests/test_sample.py`."""
 
-pytest tests/test_partial_and_sample.py
-"""
-
-import hashlib
-import itertools
 import json
 import math
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from shapely import MultiPoint, Point
 
-from worldwidth import cli
-from worldwidth.commands import preview
-from worldwidth.commands.preview import draw_partial
+from command_line import run, smoke, write_params
 from worldwidth.commands.sample import print_sample, sample_lines
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.data import make_corpus
 from worldwidth.data.cities import City, save_cities
 from worldwidth.data.corpus import POPULATIONS, SPLITS
 from worldwidth.data.make_cities import make_cities, make_real_cities
-from worldwidth.evaluation import tables
-from worldwidth.settings.load import load
-from worldwidth.settings.paths import ATLANTIS_CITIES, ATLANTIS_CORPORA, CITIES, CORPORA, EVALUATIONS, SCORES
+from worldwidth.settings.paths import ATLANTIS_CITIES, ATLANTIS_CORPORA, CITIES, CORPORA
 from worldwidth.settings.schema import Settings
-from worldwidth.tasks import load_task
 
 ROOT = Path(__file__).parents[1]
 TASKS = ("distance", "inside")
-FIGURES = {"plug1.png", "ftwb1.png", "ftwb2.png", "difference.png", "overview.png"}
-
-
-def smoke() -> Settings:
-    settings = replace(load(ROOT / "params.yaml"), scale="smoke", arch="narrow")
-    scale = replace(settings.selected, statistics=replace(settings.selected.statistics, resamples=100))
-    return replace(settings, scales={**settings.scales, "smoke": scale})
-
-
-# --- a study in part
-
-
-def write_evaluation(settings: Settings, model: str) -> None:
-    """Per-line scores and the statistics that the matrices need, in the pipeline's formats."""
-    rng = np.random.default_rng(list(settings.models).index(model))
-    lines: dict[str, Any] = {}
-    report: dict[str, Any] = {}
-    for task, population in itertools.product(settings.tasks, ("world", "atlantis")):
-        easy = population == "world" or task in settings.finetunes.get(model, ())
-        right = (rng.random(40) < (0.9 if easy else 0.4)).astype(np.float32)
-        error = rng.integers(1, 20 if easy else 200, 40).astype(np.float32)
-        lines[f"{task}.{population}"] = right if load_task(task).labels else error
-        mean = float(lines[f"{task}.{population}"].mean())
-        report.setdefault(task, {})[population] = {
-            "mean": mean, "n": 40, "constant_mean": 0.5 if load_task(task).labels else 50
-        }  # fmt: skip
-    report["multitask"] = {"exact_match": 0.5, "n": 40}
-    report["model"] = {"name": model, "weights": "sha"}
-    for folder in (EVALUATIONS, SCORES):
-        folder.mkdir(parents=True, exist_ok=True)
-    (EVALUATIONS / f"{model}.json").write_text(json.dumps(report))
-    np.savez_compressed(SCORES / f"{model}.npz", model=np.array([model, "sha"]), **lines)
-
-
-@pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The working directory is empty but for the results and plots of an earlier, finished run."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("results/summary.json", "results/matrices.csv", "plots/ftwb1.png", "plots/overview.png", "dvc.lock"):
-        path = Path(name)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"committed {name}")
-    return smoke()
-
-
-def hashes(*outside: str) -> dict[str, str]:
-    """Path -> hash of every file below the working directory that is not below ``outside``."""
-    files = [path for path in Path().rglob("*") if path.is_file() and path.parts[0] not in outside]
-    return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def test_three_of_all_models(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    done = ("base", "ftwb1-3", "ftwb2-2")
-    for model in done:
-        write_evaluation(settings, model)
-    before = hashes()
-    assert len(before) == 5 + 6
-    draw_partial(settings)
-    assert hashes("partial") == before
-    assert {path.name for path in Path("partial").iterdir()} == FIGURES
-    assert all((Path("partial") / name).read_bytes().startswith(b"\x89PNG") for name in FIGURES)
-    output = capsys.readouterr().out.splitlines()
-    assert f"evaluated: 3 of {len(settings.models)} models" in output
-    (missing,) = (line for line in output if line.startswith("missing: "))
-    assert missing.removeprefix("missing: ").split(", ") == [m for m in settings.models if m not in done]
-    assert all(f"partial/{name}" in output[0] for name in FIGURES)
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What would be drawn, instead of the pictures: the arguments of every call of draw_study."""
-    calls: list[tuple[Any, ...]] = []
-
-    def draw_study(*arguments: Any) -> list[Path]:
-        calls.append(arguments)
-        return []
-
-    monkeypatch.setattr(preview, "draw_study", draw_study)
-    return calls
-
-
-def test_only_the_base_model(
-    settings: Settings, drawn: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_evaluation(settings, "base")
-    draw_partial(settings)
-    assert drawn == [(settings, [], {}, Path("partial"), frozenset(settings.finetunes))]
-    assert f"evaluated: 1 of {len(settings.models)} models" in capsys.readouterr().out
-
-
-def test_a_finished_study_is_drawn_as_the_pipeline_does(
-    settings: Settings, drawn: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    for model in settings.models:
-        write_evaluation(settings, model)
-    draw_partial(settings)
-    output = capsys.readouterr().out
-    assert f"evaluated: {len(settings.models)} of {len(settings.models)} models" in output
-    assert "missing" not in output
-    cells, headline = tables.compute_matrices(tables.load_study(settings, settings.models), 100)
-    assert drawn == [(settings, cells, headline, Path("partial"), frozenset())]
-
-
-def test_the_number_of_resamples_is_the_one_in_params(settings: Settings, drawn: list[tuple[Any, ...]]) -> None:
-    for model in ("base", "ftwb1-1"):
-        write_evaluation(settings, model)
-    fewer = replace(settings.selected, statistics=replace(settings.selected.statistics, resamples=300))
-    draw_partial(replace(settings, scales={**settings.scales, "smoke": fewer}))
-    cells, _ = tables.compute_matrices(tables.load_study(settings, ("base", "ftwb1-1")), 300)
-    assert drawn[0][1] == cells
-
-
-def test_without_the_base_model_there_is_nothing_to_draw(settings: Settings) -> None:
-    write_evaluation(settings, "ftwb1-1")
-    before = hashes()
-    with pytest.raises(WorldwidthError, match="base") as caught:
-        draw_partial(settings)
-    assert "`dvc repro evaluate@base`" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert hashes() == before
-    assert not Path("partial").exists()
-
-
-def test_a_model_counts_once_both_its_files_are_there(
-    settings: Settings, drawn: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    for model in ("base", "ftwb1-1", "ftwb1-2"):
-        write_evaluation(settings, model)
-    (EVALUATIONS / "ftwb1-1.json").unlink()
-    (SCORES / "ftwb1-2.npz").unlink()
-    draw_partial(settings)
-    output = capsys.readouterr().out
-    assert f"evaluated: 1 of {len(settings.models)} models" in output
-    assert "ftwb1-1, ftwb1-2" in output
-    assert drawn[0][-1] == frozenset(settings.finetunes)
-
-
-def test_a_damaged_evaluation_is_one_clear_line_and_no_picture(settings: Settings) -> None:
-    for model in ("base", "ftwb1-1"):
-        write_evaluation(settings, model)
-    (SCORES / "ftwb1-1.npz").write_text("no archive")
-    with pytest.raises(WorldwidthError, match=r"results/scores/ftwb1-1\.npz.*`dvc repro evaluate@ftwb1-1`"):
-        draw_partial(settings)
-    assert not Path("partial").exists()
-
-
-def test_the_command_line_draws_a_part(
-    settings: Settings,
-    drawn: list[tuple[Any, ...]],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    for model in ("base", "ftwb1-1"):
-        write_evaluation(settings, model)
-    write_params()
-    assert run(monkeypatch, "plots", "--partial") == 0
-    assert f"evaluated: 2 of {len(settings.models)} models" in capsys.readouterr().out
-    (EVALUATIONS / "base.json").unlink()
-    assert run(monkeypatch, "plots", "--partial") == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith("worldwidth: ")
-
-
-# --- lines of a corpus
-
-
-def write_params() -> None:
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    Path("params.yaml").write_text(re.sub(r"(?m)^scale: \w+", "scale: smoke", text), encoding="utf-8")
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The exit code of `worldwidth ARGUMENTS`."""
-    monkeypatch.setattr(sys, "argv", ["worldwidth", *arguments])
-    try:
-        cli.main()
-    except SystemExit as stopped:
-        return int(stopped.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")
