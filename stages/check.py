@@ -5,6 +5,7 @@ from worldwidth.engine.stage_main import run_stage
 from pathlib import Path
 
 from worldwidth.core.files import write_text
+from worldwidth.pipeline.stages import CHECKED
 from worldwidth.settings.schema import Settings
 
 
@@ -13,7 +14,7 @@ def main(settings: Settings, fingerprint: str) -> None:
 
     The file says the same after every successful check, so that nothing behind this stage re-runs for it.
     """
-    write_text(Path("data/checked.txt"), "params.yaml is sound and dvc.yaml matches it\n")
+    write_text(Path("data/checked.txt"), CHECKED)
 
 
 if __name__ == "__main__":

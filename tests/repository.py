@@ -15,6 +15,9 @@ from dvc.repo import Repo
 PROJECT = Path(__file__).parent.parent
 
 
+_ASK_DVC = {"plan", "run", "job", "work", "sweep", "widths", "tune", "compare", "slurm"}
+
+
 class Repository:
     """A copy of the project in a temporary git repository."""
 
@@ -41,7 +44,7 @@ class Repository:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         environment = _environment() | {"PYTHONWARNINGS": "error"}
-        if command[0] == "dvc" or {"plan", "run", "job", "sweep", "widths", "tune", "compare", "slurm"} & set(command):
+        if command[0] == "dvc" or _ASK_DVC & set(command):
             environment.pop("PYTHONWARNINGS")  # DVC's own dependencies warn
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
 

@@ -4,6 +4,7 @@
 cache's answers take the place of the outputs of the stages before.
 """
 
+import hashlib
 from collections.abc import Collection, Set
 from dataclasses import dataclass
 from functools import lru_cache
@@ -89,7 +90,6 @@ def forecast_with_outs(repo: Any, names: Set[str] | None = None) -> tuple[list[F
             continue
         _refuse_irregular(stage)
         waiting = sorted({owner[dep.def_path] for dep in stage.deps if produced.get(dep.def_path, 0) is None})
-        recorded = _recorded(stage)  # before `_settled` puts other hashes into the stage
         own = _own_changes(stage, produced)
         if waiting:
             state, reason, known = (RUN, own, None) if own else (LATER, ", ".join(waiting), None)
@@ -98,8 +98,8 @@ def forecast_with_outs(repo: Any, names: Set[str] | None = None) -> tuple[list[F
         forecasts.append(Forecast(name, state, reason))
         if known:
             outs[name] = known
-        elif row_of(name).constant:  # so that what follows is known before it ran
-            known = recorded
+        elif constant := row_of(name).constant:  # so that what follows is known before it ran
+            known = _constant(stage, constant)
         for out in stage.outs:
             owner[out.def_path] = name
             produced[out.def_path] = known.hashes[out.def_path] if known else None
@@ -126,6 +126,14 @@ def _refuse_irregular(stage: Any) -> None:
 def _recorded(stage: Any) -> Known:
     """The outputs as dvc.lock has them."""
     return Known({out.def_path: out.hash_info or None for out in stage.outs})
+
+
+def _constant(stage: Any, text: str) -> Known:
+    """The outputs of a stage that always writes ``text``. dvc.lock need not have them: a work tree has none."""
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    return Known({out.def_path: HashInfo("md5", digest) for out in stage.outs})
 
 
 def _own_changes(stage: Any, produced: dict[str, Any]) -> str:

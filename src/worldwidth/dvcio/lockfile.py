@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.files import read_text, write_text
+from worldwidth.core.files import write_text
 from worldwidth.pipeline.render import DVC_YAML
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.strict_yaml import parse_yaml, yaml_text
@@ -75,21 +75,6 @@ def drop_stages(names: list[str]) -> None:
     for name in names:
         text = re.sub(_ENTRY.format(re.escape(name)), "", text, flags=re.MULTILINE)
     write_text(LOCK, text)
-
-
-def keep_stages(path: Path, names: list[str]) -> dict[str, Record]:
-    """Leave of a dvc.lock, which may have been cut off, only the entries of some stages that are whole; return them."""
-    text = read_text(path) if path.is_file() else ""
-    stages = "|".join(map(re.escape, names))
-    kept = re.findall(rf"^  (?:{stages}):\n(?:    .*\n)*", text, flags=re.MULTILINE)
-    text = "".join(["schema: '2.0'\nstages:\n", *kept])
-    try:
-        found = parse_lock(text, str(path))
-    except WorldwidthError:
-        path.unlink(missing_ok=True)
-        return {}
-    write_text(path, text)
-    return found
 
 
 def records(values: Any, subject: str) -> dict[str, Record]:

@@ -53,8 +53,8 @@ class Stage:
     contents: Callable[[Settings], dict[str, str]] | None = None
     """Path of each of its outs -> what tells it apart before it is made, where that is known. The stage's code makes
     none of the study's numbers."""
-    constant: bool = False
-    """Whether it writes the same bytes whenever it succeeds."""
+    constant: str = ""
+    """The text of its out, where that is the same whenever it succeeds; what follows is then known before it runs."""
 
     @property
     def script(self) -> Path:
@@ -87,6 +87,9 @@ def _representations(settings: Settings) -> dict[str, str]:
     return {f"represent@{model}": model for model in settings.models}
 
 
+CHECKED = "params.yaml is sound and dvc.yaml matches it\n"
+
+
 def _sound(settings: Settings) -> dict[str, str]:
     return {"data/checked.txt": "sound"}
 
@@ -105,7 +108,7 @@ def _added(settings: Settings) -> dict[str, str]:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage(name="check", kind="data", job="start", contents=_sound, constant=True),
+    Stage(name="check", kind="data", job="start", contents=_sound, constant=CHECKED),
     Stage(name="cities", kind="data", job="start"),
     Stage(name="corpus", kind="data", job="start", is_dealt=True, members=_corpora, runs_tasks=True),
     Stage(name="atlantis", kind="data", job="start", runs_tasks=True),

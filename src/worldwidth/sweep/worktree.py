@@ -11,11 +11,10 @@ from worldwidth.core.files import replacing, replacing_folder, write_text
 from worldwidth.core.git import config_values, file_at, git, head_commit
 from worldwidth.core.locks import wait_until_free
 from worldwidth.dvcio.cache import cache_folder, use_cache
-from worldwidth.dvcio.lockfile import LOCK, keep_stages, md5
+from worldwidth.dvcio.lockfile import LOCK, md5
 from worldwidth.dvcio.repo import edit_yaml
 from worldwidth.engine.run import run_lock
 from worldwidth.pipeline.render import DVC_YAML, render
-from worldwidth.pipeline.stages import STAGES
 from worldwidth.settings.load import load
 from worldwidth.settings.paths import PARAMS, scratch_folder
 from worldwidth.settings.schema import Settings
@@ -132,13 +131,11 @@ def _prepare(settings: Settings, source: str, tree: Path) -> None:
 
 
 def set_tree(tree: Path, files: Mapping[Path, str]) -> None:
-    """Set a tree to a variant by the texts of its params.yaml and dvc.yaml; what others left there is forgotten.
+    """Set a tree to a variant by the texts of its params.yaml and dvc.yaml.
 
-    Of dvc.lock stays what tells the contents of a stage's outs before it has run: a small file is read and written
-    faster. The outs themselves go, lest they be taken for those of this variant: only the run cache answers.
+    dvc.lock, which others left there or git has, goes, lest their outs be taken for those of this variant: only the run
+    cache answers.
     """
     for path, text in files.items():
         write_text(tree / path, text)
-    kept = keep_stages(tree / LOCK, [stage.name for stage in STAGES if stage.constant])
-    for out in (out for record in kept.values() for out in record.outs):
-        (tree / out).unlink(missing_ok=True)
+    (tree / LOCK).unlink(missing_ok=True)
