@@ -40,7 +40,7 @@ ENGINE = """if True:
 
         course = Course("engine", jobs, 2, lambda job, stage: stage, lambda job: None)
         course._timings.expected = lambda settings, stage: None
-        with watching_jobs(course, Path("logs"), launch) as watch:
+        with watching_jobs(course, Path("logs"), launch, "") as watch:
             run_jobs(jobs, slots, watch)
         print("all ran")
 """

@@ -192,7 +192,11 @@ def told(watch: Watch, job: Job, folder: Path, *events: dict[str, Any], printed:
 
 
 def watch_of(course: Course, folder: Path) -> Watch:
-    return Watch(course, folder, lambda *arguments: None, Lines(), Kept(folder / "kept.json"))  # type: ignore[arg-type]
+    def launch(*_: object) -> None:
+        return None
+
+    kept = Kept(folder / "kept.json")
+    return Watch(course, folder, launch, Lines(), kept, lambda *_: None)  # type: ignore[arg-type]
 
 
 def test_a_pipe_gets_two_lines_a_stage(

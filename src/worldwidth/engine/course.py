@@ -90,6 +90,10 @@ class Course:
                 self._learn()
         return ended
 
+    def now_in(self, job: Job) -> str:
+        """The stage that a job is in, for people."""
+        return self.label(job, self._begun[job.name].stage)
+
     def end(self, job: Job, is_well: bool, peak: int = 0) -> Running | None:
         """A job has ended, and has held ``peak`` bytes at most; return the stage that it was in."""
         begun = self._begun.pop(job.name)

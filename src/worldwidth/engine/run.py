@@ -80,7 +80,7 @@ def run_study(settings: Settings, jobs: int | None, gpus: list[str] | None) -> N
         )
         course = Course("worldwidth run", planned, len(slots), lambda job, stage: stage, lambda job: settings)
         launch = partial(_launch, job_environment(hardware), lock)
-        with watching_jobs(course, logs, launch) as watch:
+        with watching_jobs(course, logs, launch, settings.selected.execution.tensorboard) as watch:
             failed = run_jobs(planned, slots, watch)
         _refuse_left(failed)
     print(f"all stages are up to date after {duration(time.monotonic() - started)}")

@@ -4,6 +4,7 @@ from worldwidth.core.command import exit_codes
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,12 +12,14 @@ from pathlib import Path
 from worldwidth.core import signals
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import checking
+from worldwidth.core.progress import watching
 from worldwidth.core.silence import reporting_silence
 from worldwidth.dvcio.integrity import check_inputs
 from worldwidth.dvcio.repo import open_repo
 from worldwidth.dvcio.rwlock import forget_the_dead
 from worldwidth.dvcio.stored import check_inputs_stored
 from worldwidth.dvcio.tracked import Tracked, stage_of
+from worldwidth.engine.board import board
 from worldwidth.engine.view import showing_stage
 from worldwidth.pipeline.render import check_rendered
 from worldwidth.settings.load import load
@@ -43,7 +46,13 @@ def run_stage(main: Callable[..., None], *names: str) -> None:
         watched = reporting_silence(name, execution.silence_minutes, execution.hang_minutes)
         try:
             shown = showing_stage("dvc", os.getpid(), name) if "DVC_STAGE" in os.environ else nullcontext()
-            with checking(_TRACKED.refuse_edited), watched, shown:
+            with (
+                checking(_TRACKED.refuse_edited),
+                watched,
+                shown,
+                board(execution.tensorboard) as write,
+                watching(lambda standing: write(name, time.time(), standing)),
+            ):
                 main(settings, *arguments)
         except signals.Stopped:
             if signals.is_orphaned():  # else the list of the DVC that was killed blocks whoever gets its number

@@ -16,6 +16,7 @@ from typing import IO, Any
 from worldwidth.core.files import check_regular
 from worldwidth.core.signals import EXIT_INTERRUPTED, EXIT_RETRY
 from worldwidth.core.silence import EXIT_HUNG
+from worldwidth.engine.board import Write, board
 from worldwidth.engine.course import Course
 from worldwidth.engine.events import EVENTS, FAILED, NOT_RUN, RESTORED, STARTED, Event, Tail, read_events
 from worldwidth.engine.processes import killed
@@ -33,10 +34,11 @@ _LARGEST = 64 * 1024  # bytes of a log that are looked at
 class Watch:
     """Starts jobs, follows what they tell, and knows why some failed."""
 
-    def __init__(self, course: Course, logs: Path, launch: Launch, shown: Screen, kept: Kept) -> None:
+    def __init__(self, course: Course, logs: Path, launch: Launch, shown: Screen, kept: Kept, curves: Write) -> None:
         self.reasons: dict[str, str] = {}
         """Job -> why it failed, in a line."""
         self._course, self._logs, self._launch, self._screen, self._kept = course, logs, launch, shown, kept
+        self._curves = curves
         self._events: dict[str, Tail] = {}
         self._printed: dict[str, Tail] = {}
         self._jobs: dict[str, Job] = {}
@@ -99,6 +101,8 @@ class Watch:
 
     def _take(self, job: Job, event: Event) -> None:
         ended = self._course.take(job, event)
+        if event.standing:
+            self._curves(self._course.now_in(job), event.time, event.standing)
         name = self._course.label(job, event.stage)
         if event.what == STARTED:
             self._screen.started(f"{self._place()} {name}: started")
@@ -138,12 +142,20 @@ def last_lines(log: Path) -> list[str]:
 
 
 @contextmanager
-def watching_jobs(course: Course, logs: Path, launch: Launch) -> Iterator[Watch]:
-    """A watch whose screen is this process's, and which others can read; ``logs`` is emptied."""
+def watching_jobs(course: Course, logs: Path, launch: Launch, curves: str) -> Iterator[Watch]:
+    """A watch whose screen is this process's, and which others can read.
+
+    Args:
+        logs: a folder, which is emptied.
+        curves: ``execution.tensorboard``.
+
+    Raises:
+        WorldwidthError: as :func:`board` does.
+    """
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
-    with kept_for_others(os.getpid()) as kept, screen() as shown:
-        yield Watch(course, logs, launch, shown, kept)
+    with board(curves) as write, kept_for_others(os.getpid()) as kept, screen() as shown:
+        yield Watch(course, logs, launch, shown, kept, write)
 
 
 def not_done(own: Mapping[str, str], jobs: Sequence[Job], names: Sequence[str]) -> dict[str, str]:

@@ -226,6 +226,8 @@ class Execution:
     notify: Line = ""
     """A line of shell for when a run or a sweep has ended, well or not; what became of it is in its environment, as
     WORLDWIDTH_OUTCOME. Empty: none."""
+    tensorboard: Line = ""
+    """A folder in which TensorBoard, an extra of this package, finds training curves while they grow. Empty: none."""
     jobs: Jobs = Jobs()
     """What the jobs of `make slurm` ask for."""
 

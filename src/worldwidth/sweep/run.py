@@ -100,7 +100,7 @@ def _run_all(settings: Settings, source: str, variants: list[Variant], jobs: int
         )
         doing = SweepJobs(studies, Path.cwd())
         course = Course("worldwidth sweep", planned, len(seats), doing.label, doing.settings)
-        with watching_jobs(course, logs, doing.launch) as watch:
+        with watching_jobs(course, logs, doing.launch, settings.selected.execution.tensorboard) as watch:
             left = run_jobs(planned, seats, watch)
         return failed_variants(planned, not_done(watch.reasons, planned, left))
 
