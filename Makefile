@@ -68,6 +68,7 @@ render: $(READY)
 
 ## does dvc.yaml match params.yaml, and dvc.lock this code and these results?
 check: $(READY)
+	worldwidth render --check
 	worldwidth check --lock
 
 ## what is wrong with this project on this machine, and the commands that fix it; works without the environment, too

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import vl_convert
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 from worldwidth.commands.offline_plots import vega_lite_version
 from worldwidth.plots.dvc_charts import MINUS, SHARE, charts, model_names
@@ -126,17 +127,28 @@ def tooltips_in(part: Any) -> list[Any]:
     return inside + ([part["tooltip"]] if "tooltip" in part else [])
 
 
+def test_a_scale_of_colours_has_colours(settings: Settings) -> None:
+    """Vega draws black where it is given something else, and says nothing."""
+    ranges = [
+        colors
+        for text in charts(settings).values()
+        for colors in re.findall(r'"range": \[(.*?)\]', text, re.DOTALL)
+        if "#" in colors
+    ]
+    assert ranges
+    for colors in ranges:
+        assert re.fullmatch(r'(\s*"#[0-9a-f]{6}",?)+\s*', colors), colors
+
+
 @pytest.mark.parametrize("scale", [SCORE, SIGNED, SHARE, MINUS], ids=lambda scale: scale.label)
 def test_every_number_can_be_read_on_its_cell(settings: Settings, scale: Scale) -> None:
     """WCAG's 4.5, as Vega computes both: each value in a cell of its own."""
     values = [scale.low + (scale.high - scale.low) * i / 60 for i in range(-5, 66)]
     chart = filled(settings, "exact", [], "A")
-    panel = next(
-        p
-        for p in panels_in(charts(settings))
-        if p["spec"]["layer"][0]["encoding"]["color"]["scale"]
-        == {"domain": [scale.low, scale.high], "range": scale.shades(11)}
-    )
+    colors = [to_hex(scale.color(value)) for value in np.linspace(scale.low, scale.high, 11)]
+    of_scale = {"domain": [scale.low, scale.high], "range": colors}
+    every = panels_in(charts(settings))
+    panel = next(p for p in every if p["spec"]["layer"][0]["encoding"]["color"]["scale"] == of_scale)
     shown = f"clamp(datum.value, {scale.low}, {scale.high})"
     layers = panel["spec"]["layer"]
     encoding = {axis: {"field": "i", "type": "nominal"} for axis in "xy"}

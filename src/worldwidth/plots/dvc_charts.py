@@ -13,7 +13,7 @@ import numpy as np
 
 from worldwidth.evaluation.scores import DIFFERENCE
 from worldwidth.plots.heatmap import SCORE, SIGNED, Scale
-from worldwidth.plots.style import COLORS, ink_on
+from worldwidth.plots.style import ink_on
 from worldwidth.settings.schema import Settings, is_plug_in
 
 FOLDER = Path("templates/plots")
@@ -21,7 +21,10 @@ X, Y = "<DVC_METRIC_X>", "<DVC_METRIC_Y>"
 SHARE = Scale("Blues", 0.0, 1.0, "share exact")
 MINUS = Scale("RdBu", -0.5, 0.5, "first minus second")
 _MANY = 4  # tasks that a name lists at most
-_LINES = (*COLORS, "#000000", "#999999", "#7f3c8d", "#b8860b")
+_LINES = (
+    "#0072b2", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#56b4e9", "#000000", "#999999", "#7f3c8d", "#b8860b",
+)  # fmt: skip
+"""Of models, which are told apart in one chart; the colours of archs mean archs."""
 _OWN_COLORS = {"resolve": {"scale": {"color": "independent"}}}
 
 Chart = dict[str, Any]
@@ -145,7 +148,7 @@ def _heat_map(transform: Transform, scale: Scale, said: str, measured: str) -> C
         "condition": {"test": "datum.value === null", "value": "#eeeeee"},
         "field": "shown",
         "type": "quantitative",
-        "scale": {"domain": [scale.low, scale.high], "range": scale.shades(11)},
+        "scale": {"domain": [scale.low, scale.high], "range": [color for color, _ in scale.shades(11)]},
         "legend": legend,
     }
     white = {"condition": {"test": _needs_white(scale), "value": "#ffffff"}, "value": "#010101"}
