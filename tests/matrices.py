@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
+from worldwidth.settings.schema import COLOURS
+
 TASKS = ("angle", "compass", "crossing", "distance", "inside", "perimeter", "trianglearea")
 Draw = st.DrawFn
 Values = dict[str, Any]
@@ -87,6 +89,7 @@ def matrices(draw: Draw) -> Values:
         "reference": draw(arch),
         "recipe": draw(st.sampled_from(["default", *scales[scale]["recipes"]])),
         "parametrization": draw(st.sampled_from(["standard", "mup"])),
+        "colours": draw(st.sampled_from(COLOURS)),
     }
     further = st.fixed_dictionaries({}, optional={"cluster": clusters, "sweeps": _sweeps(archs, list(finetunes))})
     return {**top, "tasks": tasks, "finetunes": finetunes, "scales": scales, **draw(further)}

@@ -15,6 +15,7 @@ from dvc.repo import Repo
 PROJECT = Path(__file__).parent.parent
 
 
+_RESULTS = ("results/", "plots/", "report/", "dvc.lock", "docs/findings")  # of the study in git, with what they say
 _ASK_DVC = {"plan", "run", "job", "work", "sweep", "widths", "tune", "compare", "slurm"}
 
 
@@ -27,7 +28,7 @@ class Repository:
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, check=True, capture_output=True, text=True
         ).stdout.split("\n")
         for name in filter(None, names):
-            if (PROJECT / name).is_file() and not name.startswith(("results/", "plots/", "report/", "dvc.lock")):
+            if (PROJECT / name).is_file() and not name.startswith(_RESULTS):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(PROJECT / name, folder / name)
         self.edit("params.yaml", "scale: laptop", "scale: smoke")

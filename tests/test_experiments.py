@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
-from laboratory import CURVES, EVALUATIONS, Laboratory, edited, lock, save_scores, sound_tables, with_scores
+from laboratory import CURVES, EVALUATIONS, PARAMS, Laboratory, edited, lock, save_scores, sound_tables, with_scores
 from worldwidth.comparison.runs import read_run
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.git import git
 from worldwidth.dvcio.experiments import find_experiments, list_experiments
+from worldwidth.settings.load import LATER, parse
 
 
 @pytest.fixture
@@ -70,6 +72,14 @@ def test_params_of_another_version_are_one_line(laboratory: Laboratory) -> None:
         WorldwidthError, match=r"wide-epochs-s1: its params.yaml is of another version \(budgets: unknown"
     ):
         _ = found.settings
+
+
+def test_params_from_before_a_key_that_changes_no_result_are_taken() -> None:
+    """The work tree's own must have it, for a stage depends on it."""
+    old = yaml.safe_dump({key: value for key, value in PARAMS.items() if key != "colours"})
+    assert parse(old, "params.yaml", LATER).colours == "RdYlGn"
+    with pytest.raises(WorldwidthError, match=r"^params.yaml: colours: "):
+        parse(old, "params.yaml")
 
 
 def test_scores_that_are_not_in_the_cache_are_said(laboratory: Laboratory, tmp_path: Path) -> None:

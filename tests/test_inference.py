@@ -135,11 +135,11 @@ def test_equivalence_is_claimed_wrongly_as_often_as_it_says() -> None:
     [
         ([], None, "not measurable"),
         ([0.3], None, "too few seeds to say (n = 1)"),
-        ([0.1, 0.2, 0.3], 0.2, "not significant; a difference above 0.37 is excluded"),
+        ([0.1, 0.2, 0.3], 0.2, "not significant; above 0.37 is excluded"),
         ([0.1, 0.2, 0.3], 0.01, "significant: wide higher"),
         ([-0.1, -0.2, -0.3], 0.01, "significant: wide lower"),
         ([0.1, 0.1, 0.1], None, "too little variation to say (n = 3)"),
-        ([0.1, -0.1, 0.1, -0.1, 0.1, -0.1], 0.9, "not significant; a difference above 0.09 is excluded"),
+        ([0.1, -0.1, 0.1, -0.1, 0.1, -0.1], 0.9, "not significant; above 0.09 is excluded"),
     ],
 )
 def test_the_verdict(values: list[float], p: float | None, said: str) -> None:

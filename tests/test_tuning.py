@@ -328,7 +328,7 @@ def test_the_figure_has_a_curve_an_arch_and_rings_what_is_chosen(settings: Setti
     no_labels_overlap(figure)
     (axes,) = figure.axes
     assert (axes.get_xscale(), axes.get_xlabel()) == ("log", "learning rate of fine-tuning")
-    assert axes.get_ylabel() == "trained skill on validation lines"
+    assert axes.get_ylabel() == "skill trained, on validation lines"
     assert [label.get_text() for label in axes.get_xticklabels()] == [
         "5e-4",
         "1e-3",
@@ -339,7 +339,7 @@ def test_the_figure_has_a_curve_an_arch_and_rings_what_is_chosen(settings: Setti
         "0.064",
     ]
     (legend,) = figure.legends
-    names = ["narrow", "base", "deep", "wide", "shallow", "wider"]
+    names = ["narrow", "base", "wide", "wider", "deep", "shallow"]
     assert [text.get_text() for text in legend.get_texts()] == [*names, "chosen"]
     curves = [line for line in axes.lines if len(np.asarray(line.get_xdata())) == 6]
     rings = [line for line in axes.lines if len(np.asarray(line.get_xdata())) == 1]

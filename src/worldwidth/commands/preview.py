@@ -4,7 +4,6 @@ Curves, those of trainings under way too, and the answers as they are come first
 evaluated.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -60,8 +59,7 @@ def _curves(settings: Settings, trained: list[str], under_way: dict[str, pd.Data
     if not curves:
         return []
     table = pd.concat([curves[model].assign(model=model) for model in settings.models if model in curves])
-    there = replace(settings, finetunes={name: own for name, own in settings.finetunes.items() if name in curves})
-    return [save_figure("training", lambda: draw_training(there, table), PARTIAL)]
+    return [save_figure("training", lambda: draw_training(settings, table), PARTIAL)]
 
 
 def _listed(under_way: dict[str, pd.DataFrame]) -> str:

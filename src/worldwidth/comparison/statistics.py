@@ -119,7 +119,7 @@ def verdict(found: Estimate, p_adjusted: float | None, higher: str) -> str:
         return f"too few seeds to say (n = {found.n})"
     if found.low == found.high:
         return f"too little variation to say (n = {found.n})"
-    return f"{NOT_SIGNIFICANT}; a difference above {found.excluded:.2g} is excluded"
+    return f"{NOT_SIGNIFICANT}; above {found.excluded:.2g} is excluded"
 
 
 def direction(verdict: str) -> int:

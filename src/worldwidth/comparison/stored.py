@@ -20,7 +20,7 @@ from worldwidth.comparison.tables import Comparison
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.core.files import read_text
 from worldwidth.settings.axes import parse_value, with_values
-from worldwidth.settings.load import parse
+from worldwidth.settings.load import LATER, parse
 from worldwidth.settings.questions import Analysis
 from worldwidth.settings.schema import Settings
 
@@ -84,7 +84,7 @@ def _table(path: Path) -> pd.DataFrame:
 
 def _settings(provenance: dict[str, Any]) -> Settings:
     """Those of the first run, in the fine-tunes that were compared."""
-    found = parse(provenance["params"], PROVENANCE)
+    found = parse(provenance["params"], PROVENANCE, LATER)
     return replace(found, finetunes={name: found.finetunes[name] for name in provenance["finetunes"]})
 
 

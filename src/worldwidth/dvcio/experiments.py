@@ -17,7 +17,7 @@ from worldwidth.core.errors import WorldwidthError, nearest, warn
 from worldwidth.core.git import file_at, git
 from worldwidth.core.table import Kind, parse_table
 from worldwidth.dvcio.lockfile import LOCK, Record, parse_lock
-from worldwidth.settings.load import parse
+from worldwidth.settings.load import LATER, parse
 from worldwidth.settings.paths import PARAMS
 from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import parse_yaml
@@ -85,7 +85,7 @@ class Experiment:
             WorldwidthError: it does not fit this version of worldwidth.
         """
         try:
-            found = parse(self.text(PARAMS) or "", PARAMS.name)
+            found = parse(self.text(PARAMS) or "", PARAMS.name, LATER)
         except WorldwidthError as error:
             said = str(error).replace(f"{PARAMS.name}: ", "")
             raise WorldwidthError(f"{self.name}: its params.yaml is of another version ({said})") from None

@@ -126,8 +126,13 @@ def draw_setting(settings: Settings, curves: pd.DataFrame, cities: list[City], f
 
 @plt.style.context(STYLE)
 def draw_training(settings: Settings, curves: pd.DataFrame) -> Figure:
-    """Training loss against tokens: a panel for the base model and one a matrix, lines named by the tasks trained."""
-    groups = _models_by_panel(settings)
+    """Training loss against tokens: a panel for the base model and one a matrix, lines named by the tasks trained.
+
+    Models without a curve are left out.
+    """
+    there = set(curves["model"])
+    panels = {title: [name for name in own if name in there] for title, own in _models_by_panel(settings).items()}
+    groups = {title: models for title, models in panels.items() if models}
     figure = new_figure(PAGE, 20 + 165 * -(-len(groups) // 2))
     grid = figure.subplots(-(-len(groups) // 2), 2, squeeze=False).flat
     names = {model: task_label(tasks).replace("\n", " ") for model, tasks in settings.finetunes.items()}

@@ -5,8 +5,9 @@ is allowed and the nearest valid name.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +19,8 @@ from worldwidth.settings.rules import broken_rule
 from worldwidth.settings.schema import Settings
 from worldwidth.settings.strict_yaml import excerpt, parse_yaml, yaml_text
 
+LATER = MappingProxyType({"colours": "RdYlGn"})
+"""Keys that params.yaml of an older experiment can lack, and which change no result of it."""
 _LARGEST = 2**20  # characters: a hundred times the file with its three scales
 
 
@@ -30,11 +33,12 @@ def load(path: Path = PARAMS) -> Settings:
     return parse(yaml_text(path, _LARGEST), str(path))
 
 
-def parse(text: str, name: str) -> Settings:
+def parse(text: str, name: str, may_lack: Mapping[str, Any] = MappingProxyType({})) -> Settings:
     """The settings of a text.
 
     Args:
         name: what it is called in an error.
+        may_lack: keys at its top that it need not have, with what they then are.
 
     Raises:
         WorldwidthError: as :func:`load`.
@@ -43,6 +47,7 @@ def parse(text: str, name: str) -> Settings:
     if not isinstance(values, dict):
         found = "nothing" if values is None else excerpt(json.dumps(values, ensure_ascii=False))
         raise WorldwidthError(f"{name}: the top level: found {found}; it must be a mapping")
+    values = {**may_lack, **values}
     try:
         # JSON is the only form in which pydantic is strict and still takes a list for a tuple.
         settings = TypeAdapter(Settings).validate_json(json.dumps(values))

@@ -306,7 +306,7 @@ class Settings:
     sweeps: Annotated[dict[Name, Sweep], Field(max_length=64)] = field(default_factory=dict)
     """Name -> the runs of `worldwidth sweep NAME`."""
     analysis: Analysis | None = None
-    colours: Colours = "RdYlGn"
+    colours: Colours
     """Of scores in matrices: ``RdYlGn`` as published; ``cividis`` and ``RdYlBu`` for colour-blind readers, too."""
     scales: Annotated[dict[Name, Scale], Field(min_length=1, max_length=64)]
     cluster: Cluster = Cluster()

@@ -26,6 +26,7 @@ from worldwidth.sweep.variants import Variant, chosen_variants
 from worldwidth.sweep.worktree import clone
 
 _PINNED = ("params.yaml", "dvc.yaml", "src", "stages", "templates", ".dvc/config")
+_FURTHER = 24  # columns before what a job waits for, where that is not beside it
 SECONDS_TO_FILL = 60
 """An entry of the run cache that has been empty for longer was left so by a kill."""
 
@@ -69,7 +70,7 @@ def _table(settings: Settings, jobs: list[VariantJob]) -> Iterator[str]:
             names = [*map(str, job.after_ids), *(name.removeprefix(own) for name in job.after)] or ["-"]
             sizes = f"{len(job.stages):>7}{asked.minutes:>8}{asked.cores:>6}{asked.memory_gb:>5}{asked.gpus:>5}"
             text = f"  {job.name.removeprefix(own):<18}{sizes}  {names[0]}"
-            yield from wrapped(" ".join([text, *names[1:]]), indent=" " * 53)
+            yield from wrapped(" ".join([text, *names[1:]]), indent=" " * _FURTHER)
 
 
 def _total(settings: Settings, jobs: list[VariantJob]) -> dict[str, Any]:
