@@ -154,4 +154,19 @@
   const closed = () => document.querySelectorAll("details:not([open])");
   addEventListener("beforeprint", () => closed().forEach(one => { one.open = true; one.dataset.printed = ""; }));
   addEventListener("afterprint", () => document.querySelectorAll("[data-printed]").forEach(one => { one.open = false; delete one.dataset.printed; }));
+
+  // Maps of base models at a checkpoint; without a script the finished models stand there.
+  for (const steps of document.querySelectorAll(".steps")) {
+    const input = steps.querySelector("input"), maps = [...steps.nextElementSibling.querySelectorAll("figure[data-notes]")];
+    const show = () => {
+      for (const map of maps) {
+        map.querySelector("span").textContent = JSON.parse(map.dataset.notes)[input.value];
+        [...map.querySelectorAll("g")].forEach((state, i) => state.classList.toggle("early", i !== Number(input.value)));
+      }
+      input.setAttribute("aria-valuetext", maps.length ? maps[0].querySelector("span").textContent : "");
+    };
+    input.addEventListener("input", show);
+    steps.hidden = false;
+    show();
+  }
 })();

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from worldwidth.commands.draw_comparison import REPORTS, check_pairs, draw, run_draw
 from worldwidth.comparison.axes import ARCH, REPLICATE, Design, value_of
+from worldwidth.comparison.checkpoints import checkpoint_table
 from worldwidth.comparison.compatibility import check_comparable
 from worldwidth.comparison.declared import Declared, check_analysis, declared
 from worldwidth.comparison.export import COMPARISONS, markdown, write_each, write_tables
@@ -141,7 +142,10 @@ def run_compare(
     comparison = compare(runs, question.by, question.others, plan, called)
     folder = COMPARISONS / question.name
     written = write_tables(comparison, folder)
-    written += write_each(folder, vars(MapTables.of(read_maps(runs, design, cache))))
+    found = read_maps(runs, design, cache)
+    maps = MapTables.of(found)
+    maps = replace(maps, checkpoints=checkpoint_table(found, maps.representations, cache))
+    written += write_each(folder, vars(maps))
     write_json(folder / PROVENANCE, _provenance(question, experiments, plan, called))
     stored = read_comparison(folder)
     written += draw(stored, question.name, pairs, settings.colours)

@@ -4,7 +4,7 @@ The arrays of all maps are in DVC's cache; three tables in git hold what is draw
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,12 @@ class MapTables:
     """:func:`similarity_table`."""
     places: pd.DataFrame
     """:func:`place_table`."""
+    checkpoints: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """:func:`worldwidth.comparison.checkpoints.checkpoint_table`."""
 
     @classmethod
     def of(cls, found: Sequence[RunMaps]) -> "MapTables":
-        """Those of some maps."""
+        """Those of some maps, without checkpoints."""
         table = map_table(found)
         return cls(table, similarity_table(found), place_table(found, table))
 
@@ -171,12 +173,17 @@ def place_table(found: Sequence[RunMaps], table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _places(found: Map) -> pd.DataFrame:
-    def of(lie: Any, seen: Any, regions: Any) -> pd.DataFrame:
-        x, y, seen_x, seen_y = np.hstack([lie, seen]).T
-        return pd.DataFrame(dict(zip(_PLACES, (regions, x, y, seen_x, seen_y), strict=True)))
+    seen = found.ordinary_seen[found.shown], found.atlantis_seen[found.shown]
+    return lie_and_seen((found.ordinary, found.atlantis), seen, found.regions)
 
-    ordinary = of(found.ordinary, found.ordinary_seen[found.shown], found.regions)
-    return pd.concat([ordinary, of(found.atlantis, found.atlantis_seen[found.shown], _ATLANTIS)], ignore_index=True)
+
+def lie_and_seen(lie: tuple[Any, Any], seen: tuple[Any, Any], regions: Any) -> pd.DataFrame:
+    """One row a city: its region, where it lies, and where it is read; ordinary cities first, then Atlantis."""
+    parts = []
+    for of_lie, of_seen, region in zip(lie, seen, (regions, _ATLANTIS), strict=True):
+        x, y, seen_x, seen_y = np.hstack([of_lie, of_seen]).T
+        parts.append(pd.DataFrame(dict(zip(_PLACES, (region, x, y, seen_x, seen_y), strict=True))))
+    return pd.concat(parts, ignore_index=True)
 
 
 def map_of(places: pd.DataFrame, layer: int) -> Map:

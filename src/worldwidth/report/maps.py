@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from worldwidth.comparison.representations import first_runs, shown_models
+from worldwidth.comparison.representations import MapTables, first_runs, shown_models
 from worldwidth.comparison.tables import Comparison
 from worldwidth.core.text import number
 from worldwidth.data.land import land
@@ -26,6 +27,8 @@ class WorldMap:
     title: str
     note: str
     svg: Markup
+    notes: tuple[str, ...] = ()
+    """Of its states, where it has several: the checkpoints of pre-training, and the finished model."""
 
 
 def land_symbol() -> Markup:
@@ -42,8 +45,9 @@ def land_symbol() -> Markup:
     return Markup('<path id="land" d="{}"/>').format(Markup("".join(parts)))
 
 
-def maps_of(comparison: Comparison, arm: str, table: pd.DataFrame, places: pd.DataFrame) -> Iterator[WorldMap]:
+def maps_of(comparison: Comparison, arm: str, maps: MapTables) -> Iterator[WorldMap]:
     """The maps of an arm, of the first run of every level: model by model, level by level."""
+    table, places = maps.representations, maps.places
     if not len(table) or not len(places):
         return
     rows = first_runs(table[table["arm"] == arm])
@@ -53,22 +57,50 @@ def maps_of(comparison: Comparison, arm: str, table: pd.DataFrame, places: pd.Da
             own = places[(places["arm"] == arm) & (places["level"] == level) & (places["model"] == model)]
             known = rows[(rows["level"] == level) & (rows["model"] == model)]
             if len(own) and len(known):
-                of = known.iloc[0]
-                note = f"R² {number(of['r2'], 2)}; Atlantis off by {of['atlantis_error']:.0f}"
-                yield WorldMap(f"{level}: {what}", note, _map(own, units, f"{level}, {what}: {note}"))
+                note = _note(known.iloc[0])
+                early = _early(maps.checkpoints, arm, level) if model == "base" else []
+                notes = [f"step {int(rows.iloc[0]['step']):,}: {_note(rows.iloc[0])}" for rows in early]
+                last = f"step {int(known.iloc[0]['step']):,}: {note}"
+                svg = _map([*early, own], units, f"{level}, {what}: {note}")
+                yield WorldMap(f"{level}: {what}", note, svg, (*notes, last) if notes else ())
 
 
-def _map(places: pd.DataFrame, units: int, label: str) -> Markup:
-    degrees = places[["x", "y", "seen_x", "seen_y"]].astype(float) / units
+def _note(of: "pd.Series[Any]") -> str:
+    return f"R² {number(of['r2'], 2)}; Atlantis off by {of['atlantis_error']:.0f}"
+
+
+def _early(checkpoints: pd.DataFrame, arm: str, level: str) -> list[pd.DataFrame]:
+    """The rows of each checkpoint of the base model of a level, in the order of its training."""
+    if not len(checkpoints):
+        return []
+    own = checkpoints[(checkpoints["arm"] == arm) & (checkpoints["level"] == level)]
+    return [rows for _, rows in own.groupby("step")]
+
+
+def _map(states: list[pd.DataFrame], units: int, label: str) -> Markup:
+    """A map whose last state is seen; the others, smaller for the lack of lines, are there for a script."""
     (left, bottom), (right, top) = LIMITS
-    is_new = places["region"] == ATLANTIS
-    lines = "".join(f"M{x:.0f} {-y:.0f}L{u:.0f} {-v:.0f}" for x, y, u, v in degrees.itertuples(index=False))
-    form = (
-        '<svg class="map" role="img" aria-label="{}" viewBox="{} {} {} {}"><use href="#land"/>'
-        '<path class="off" d="{}"/><path class="city" d="{}"/><path class="new" d="{}"/></svg>'
+    form = '<svg class="map" role="img" aria-label="{}" viewBox="{} {} {} {}"><use href="#land"/>{}{}</svg>'
+    early = Markup("").join(Markup('<g class="early">{}</g>').format(_state(rows, units)) for rows in states[:-1])
+    last = Markup("<g>{}{}</g>").format(_lines(states[-1], units), _state(states[-1], units))
+    return Markup(form).format(label, left, -top, right - left, top - bottom, early, last)
+
+
+def _degrees(places: pd.DataFrame, units: int) -> pd.DataFrame:
+    return places[["x", "y", "seen_x", "seen_y"]].astype(float) / units
+
+
+def _lines(places: pd.DataFrame, units: int) -> Markup:
+    of_cities = _degrees(places, units).itertuples(index=False)
+    return Markup('<path class="off" d="{}"/>').format(
+        Markup("".join(f"M{x:.0f} {-y:.0f}L{u:.0f} {-v:.0f}" for x, y, u, v in of_cities))
     )
-    box = left, -top, right - left, top - bottom
-    return Markup(form).format(label, *box, Markup(lines), _points(degrees[~is_new]), _points(degrees[is_new]))
+
+
+def _state(places: pd.DataFrame, units: int) -> Markup:
+    degrees, is_new = _degrees(places, units), places["region"] == ATLANTIS
+    paths = Markup('<path class="city" d="{}"/><path class="new" d="{}"/>')
+    return paths.format(_points(degrees[~is_new]), _points(degrees[is_new]))
 
 
 def _points(places: pd.DataFrame) -> Markup:

@@ -51,8 +51,7 @@ def write_report(
     reading = read_reading(root)
     titles = arm_titles(comparison)
     forest_note, forests = forest(comparison)
-    tables = maps.representations, maps.places
-    drawn = [(titles[arm], of_arm) for arm in comparison.arms if (of_arm := list(maps_of(comparison, arm, *tables)))]
+    drawn = [(titles[arm], of_arm) for arm in comparison.arms if (of_arm := list(maps_of(comparison, arm, maps)))]
     folder = COMPARISONS / provenance["name"]
     page = environment.get_template(TEMPLATE.name).render(
         title=title_of(comparison),

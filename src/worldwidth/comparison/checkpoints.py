@@ -1,0 +1,90 @@
+"""The maps of base models while they were pre-trained, from the checkpoints in DVC's cache.
+
+The stage `represent` keeps the places of the finished model alone. Here those of a few checkpoints are read off anew,
+for the first run of every arm and level; base models that several runs share are read once.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from worldwidth.comparison.representations import RunMaps, first_runs, lie_and_seen
+from worldwidth.core.errors import WorldwidthError, warn
+from worldwidth.core.files import read_text
+from worldwidth.data.make_cities import make_cities
+from worldwidth.model.checkpoint import load_model
+from worldwidth.representation.represent import Plane, all_prompts, features_of, measure
+from worldwidth.representation.rows import ALL, map_layer
+from worldwidth.settings.paths import MODELS
+from worldwidth.settings.schema import Settings
+
+MOST = 5
+"""Checkpoints that are shown, beside the finished model."""
+_STEP = re.compile(r"steps/(\d+)/[^/]+")
+
+
+def checkpoint_table(found: Sequence[RunMaps], table: pd.DataFrame, cache: Path) -> pd.DataFrame:
+    """One row a city and checkpoint: where it lies, where it is read, and the probe's ``r2`` and ``atlantis_error``.
+
+    Args:
+        table: :func:`worldwidth.comparison.representations.map_table` of all that is ``found``.
+        cache: DVC's cached files by their hash; runs whose models it lacks have no rows.
+    """
+    first = set(first_runs(table)["experiment"]) if len(table) else set()
+    tables: dict[str, pd.DataFrame] = {}
+    parts = []
+    for run in found:
+        digest = run.run.experiment.outs.get((MODELS / "base").as_posix(), "")
+        if run.name in first and digest:
+            if digest not in tables:
+                tables[digest] = _table(run, digest, cache)
+            parts.append(tables[digest].assign(arm=run.arm, level=run.level))
+    whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return whole[["arm", "level", *(name for name in whole if name not in ("arm", "level"))]] if len(whole) else whole
+
+
+def _table(run: RunMaps, digest: str, cache: Path) -> pd.DataFrame:
+    try:
+        with TemporaryDirectory() as temporary, threadpool_limits(1):
+            steps = _linked(digest, cache, Path(temporary))
+            return pd.concat([pd.DataFrame(), *_maps(run.run.settings, steps)], ignore_index=True)
+    except (OSError, ValueError, WorldwidthError) as error:
+        warn(f"{run.name}: its checkpoints have no maps: {error}")
+        return pd.DataFrame()
+
+
+def _linked(digest: str, cache: Path, folder: Path) -> dict[int, Path]:
+    """Folders of some checkpoints of the model whose listing is ``digest``, by step; none where it is not there."""
+    listing = cache / digest[:2] / digest[2:]
+    if not listing.is_file():
+        return {}
+    files = {file["relpath"]: file["md5"] for file in json.loads(read_text(listing))}
+    steps = sorted({int(match[1]) for path in files if (match := _STEP.fullmatch(path))})
+    shown = {steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, MOST).round().astype(int))} if steps else set()
+    for path, md5 in files.items():
+        match = _STEP.fullmatch(path)
+        if match and int(match[1]) in shown:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).symlink_to(cache / md5[:2] / md5[2:])
+    return {step: folder / "steps" / str(step) for step in sorted(shown)}
+
+
+def _maps(settings: Settings, steps: dict[int, Path]) -> Iterator[pd.DataFrame]:
+    """The rows of each checkpoint."""
+    if not steps:
+        return
+    plane = Plane.of(make_cities(settings.selected.world))
+    prompts = all_prompts(settings, len(plane.ordinary))
+    for step, folder in steps.items():
+        config, weights = load_model(folder, "`dvc exp pull` fetches it")
+        rows, arrays = measure({ALL: features_of(config, weights, prompts)[ALL]}, plane, "base", step)
+        of_map = next(row for row in rows if row.layer == map_layer(config.num_hidden_layers))
+        seen = (arrays["ordinary_seen"][0], arrays["atlantis_seen"][0])
+        table = lie_and_seen((plane.ordinary, plane.atlantis), seen, plane.regions)
+        yield table.round(0).assign(step=step, r2=round(of_map.r2, 3), atlantis_error=round(of_map.atlantis_error, 1))
