@@ -1,7 +1,7 @@
 """The maps of base models while they were pre-trained, from the checkpoints in DVC's cache.
 
 The stage `represent` keeps the places of the finished model alone. Here those of a few checkpoints are read off anew,
-for the first run of every arm and level; base models that several runs share are read once.
+for the first run of every arm and level; a base model that several runs share has its maps in the first of them.
 """
 
 import json
@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
@@ -24,8 +23,8 @@ from worldwidth.representation.rows import ALL, map_layer
 from worldwidth.settings.paths import MODELS
 from worldwidth.settings.schema import Settings
 
-MOST = 5
-"""Checkpoints that are shown, beside the finished model."""
+SHARES = (0.01, 0.03, 0.1, 0.25, 0.5)
+"""Of pre-training, after which a checkpoint is shown: of those that there are the nearest."""
 _STEP = re.compile(r"steps/(\d+)/[^/]+")
 
 
@@ -37,14 +36,13 @@ def checkpoint_table(found: Sequence[RunMaps], table: pd.DataFrame, cache: Path)
         cache: DVC's cached files by their hash; runs whose models it lacks have no rows.
     """
     first = set(first_runs(table)["experiment"]) if len(table) else set()
-    tables: dict[str, pd.DataFrame] = {}
+    done: set[str] = set()
     parts = []
     for run in found:
         digest = run.run.experiment.outs.get((MODELS / "base").as_posix(), "")
-        if run.name in first and digest:
-            if digest not in tables:
-                tables[digest] = _table(run, digest, cache)
-            parts.append(tables[digest].assign(arm=run.arm, level=run.level))
+        if run.name in first and digest and digest not in done:
+            parts.append(_table(run, digest, cache).assign(arm=run.arm, level=run.level))
+            done.add(digest)
     whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     return whole[["arm", "level", *(name for name in whole if name not in ("arm", "level"))]] if len(whole) else whole
 
@@ -66,7 +64,7 @@ def _linked(digest: str, cache: Path, folder: Path) -> dict[int, Path]:
         return {}
     files = {file["relpath"]: file["md5"] for file in json.loads(read_text(listing))}
     steps = sorted({int(match[1]) for path in files if (match := _STEP.fullmatch(path))})
-    shown = {steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, MOST).round().astype(int))} if steps else set()
+    shown = {min(steps, key=lambda step: abs(step - share * steps[-1])) for share in SHARES if steps}
     for path, md5 in files.items():
         match = _STEP.fullmatch(path)
         if match and int(match[1]) in shown:
