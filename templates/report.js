@@ -159,9 +159,10 @@
   for (const steps of document.querySelectorAll(".steps")) {
     const input = steps.querySelector("input"), maps = [...steps.nextElementSibling.querySelectorAll("figure[data-notes]")];
     const show = () => {
-      for (const map of maps) {
-        map.querySelector("span").textContent = JSON.parse(map.dataset.notes)[input.value];
-        [...map.querySelectorAll("g")].forEach((state, i) => state.classList.toggle("early", i !== Number(input.value)));
+      for (const map of maps) {  // one of fewer checkpoints lacks the earliest
+        const notes = JSON.parse(map.dataset.notes), at = Math.max(0, notes.length - 1 - (input.max - input.value));
+        map.querySelector("span").textContent = notes[at];
+        [...map.querySelectorAll("g")].forEach((state, i) => state.classList.toggle("early", i !== at));
       }
       input.setAttribute("aria-valuetext", maps.length ? maps[0].querySelector("span").textContent : "");
     };
