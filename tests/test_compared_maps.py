@@ -4,8 +4,10 @@ pytest tests/test_compared_maps.py
 """
 
 import hashlib
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from fake_runs import fake_run, fake_runs, with_scale
 from laboratory import Laboratory, lock, sound_tables
 from worldwidth.comparison import representations as compared
 from worldwidth.comparison.axes import Design
+from worldwidth.comparison.checkpoints import checkpoint_table
 from worldwidth.comparison.representations import (
     LEVELS,
     REPLICATES,
@@ -32,11 +35,15 @@ from worldwidth.comparison.representations import (
 from worldwidth.comparison.runs import RunScores
 from worldwidth.comparison.tables import compare
 from worldwidth.core.text import MINUS
+from worldwidth.data.make_cities import make_cities
 from worldwidth.dvcio.experiments import find_experiments
 from worldwidth.evaluation.scores import Cell
+from worldwidth.model.checkpoint import save_model
+from worldwidth.model.layout import DecoderConfig
+from worldwidth.model.parametrization import initial_weights
 from worldwidth.plots import probes, representations
 from worldwidth.plots.probes import draw_known, draw_probes
-from worldwidth.representation.represent import save_arrays
+from worldwidth.representation.represent import Plane, all_prompts, features_of, measure, save_arrays
 from worldwidth.representation.rows import ALL, Row, table_of
 from worldwidth.representation.tables import COLUMNS, Map
 from worldwidth.settings.load import load
@@ -303,3 +310,61 @@ def test_the_figures_of_a_study_say_n_and_the_null(study: Settings, monkeypatch:
     ]  # fmt: skip
     known = draw_known(settings, table)
     assert {"0.80", "0.10", "0.20", "0.90"} <= {text.get_text() for text in known.axes[0].texts}
+
+
+def in_cache(content: bytes, cache: Path, ending: str = "") -> str:
+    """Put it where DVC has files by their hash; return the hash."""
+    digest = hashlib.md5(content).hexdigest() + ending
+    (cache / digest[:2]).mkdir(parents=True, exist_ok=True)
+    (cache / digest[:2] / digest[2:]).write_bytes(content)
+    return digest
+
+
+def cached_base(study: Settings, folder: Path, cache: Path, steps: tuple[int, ...]) -> str:
+    """The hash of a base model in DVC's cache that has other weights at every step."""
+    config = DecoderConfig.of(study.selected, study.sizes)
+    files = []
+    for step in steps:
+        name = f"steps/{step}"
+        save_model(config, initial_weights(config, step), folder / name, lambda folder: None)
+        files += [(f"{name}/{path.name}", in_cache(path.read_bytes(), cache)) for path in (folder / name).iterdir()]
+    listing = [{"md5": digest, "relpath": path} for path, digest in sorted(files)]
+    return in_cache(json.dumps(listing).encode(), cache, ".dir")
+
+
+def test_checkpoints_are_read_as_the_finished_model_is(study: Settings, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    digest = cached_base(study, tmp_path / "model", cache, (0, 1, 10, 50, 100))
+    runs = [run_maps(study, name, digest) for name in ("wide-epochs-s1", "wide-flops-s1")]
+    table = pd.DataFrame({"arm": ["a", "b"], "level": "wide", "seed": 1, "atlantis_seed": 1})
+    table["experiment"] = [run.name for run in runs]
+    found = checkpoint_table(runs, table, cache)
+    assert set(found["step"]) == {1, 10, 50}, "the nearest to each share, and none twice"
+    assert set(found["arm"]) == {"epochs"}, "of a model that two share once"
+    plane = Plane.of(make_cities(study.selected.world))
+    config = DecoderConfig.of(study.selected, study.sizes)
+    features = features_of(config, initial_weights(config, 50), all_prompts(study, len(plane.ordinary)))
+    _, arrays = measure({ALL: features[ALL]}, plane, "base", 50)
+    own = found[found["step"] == 50]
+    assert len(own) == len(plane.ordinary) + len(plane.atlantis)
+    seen = np.vstack([arrays["ordinary_seen"][0], arrays["atlantis_seen"][0]])
+    assert np.abs(own[["seen_x", "seen_y"]].to_numpy() - seen).max() <= 0.5, "to whole units"
+    assert checkpoint_table(runs, table, tmp_path / "empty").empty
+
+
+def run_maps(study: Settings, name: str, digest: str) -> RunMaps:
+    experiment = SimpleNamespace(name=name, outs={"models/base": digest})
+    run: Any = SimpleNamespace(experiment=experiment, settings=study)
+    return RunMaps(run, name.split("-")[1], "wide", {}, pd.DataFrame())
+
+
+def test_a_damaged_checkpoint_is_one_line(study: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = tmp_path / "cache"
+    digest = cached_base(study, tmp_path / "model", cache, (1, 2))
+    for path in cache.glob("*/*"):
+        if path.read_bytes().startswith(b"{") and not path.name.endswith(".dir"):
+            path.write_bytes(b"{")
+    run = run_maps(study, "wide-epochs-s1", digest)
+    table = pd.DataFrame({"arm": ["epochs"], "level": "wide", "seed": 1, "atlantis_seed": 1, "experiment": run.name})
+    assert checkpoint_table([run], table, cache).empty
+    assert capsys.readouterr().err.startswith("worldwidth: wide-epochs-s1: its checkpoints have no maps: ")

@@ -16,7 +16,7 @@ import pytest
 
 from worldwidth.core.text import MINUS
 
-REPORT = Path(__file__).parents[1] / "report/recipes/index.html"
+REPORTS = Path(__file__).parents[1] / "report"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.processes, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
 HELP = """
@@ -46,15 +46,24 @@ def axe() -> str:
     return (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
-def found_in(folder: Path, script: str, *options: str, before: str = "", address: str = "", width: int = 1280) -> Any:
+def found_in(
+    folder: Path,
+    script: str,
+    *options: str,
+    before: str = "",
+    address: str = "",
+    width: int = 1280,
+    report: str = "recipes",
+) -> Any:
     """What ``script`` finds in the page, with no network.
 
     Args:
         before: a script that it needs.
         address: what stands behind the page's address.
+        report: the comparison whose page it is.
     """
     page, further = (
-        REPORT.read_text(encoding="utf-8"),
+        (REPORTS / report / "index.html").read_text(encoding="utf-8"),
         f"<script>{before}</script><script>{HELP}{script}</script></body>",
     )
     (folder / "page.html").write_text(page.replace("</body>", further), encoding="utf-8")
@@ -112,6 +121,26 @@ def test_what_is_chosen_is_kept_in_the_address(tmp_path: Path) -> None:
     bad = found_in(tmp_path, "done(state());", address="#level=none&set=99&cell=x&colours=__proto__&arm=toString")
     assert bad["title"].startswith("default")
     assert bad["stops"] == 1
+
+
+def test_the_slider_shows_base_models_at_their_checkpoints(tmp_path: Path) -> None:
+    script = """
+    const input = one(".steps input"), map = one("figure[data-notes]"), notes = JSON.parse(map.dataset.notes);
+    const state = () => [map.querySelector("span").textContent,
+      [...map.querySelectorAll("g")].map(state => getComputedStyle(state).display !== "none")];
+    const found = {hidden: one(".steps").hidden, notes, first: state()};
+    input.value = 0;
+    input.dispatchEvent(new Event("input"));
+    done({...found, last: state(), said: input.getAttribute("aria-valuetext")});
+    """
+    found = found_in(tmp_path, script, report="tuned")
+    notes = found["notes"]
+    assert not found["hidden"]
+    assert len(notes) > 2
+    assert found["first"] == [notes[-1], [*[False] * (len(notes) - 1), True]]
+    assert found["last"] == [notes[0], [True, *[False] * (len(notes) - 1)]]
+    assert found["said"] == notes[0]
+    assert all(re.match(r"step [\d,]+: R\u00b2 ", note) for note in notes)
 
 
 def test_tables_are_sorted_and_offered(tmp_path: Path) -> None:
