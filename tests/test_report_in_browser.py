@@ -76,14 +76,15 @@ def found_in(
     return json.loads(html.unescape(title[1]))
 
 
+@pytest.mark.parametrize("report", ["recipes", "tuned"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_no_violation(tmp_path: Path, theme: str) -> None:
+def test_axe_finds_no_violation(tmp_path: Path, theme: str, report: str) -> None:
     """With all details open."""
     script = """all("details").forEach(detail => { detail.open = true; });
     const said = rule => `${rule.id}: ${rule.nodes.slice(0, 3).map(node => node.html.slice(0, 120)).join(" | ")}`;
     axe.run(document).then(found => done({checked: found.passes.length, wrong: found.violations.map(said)}));"""
     options = ["--blink-settings=preferredColorScheme=0"] if theme == "dark" else []
-    found = found_in(tmp_path, script, *options, before=axe())
+    found = found_in(tmp_path, script, *options, before=axe(), report=report)
     assert found["wrong"] == []
     assert found["checked"] > 20
 
@@ -126,12 +127,12 @@ def test_what_is_chosen_is_kept_in_the_address(tmp_path: Path) -> None:
 def test_the_slider_shows_base_models_at_their_checkpoints(tmp_path: Path) -> None:
     script = """
     const input = one(".steps input"), map = one("figure[data-notes]"), notes = JSON.parse(map.dataset.notes);
-    const state = () => [map.querySelector("span").textContent,
+    const seen = () => [map.querySelector("span").textContent,
       [...map.querySelectorAll("g")].map(state => getComputedStyle(state).display !== "none")];
-    const found = {hidden: one(".steps").hidden, notes, first: state()};
+    const found = {hidden: one(".steps").hidden, notes, first: seen()};
     input.value = 0;
     input.dispatchEvent(new Event("input"));
-    done({...found, last: state(), said: input.getAttribute("aria-valuetext")});
+    done({...found, last: seen(), said: input.getAttribute("aria-valuetext")});
     """
     found = found_in(tmp_path, script, report="tuned")
     notes = found["notes"]
