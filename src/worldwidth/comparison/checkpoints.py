@@ -17,6 +17,7 @@ from worldwidth.comparison.representations import RunMaps, first_runs, lie_and_s
 from worldwidth.core.errors import WorldwidthError, warn
 from worldwidth.core.files import read_text
 from worldwidth.data.make_cities import make_cities
+from worldwidth.dvcio.hashes import LISTING, Hashes
 from worldwidth.model.checkpoint import load_model
 from worldwidth.representation.represent import Plane, all_prompts, features_of, measure
 from worldwidth.representation.rows import ALL, map_layer
@@ -25,6 +26,7 @@ from worldwidth.settings.schema import Settings
 
 SHARES = (0.01, 0.03, 0.1, 0.25, 0.5)
 """Of pre-training, after which a checkpoint is shown: of those that there are the nearest."""
+_HASHES = Hashes()
 _STEP = re.compile(r"steps/(\d+)/[^/]+")
 
 
@@ -59,18 +61,29 @@ def _table(run: RunMaps, digest: str, cache: Path) -> pd.DataFrame:
 
 def _linked(digest: str, cache: Path, folder: Path) -> dict[int, Path]:
     """Folders of some checkpoints of the model whose listing is ``digest``, by step; none where it is not there."""
-    listing = cache / digest[:2] / digest[2:]
-    if not listing.is_file():
+    if not (cache / digest[:2] / digest[2:]).is_file():
         return {}
-    files = {file["relpath"]: file["md5"] for file in json.loads(read_text(listing))}
+    files = {file["relpath"]: file["md5"] for file in json.loads(read_text(_sound(digest, cache)))}
     steps = sorted({int(match[1]) for path in files if (match := _STEP.fullmatch(path))})
     shown = {min(steps, key=lambda step: abs(step - share * steps[-1])) for share in SHARES if steps}
     for path, md5 in files.items():
         match = _STEP.fullmatch(path)
         if match and int(match[1]) in shown:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).symlink_to(cache / md5[:2] / md5[2:])
+            (folder / path).symlink_to(_sound(md5, cache))
     return {step: folder / "steps" / str(step) for step in sorted(shown)}
+
+
+def _sound(digest: str, cache: Path) -> Path:
+    """A file of DVC's cache, which DVC itself would trust unread.
+
+    Raises:
+        WorldwidthError: it is missing or damaged.
+    """
+    path = cache / digest[:2] / digest[2:]
+    if not path.is_file() or _HASHES.file(path) != digest.removesuffix(LISTING):
+        raise WorldwidthError(f"{path} in DVC's cache is missing or damaged")
+    return path.resolve()
 
 
 def _maps(settings: Settings, steps: dict[int, Path]) -> Iterator[pd.DataFrame]:

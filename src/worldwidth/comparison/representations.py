@@ -1,6 +1,6 @@
 """What the models of several runs make of the same cities: their maps side by side, and how alike they are.
 
-The arrays of all maps are in DVC's cache; three tables in git hold what is drawn of them.
+The arrays of all maps are in DVC's cache; tables in git hold what is drawn of them.
 """
 
 from collections.abc import Iterator, Sequence
