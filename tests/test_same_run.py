@@ -286,6 +286,19 @@ def test_two_runs_of_one_arch_agree_in_it(add: Add) -> None:
         check_comparable(runs)
 
 
+def test_a_recipe_may_be_younger_than_a_run_beside_it(add: Add) -> None:
+    """params.yaml as the first run has it does not name the recipe. Two runs of it still agree in what it says."""
+
+    def slow(rate: float) -> dict[str, Any]:
+        return {"recipe": "slow", f"{LAPTOP}recipes__slow": {"finetuning": {"learning_rate": rate}}}
+
+    runs = [add("one"), add("two", **slow(2e-4)), add("three", arch="narrow")]
+    for order in (runs, runs[::-1]):
+        check_comparable(order, ("recipe",))
+    with pytest.raises(WorldwidthError, match=r"^two and four .* ran with finetuning\.learning_rate 0\.0002 in place"):
+        check_comparable([*runs, add("four", **slow(4e-4))], ("recipe",))
+
+
 def test_equal_budgets_are_those_of_one_reference(add: Add) -> None:
     """Each alone would do: the reference's own definition is another one in each."""
     wide = add("one", arch="wide", budget="flops")

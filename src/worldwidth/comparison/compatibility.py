@@ -21,7 +21,7 @@ from worldwidth.settings.axes import (
     with_values,
 )
 from worldwidth.settings.paths import ATLANTIS_CORPORA
-from worldwidth.settings.schema import Settings
+from worldwidth.settings.schema import DEFAULT, Settings
 
 _ALWAYS = ("arch", "seed", "budget", ATLANTIS_SEED)
 """Axes in which any runs may differ."""
@@ -68,14 +68,18 @@ def _check_one_value(experiments: Sequence[Experiment], axis: str) -> None:
 
 
 def _pairs(experiments: Sequence[Experiment]) -> Iterator[tuple[Experiment, Experiment]]:
-    """Pairs that must agree so that all do: with the first run of the same arch, and of the same Atlantis draw."""
+    """Pairs that must agree so that all do: with the first run of the same arch, Atlantis draw, and recipe."""
     of_arch: dict[str, Experiment] = {}
     of_draw: dict[int, Experiment] = {}
+    of_recipe: dict[tuple[str, str], Experiment] = {}
     for experiment in experiments:
         settings = experiment.settings
-        same_arch = of_arch.setdefault(settings.arch, experiment)
-        same_draw = of_draw.setdefault(settings.selected.world.atlantis.seed, experiment)
-        yield from ((first, experiment) for first in (same_arch, same_draw) if first != experiment)
+        firsts = (
+            of_arch.setdefault(settings.arch, experiment),
+            of_draw.setdefault(settings.selected.world.atlantis.seed, experiment),
+            of_recipe.setdefault((settings.arch, settings.recipe), experiment),
+        )
+        yield from ((first, experiment) for first in firsts if first != experiment)
     yield from combinations(of_arch.values(), 2)
 
 
@@ -98,6 +102,9 @@ def _turned(settings: Settings, to: Settings, axes: tuple[str, ...]) -> Settings
         arch = {place: asdict(to.selected_arch), **{f"{place}.{key}": value for key, value in own.items()}}
         recipe = {f"scales.{settings.scale}.recipes": {name: asdict(one) for name, one in to.selected.recipes.items()}}
         settings = with_edits(settings, arch | recipe)
+    elif to.recipe != DEFAULT and to.recipe not in settings.selected.recipes:  # it is younger than this run
+        place = f"scales.{settings.scale}.recipes.{to.recipe}"
+        settings = with_edits(settings, {place: asdict(to.selected.recipes[to.recipe])})
     return with_values(settings, [(axis, value_of(to, axis)) for axis in axes])
 
 
