@@ -300,6 +300,34 @@ def test_runs_of_other_models_are_compared_in_those_that_all_have(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_an_older_run_may_lack_an_arch_and_a_recipe_of_today(laboratory: Laboratory) -> None:
+    """base-... sorts first, and its params.yaml has neither; read_comparison, which draws, needs both."""
+    cache, laptop = cache_of(laboratory), "scales__laptop__"
+    younger = {
+        f"{laptop}archs__thin": PARAMS["scales"]["laptop"]["archs"]["narrow"],
+        f"{laptop}recipes__slow": {"finetuning": {"learning_rate": 2e-4}},
+    }
+    runs: dict[str, dict[str, Any]] = {
+        "base-epochs-s42": {"arch": "base"},
+        "base-epochs-s42-slow": {"arch": "base", "recipe": "slow", **younger},
+        "thin-epochs-s42": {"arch": "thin", **younger},
+        "thin-epochs-s42-slow": {"arch": "thin", "recipe": "slow", **younger},
+    }
+    for name, changes in runs.items():
+        edits = edited_params(**changes)
+        laboratory.add(name, with_scores(save_scores(cache), ("base", *PARAMS["finetunes"]), **edits), **edits)
+    laboratory.params()
+    settings = load(Path("params.yaml"))
+    run_compare(settings, list(runs), [], by=["arch", "recipe"])
+    found = pd.read_csv("results/comparison/laptop/runs.csv")
+    assert set(zip(found["level"], found["recipe"], strict=True)) == set(product(("base", "thin"), ("default", "slow")))
+    older = edited_params(**{f"{laptop}recipes__older": {"finetuning": {}}}, arch="base", recipe="older")
+    laboratory.add("base-epochs-s42-older", with_scores(save_scores(cache), ("base",), **older), **older)
+    with pytest.raises(WorldwidthError, match=r"^no experiment has all of base, older, slow and thin in its params"):
+        run_compare(settings, [*runs, "base-epochs-s42-older"], [], by=["arch", "recipe"])
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_damaged_experiment_is_left_out(
     laboratory: Laboratory,
     capsys: pytest.CaptureFixture[str],

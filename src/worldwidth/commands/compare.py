@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from worldwidth.commands.draw_comparison import REPORTS, check_pairs, draw, run_draw
 from worldwidth.comparison.axes import ARCH, REPLICATE, Design, value_of
 from worldwidth.comparison.checkpoints import checkpoint_table
-from worldwidth.comparison.compatibility import check_comparable
+from worldwidth.comparison.compatibility import check_comparable, first_that_knows_all
 from worldwidth.comparison.declared import Declared, check_analysis, declared
 from worldwidth.comparison.export import COMPARISONS, markdown, write_each, write_tables
 from worldwidth.comparison.representations import MapTables, read_maps
@@ -137,6 +137,7 @@ def run_compare(
         cache = Path(repo.cache.local.path)  # its files by hash
     files = _sound(experiments, lambda experiment: read_run(experiment, cache))
     experiments = [run.experiment for run in files]
+    params = first_that_knows_all(experiments).text(PARAMS) or ""
     plan = declared(settings, question.by[0], experiments)
     runs = load_runs(files, settings.selected.statistics.resamples)
     comparison = compare(runs, question.by, question.others, plan, called)
@@ -146,7 +147,7 @@ def run_compare(
     maps = MapTables.of(found)
     maps = replace(maps, checkpoints=checkpoint_table(found, maps.representations, cache))
     written += write_each(folder, vars(maps))
-    write_json(folder / PROVENANCE, _provenance(question, experiments, plan, called))
+    write_json(folder / PROVENANCE, _provenance(question, experiments, plan, called, params))
     stored = read_comparison(folder)
     written += draw(stored, question.name, pairs, settings.colours)
     print_markdown(markdown(stored.comparison))
@@ -294,7 +295,7 @@ def _refuse_twins(experiments: list[Experiment], design: Design) -> None:
 
 
 def _provenance(
-    question: Question, experiments: list[Experiment], plan: Declared | None, names: dict[str, str]
+    question: Question, experiments: list[Experiment], plan: Declared | None, names: dict[str, str], params: str
 ) -> dict[str, Any]:
     """Where the numbers come from. The time is that of the newest experiment: comparing again changes no file."""
     newest = max(experiment.time for experiment in experiments)
@@ -311,5 +312,5 @@ def _provenance(
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
         "versions": {"Python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
         "experiments": [{"name": experiment.name, "commit": experiment.commit} for experiment in experiments],
-        "params": experiments[0].text(PARAMS) or "",
+        "params": params,
     }

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from itertools import combinations
 
 from worldwidth.core.errors import WorldwidthError
+from worldwidth.core.text import listed
 from worldwidth.dvcio.experiments import Experiment
 from worldwidth.dvcio.fingerprint import Fingerprint, conditions, first_difference
 from worldwidth.settings.axes import (
@@ -49,6 +50,22 @@ def check_comparable(experiments: Sequence[Experiment], axes: tuple[str, ...] = 
                     f"{first.name} and {second.name} cannot be compared: the first ran with {difference}; run the "
                     "sweep again for both, or name with --by what differs on purpose"
                 )
+
+
+def first_that_knows_all(experiments: Sequence[Experiment]) -> Experiment:
+    """The first run whose params.yaml has the archs and recipes of all: those of an older one may lack the newest.
+
+    Raises:
+        WorldwidthError: there is none.
+    """
+    archs = {experiment.settings.arch for experiment in experiments}
+    recipes = {experiment.settings.recipe for experiment in experiments} - {DEFAULT}
+    for experiment in experiments:
+        scale = experiment.settings.selected
+        if archs <= scale.archs.keys() and recipes <= scale.recipes.keys():
+            return experiment
+    named = listed(sorted(archs | recipes))
+    raise WorldwidthError(f"no experiment has all of {named} in its params.yaml; run one again, or leave one out")
 
 
 def _changes_lines(axis: str) -> bool:
