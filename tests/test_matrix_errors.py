@@ -77,7 +77,7 @@ BAD_VALUES = [
     case("optimizer", (*RUN, "optimizer"), "adam", "allowed: adamw, muon; did you mean 'adamw'?"),
     case("device", (*SMOKE, "hardware", "device"), "gpu", 'device: found "gpu"; allowed: auto, cpu, cuda'),
     case("arch", ("arch",), "wid", "arch: found 'wid'; allowed: narrow, base, wide, wider, ", "did you mean 'wide'?"),
-    case("scale", ("scale",), "papr", "scale: found 'papr'; allowed: smoke, laptop, paper; did you mean 'paper'?"),
+    case("scale", ("scale",), "papr", "scale: found 'papr'; allowed: smoke, laptop, desk, paper; did you mean 'paper'?"),
     case("arch of two lines", ("arch",), "wi\nde", "arch: found"),
     case("scale of two lines", ("scale",), "pap\ner", "scale: found"),
     case("budget", ("budget",), "flop", 'budget: found "flop"; allowed: epochs, tokens, flops'),
