@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,14 +65,31 @@ def test_a_point_is_the_mean_of_its_arm(comparison: Comparison) -> None:
     }  # fmt: skip
 
 
+def _drawn(line: Any) -> Any:
+    return np.flatnonzero(np.isfinite(np.asarray(line.get_ydata(), dtype=float)))
+
+
 def test_an_arch_is_a_line(comparison: Comparison) -> None:
     figure = draw_ratios(comparison)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["narrow", "wide"]
     for axes, n in zip(figure.axes, (4, 4, 3), strict=True):
         narrow, wide = (container.lines[0] for container in axes.containers)  # type: ignore[attr-defined]
-        np.testing.assert_array_equal(narrow.get_xdata(), range(1, n + 1))
-        np.testing.assert_array_equal(wide.get_xdata(), range(n + 1))
+        np.testing.assert_array_equal(_drawn(narrow), range(1, n + 1))
+        np.testing.assert_array_equal(_drawn(wide), range(n + 1))
     assert "means over 2 seeds; bars: 95 % interval" in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_a_line_breaks_where_nothing_was_run(settings: Settings) -> None:
+    runs = [
+        fake_run(at(settings, ratio, arch=arch, seed=seed), 0.1, 0.03)
+        for arch, ratios in (("narrow", RATIOS), ("wide", (0.0, 1.0)))
+        for seed in (1, 2)
+        for ratio in ratios
+    ]
+    axes = draw_ratios(compare(runs, others=(RATIO, "recipe"))).axes[0]
+    wide = axes.containers[1].lines[0]  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(_drawn(wide), [0, 2, 3])
+    np.testing.assert_array_equal(wide.get_xdata(), range(4))
 
 
 def test_one_ratio_is_no_curve(comparison: Comparison, settings: Settings) -> None:

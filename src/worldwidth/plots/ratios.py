@@ -74,9 +74,10 @@ def ratio_table(comparison: Comparison) -> pd.DataFrame:
 
 
 def _draw_line(axes: Axes, rows: pd.DataFrame, places: list[str], style: dict[str, Any]) -> None:
+    rows = rows.set_index("place").reindex(places)  # the line breaks where nothing was run
     bars = np.array([rows["mean"] - rows["low"], rows["high"] - rows["mean"]])
     shape: dict[str, Any] = {"ms": 3.5, "mec": "none", "lw": 0.8, "elinewidth": 0.8, "capsize": 1.5, "capthick": 0.8}
-    axes.errorbar([places.index(place) for place in rows["place"]], rows["mean"], bars, **shape, **style)
+    axes.errorbar(range(len(places)), rows["mean"], bars, **shape, **style)
 
 
 def _caption(table: pd.DataFrame) -> list[str]:
