@@ -549,6 +549,24 @@ def test_files(one_seed: Comparison, tmp_path: Path) -> None:
         assert first.read_bytes() == second.read_bytes(), second.name
 
 
+@pytest.mark.parametrize(("name", "tasks"), [("ftwb0-0", ()), ("plug1-1", ("distance",))])
+def test_models_that_answer_nothing_have_the_other_figures(
+    small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, tasks: tuple[str, ...]
+) -> None:
+    """As of a sweep with `only: [ftwb0]`, whose question is what its base models know."""
+    comparison = compare(fake_runs(replace(small, finetunes={name: tasks}), archs=("narrow", "wide"), seeds=(1, 2)))
+    drawn: dict[str, Figure] = {}
+
+    def save(figures: dict[str, Callable[[], Figure]], _: Path, __: object) -> list[Path]:
+        drawn.update({name: draw() for name, draw in figures.items()})
+        return []
+
+    monkeypatch.setattr(figures_of, "save_printed", save)
+    draw_comparison_figures(comparison, tmp_path)
+    assert {"matrices-epochs", "difference-epochs-narrow-wide", "scores", "curves"} <= drawn.keys()
+    assert "answer" not in drawn
+
+
 def test_figures_of_one_run(small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, Figure] = {}
 

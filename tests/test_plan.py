@@ -62,8 +62,8 @@ def test_it_names_both_budgets_and_what_they_come_to(
     narrow = replace(chosen, arch="narrow")
     steps = sum(training_steps(narrow, model) for model in finetuned(narrow))
     assert steps == 70_622
-    assert rows["narrow"][-4:] == [times(1), f"{steps:,}", *rows["wide"][-2:]]
-    ratios = [float(row[-1].removesuffix(times(1)[-1])) for name, row in rows.items() if name != "wider"]
+    assert rows["narrow"][-4:] == [times(1, 1), f"{steps:,}", *rows["wide"][-2:]]
+    ratios = [float(row[-1].removesuffix(times(1, 1)[-1])) for name, row in rows.items() if name != "wider"]
     assert ratios == pytest.approx([1] * 5, abs=2e-3), "but for rounding to whole steps"
     assert {len(line) for line in printed.splitlines()[-len(rows) :]} == {78}
 
@@ -77,7 +77,7 @@ def test_by_epochs_all_fine_tune_for_as_many_steps(
     _, rows = table(printed)
     steps = sum(training_steps(settings, model) for model in finetuned(settings))
     assert {f"{steps:,}" in row for row in rows.values()} == {True}
-    assert rows["wide"][-1] == times(11.6)
+    assert rows["wide"][-1] == times(11.6, 1)
 
 
 def test_stages_stand_in_groups_unless_all_are_asked_for(

@@ -86,10 +86,18 @@ def test_a_line_breaks_where_nothing_was_run(settings: Settings) -> None:
         for seed in (1, 2)
         for ratio in ratios
     ]
-    axes = draw_ratios(compare(runs, others=(RATIO, "recipe"))).axes[0]
-    wide = axes.containers[1].lines[0]  # type: ignore[attr-defined]
+    figure = draw_ratios(compare(runs, others=(RATIO, "recipe")))
+    wide = figure.axes[0].containers[1].lines[0]  # type: ignore[attr-defined]
     np.testing.assert_array_equal(_drawn(wide), [0, 2, 3])
-    np.testing.assert_array_equal(wide.get_xdata(), range(4))
+    np.testing.assert_array_equal(np.round(np.asarray(wide.get_xdata(), dtype=float)), range(4))
+
+
+def test_an_arch_with_few_ratios_is_named_not_drawn(settings: Settings) -> None:
+    runs = [fake_run(at(settings, ratio, arch="narrow"), 0.1, 0.03) for ratio in (0.0, 0.01, 0.03, 0.1, 1.0)]
+    runs += [fake_run(at(settings, 0.0, arch="deep"), 0.1, 0.03)]
+    figure = draw_ratios(compare(runs, others=(RATIO, "recipe")))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["narrow"]
+    assert "few ratios of them: deep." in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_one_ratio_is_no_curve(comparison: Comparison, settings: Settings) -> None:

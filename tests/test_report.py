@@ -153,6 +153,14 @@ def one_arch(settings: Settings) -> Comparison:
 # --- the file
 
 
+@pytest.mark.parametrize(("name", "tasks"), [("ftwb0-0", ()), ("plug1-1", ("distance",))])
+def test_models_that_answer_nothing_have_a_page(
+    settings: Settings, tmp_path: Path, name: str, tasks: tuple[str, ...]
+) -> None:
+    runs = fake_runs(replace(settings, finetunes={name: tasks}), archs=("narrow", "wide"), seeds=(1, 2))
+    assert page_of(compare(runs), tmp_path).tables
+
+
 def test_the_page_loads_nothing(page: Page) -> None:
     """Its own two scripts, of which one is data; links lead within the page, and to the files beside it."""
     loading = {"link", "img", "iframe", "object", "embed", "video", "audio", "source", "base"}

@@ -7,6 +7,7 @@ import pytest
 
 from worldwidth.core.markdown import fitted, print_markdown
 from worldwidth.core.text import (
+    DASH,
     in_csv,
     in_markdown,
     interval,
@@ -28,7 +29,8 @@ def test_numbers() -> None:
     assert [number(x) for x in (-0.0004, -0.25, None, math.nan)] == ["0.000", "\N{MINUS SIGN}0.250", "n.m.", "n.m."]
     assert [number(0.25, 2, sign=True), number(0.001, 2, sign=True)] == ["+0.25", "0.00"]
     assert [p_value(x) for x in (0.00001, 0.0437, None)] == ["< 0.001", "0.044", "\N{EN DASH}"]
-    assert [times(x) for x in (1.0, 1.956, 15.51, 1234.4)] == [x + TIMES for x in ("1", "1.96", "15.5", "1,234")]
+    assert [times(2 * x, 2) for x in (1.0, 1.956, 15.51, 1234.4)] == [x + TIMES for x in ("1", "1.96", "15.5", "1,234")]
+    assert times(3, 0) == times(0, 0) == DASH
 
 
 def test_intervals() -> None:

@@ -132,10 +132,10 @@ def width_lines(settings: Settings, widths: list[WidthPlan]) -> Iterator[str]:
             count(width.steps),
             _tight(width.tokens),
             _tight(width.flops),
-            times(width.flops / first.flops),
+            times(width.flops, first.flops),
             count(width.finetuning_steps),
             _tight(width.finetuning_flops),
-            times(width.finetuning_flops / first.finetuning_flops),
+            times(width.finetuning_flops, first.finetuning_flops),
         )
 
 

@@ -180,9 +180,9 @@ def compute_rows(comparison: Comparison, arm: str) -> Iterator[dict[str, str]]:
             "steps": count(run["steps"]),
             "tokens": short(run["tokens"]),
             "FLOPs": short(run["flops"]),
-            "ratio": times(run["flops"] / first["flops"]),
+            "ratio": times(run["flops"], first["flops"]),
             "tuning FLOPs": short(run["finetuning_flops"]),
-            "ratio ": times(run["finetuning_flops"] / first["finetuning_flops"]),
+            "ratio ": times(run["finetuning_flops"], first["finetuning_flops"]),
             "seeds": count(len(of_level)),
         }
 

@@ -63,8 +63,11 @@ def short(value: float, unit: str = "") -> str:
     return f"{value:.3g} {_PREFIXES[power]}{unit}".strip()
 
 
-def times(ratio: float) -> str:
-    """A ratio with three significant digits."""
+def times(cost: float, reference: float) -> str:
+    """How many times ``reference`` a cost is, with three significant digits; a dash where that is 0."""
+    if reference == 0:
+        return DASH
+    ratio = cost / reference
     return (f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}") + TIMES
 
 

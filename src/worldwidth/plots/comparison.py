@@ -37,7 +37,7 @@ from worldwidth.plots.heatmap import (
     score_scale,
     title_of,
 )
-from worldwidth.plots.lines import draw_answer, draw_over_sizes
+from worldwidth.plots.lines import answers, draw_answer, draw_over_sizes
 from worldwidth.plots.losses import draw_curves
 from worldwidth.plots.over_axis import draw_over_axis
 from worldwidth.plots.patterns import draw_patterns
@@ -241,7 +241,7 @@ def draw_comparison_figures(comparison: Comparison, folder: Path, pairs: Iterabl
         if records(comparison.patterns, arm=arm):
             drawn[f"patterns-{file}"] = partial(draw_patterns, comparison, arm)
     whole: dict[str, tuple[Callable[[Comparison], Figure], bool]] = {
-        "answer": (draw_answer, comparison.axis.key == ARCH),
+        "answer": (draw_answer, comparison.axis.key == ARCH and bool(answers(comparison))),
         "ratios": (draw_ratios, has_ratios(comparison)),
         "scores": (draw_scores, True),
         "curves": (draw_curves, True),

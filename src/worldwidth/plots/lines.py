@@ -45,12 +45,17 @@ Place = tuple[str, str]
 """(arm, level)."""
 
 
+def answers(comparison: Comparison) -> list[str]:
+    """Those of the two that the compared models have; plug-ins and the control alone have none."""
+    plan = comparison.declared
+    wanted = [plan.analysis.primary if plan else "skill_trained", "ftwb1_transfer_minus_control"]
+    return [name for name in wanted if name in comparison.metrics]
+
+
 @plt.style.context(STYLE)
 def draw_answer(comparison: Comparison) -> Figure:
     """The two metrics that answer the question, over parameters: what is declared, and transfer minus control."""
-    plan = comparison.declared
-    wanted = [plan.analysis.primary if plan else "skill_trained", "ftwb1_transfer_minus_control"]
-    names = [name for name in wanted if name in comparison.metrics]
+    names = answers(comparison)
     points, marks = points_of(comparison, names), marks_of(comparison.arms)
     places, looks = places_of(points, "parameters"), arch_looks(comparison.settings)
     figure = new_figure(PAGE, 200)

@@ -97,9 +97,9 @@ def compute_caveat(comparison: Comparison, arm: str) -> str:
     """How far the levels are from equal compute and equal rates."""
     runs = comparison.runs[comparison.runs["arm"] == arm].groupby("level")[["flops", "finetuning_flops"]].mean()
     columns = {"flops": PRETRAINING_FLOPS, "finetuning_flops": FINETUNING_FLOPS}
-    ratios = {what: runs[column].max() / runs[column].min() for column, what in columns.items()}
-    unequal = [f"{what} (up to {times(ratio)})" for what, ratio in ratios.items() if ratio > 1.01]
-    held = [what for what, ratio in ratios.items() if ratio <= 1.01]
+    spent = {what: (runs[column].max(), runs[column].min()) for column, what in columns.items() if runs[column].any()}
+    unequal = [f"{what} (up to {times(most, least)})" for what, (most, least) in spent.items() if most > 1.01 * least]
+    held = [what for what, (most, least) in spent.items() if most <= 1.01 * least]
     parts = [f"not held constant: {listed(unequal)}"] if unequal else []
     parts += [f"equal: {listed(held)}"] if held else []
     parts += _rates(comparison)
