@@ -78,6 +78,17 @@ def test_those_of_a_sweep_are_taken_and_the_others_named(
     assert "sweep two: 6 of 8 runs are not there (narrow-epochs-s42-lr1e-3, " in capsys.readouterr().err
 
 
+def test_those_of_a_sweep_at_another_scale(laboratory: Laboratory) -> None:
+    settings = load(PROJECT / "params.yaml")
+    one = Sweep(vary={"arch": ("narrow", "wide")}, scale="smoke")
+    settings = replace(settings, sweeps={"one": one})
+    with pytest.raises(WorldwidthError, match="sweep one: none of its 2 runs is there at smoke; "):
+        of_sweep(settings, "one")
+    laboratory.add("wide-epochs-s42-smoke", scale="smoke")
+    laboratory.add("narrow-epochs-s42-smoke", scale="laptop")
+    assert [experiment.name for experiment in of_sweep(settings, "one")] == ["wide-epochs-s42-smoke"]
+
+
 def test_without_experiments_it_says_what_to_do(laboratory: Laboratory) -> None:
     with pytest.raises(
         WorldwidthError, match="no experiments of scale smoke: run `worldwidth sweep` or `make widths` first"

@@ -154,6 +154,8 @@ BAD_VALUES = [
     case("sweep of no fine-tune", (*SWEEP, "only"), ["ftwb1", "ftwb3"], "sweeps.rates.only: found 'ftwb3'; allowed: "),
     case("sweep of seeds twice", SWEEP, {"vary": {"seed": [1, 2]}, "replicates": 2},
          "sweeps.rates.replicates: found 2 with seed in vary; a replicate raises seed and world.atlantis.seed"),
+    case("sweep of an unknown scale", (*SWEEP, "scale"), "desk2", "sweeps.rates.scale: found 'desk2'; allowed: smoke, ",
+         "did you mean 'desk'?"),
     case("sweep of an unknown key", (*SWEEP, "replicas"), 2, "sweeps.rates.replicas: unknown key; allowed here: vary"),
     case("too many multi-task lines", (*SMOKE, "evaluation", "multitask_lines"), 10**6, "multitask_lines: found"),
 ]  # fmt: skip

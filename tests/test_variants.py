@@ -16,6 +16,7 @@ from worldwidth.settings.axes import all_axes, check_axis, edits, shortest, valu
 from worldwidth.settings.load import load
 from worldwidth.settings.questions import Sweep
 from worldwidth.settings.schema import Settings
+from worldwidth.sweep.graph import VariantJob
 from worldwidth.sweep.variants import Variant, chosen_sweep, chosen_variants, variants_of
 from worldwidth.sweep.worktree import write_variant
 
@@ -206,8 +207,37 @@ def test_every_sweep_of_params_yaml_can_be_run(settings: Settings) -> None:
         "widths": 4, "depth": 9, "rates": 30,
         "tuned": 30, "published": 30, "equal_pretraining": 20, "equal_finetuning": 20, "mup": 20,
         "ratios": 36, "fast_bodies": 24, "ceiling": 12,
-        "other_world": 6, "rates_near": 24, "no_warmup": 12,
+        "other_world": 6, "rates_near": 24, "no_warmup": 12, "characters": 18,
     }  # fmt: skip
+
+
+def test_a_sweep_can_have_a_scale_of_its_own(settings: Settings) -> None:
+    own = Sweep(vary={"arch": ("narrow", "wide"), LR: (3e-3,)}, scale="smoke", only=("ftwb1-1",), replicates=2)
+    found = variants_of(settings, own)
+    draws = ("s42-smoke", "s43-smoke-a43")
+    assert [variant.name for variant in found] == [
+        f"{arch}-epochs-{draw}-lr3e-3" for draw in draws for arch in ("narrow", "wide")
+    ]
+    for variant in found:
+        turned = variant.of(settings)
+        assert (turned.scale, list(turned.finetunes)) == ("smoke", ["ftwb1-1"])
+        assert turned.selected.world == replace(settings.scales["smoke"].world, atlantis=turned.selected.world.atlantis)
+        assert turned.finetuning.learning_rate == 3e-3
+        assert turned.scales["laptop"] == replace(settings.scales["laptop"], tuning=None)
+        assert variant.at_scale(settings) == replace(settings, scale="smoke")
+    assert variants_of(replace(settings, scale="desk"), own) == found, "wherever it is asked for"
+    with pytest.raises(WorldwidthError, match=r"^sweep\.scale: found 'smok'; allowed: smoke, .* mean 'smoke'"):
+        variants_of(settings, replace(own, scale="smok"))
+    wrong = replace(own, vary={"arch": ("narrower",)})
+    with pytest.raises(WorldwidthError, match=r"^sweep\.vary\.arch: found 'narrower'; allowed: "):
+        variants_of(settings, wrong)
+
+
+def test_a_job_asks_for_what_its_own_scale_says(settings: Settings) -> None:
+    (variant,) = variants_of(settings, Sweep(vary={}, scale="paper"))
+    job = VariantJob("x.base", "base", ("base",), (), variant, (), ())
+    assert job.resources(settings) == settings.scales["paper"].execution.jobs.base
+    assert job.resources(settings) != settings.selected.execution.jobs.base
 
 
 def test_several_sweeps_go_on_seed_by_seed(settings: Settings) -> None:
@@ -275,6 +305,8 @@ def test_params_yaml_of_a_variant_says_what_its_settings_are(tree: Path, setting
     assert list(stages["ftwb1"]["foreach"]) == ["4"]
     assert stages["evaluate"]["foreach"] == ["base", "ftwb1-4"]
     assert "ftwb2" not in stages
+    (elsewhere,) = variants_of(settings, Sweep(vary={"arch": ("deep",)}, scale="smoke"))
+    assert write_variant(tree, "HEAD", elsewhere) == replace(settings, arch="deep", scale="smoke")
     (plain,) = sweep(settings)  # from what was committed, whatever stands there
     assert write_variant(tree, "HEAD", plain) == settings
     assert (tree / "params.yaml").read_bytes() == (PROJECT / "params.yaml").read_bytes()

@@ -219,7 +219,8 @@ def of_sweep(settings: Settings, sweep: str) -> list[Experiment]:
     Raises:
         WorldwidthError: none is there.
     """
-    wanted = [variant.name for variant in variants_of(settings, settings.sweeps[sweep])]
+    variants = variants_of(settings, settings.sweeps[sweep])
+    settings, wanted = variants[0].at_scale(settings), [variant.name for variant in variants]
     there, remedy = _newest(settings)[0], f"`worldwidth sweep {sweep}` makes them"
     missing = [name for name in wanted if name not in there]
     if len(missing) == len(wanted):

@@ -52,10 +52,11 @@ def print_sweep_plan(settings: Settings, name: str, replicates: int | None, as_j
     sweep, analysis = chosen_sweep(settings, name, [], replicates), settings.analysis
     if analysis is None:
         raise WorldwidthError(f"{PARAMS}: analysis: missing; it must be set to plan a sweep by what it can tell")
-    runs = [variant.of(settings) for variant in variants_of(settings, sweep)]
+    variants = variants_of(settings, sweep)
+    runs = [variant.of(settings) for variant in variants]
     varied = [axis for axis in sweep.vary if axis not in REPLICATE]
     axis = Axis.of(analysis.by if analysis.by in varied else (varied or [ARCH])[0], runs)
-    n, (sd, source) = len({replicate_of(run) for run in runs}), _spread(settings, analysis)
+    n, (sd, source) = len({replicate_of(run) for run in runs}), _spread(variants[0].at_scale(settings), analysis)
     tests = list(_tests(axis, analysis, n, sd))
     if as_json:
         summary = {"sweep": name, "runs": len(runs), "axis": axis.key, "levels": axis.levels, "replicates": n}

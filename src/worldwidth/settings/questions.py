@@ -51,6 +51,8 @@ class Sweep:
     """Pairs of a seed and an Atlantis draw: both are raised by one from each to the next."""
     only: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     """Fine-tunes that are trained, by name or by the start of it; empty for all."""
+    scale: Name | None = None
+    """The scale of these runs; None for that of params.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

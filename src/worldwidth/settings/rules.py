@@ -77,6 +77,11 @@ def sweep_problems(settings: Settings, path: str, sweep: Sweep) -> Iterator[str]
     Args:
         path: what the sweep is called in a message.
     """
+    if sweep.scale:
+        if problem := next(_unknown(f"{path}.scale", sweep.scale, settings.scales), None):
+            yield problem
+            return
+        settings = replace(settings, scale=sweep.scale)
     archs, recipes = list(settings.selected.archs), [DEFAULT, *settings.selected.recipes]
     names = {"arch": archs, "reference": archs, "recipe": recipes}
     for axis, values in sweep.vary.items():

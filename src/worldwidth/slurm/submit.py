@@ -137,7 +137,7 @@ def _script(settings: Settings, made: Submission, job: VariantJob) -> str:
         seconds_to_save=min(_SECONDS_TO_SAVE, asked.minutes * 30),
         checkout=made.checkout,
         code=os.pathsep.join(filter(None, (str(code_tree(made.commit) / "src"), os.environ.get("PYTHONPATH")))),
-        threads=settings.selected.hardware.threads,
+        threads=job.variant.at_scale(settings).selected.hardware.threads,
         python="python" if settings.cluster.activate else sys.executable,
         work=made.file(job.name, ""),
     )

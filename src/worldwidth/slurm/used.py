@@ -25,16 +25,17 @@ class Used:
 def used(settings: Settings, made: Iterable[Submission]) -> Iterator[Used]:
     """A row for each kind of which jobs have ended well, in the order of the kinds."""
     ends: dict[Kind, list[End]] = {}
+    asked: dict[Kind, Resources] = {}
     for submission in made:
         for _, job in submission.numbered():
             end = submission.end(job.name)
             if end and end.code == 0:
                 ends.setdefault(job.kind, []).append(end)
+                asked[job.kind] = job.resources(settings)
     for kind in KINDS:
         if found := ends.get(kind):
             minutes, held = max(end.seconds for end in found) / 60, max(end.peak_bytes for end in found)
-            asked: Resources = getattr(settings.selected.execution.jobs, kind)
-            yield Used(kind, asked, len(found), minutes, held / 1e9)
+            yield Used(kind, asked[kind], len(found), minutes, held / 1e9)
 
 
 def used_lines(rows: Iterable[Used]) -> Iterator[str]:

@@ -35,7 +35,7 @@ class VariantJob(Job):
 
     def resources(self, settings: Settings) -> Resources:
         """What it asks for."""
-        found: Resources = getattr(settings.selected.execution.jobs, self.kind)
+        found: Resources = getattr(self.variant.at_scale(settings).selected.execution.jobs, self.kind)
         return found
 
 

@@ -90,7 +90,7 @@ def _run_all(settings: Settings, source: str, variants: list[Variant], jobs: int
     """Run the variants and save each as soon as it is whole; return why some failed, by name."""
     logs = scratch_folder() / "sweep" / "logs"
     with ExitStack() as held:
-        seats = _seats(settings, source, jobs, held)
+        seats = _seats(variants[0].at_scale(settings), source, jobs, held)
         studies = studies_in(seats[0].tree, source, variants)
         planned = save_jobs(plan_jobs(studies, {}, len(seats)), studies)
         print(

@@ -2,7 +2,8 @@
 
 A name is ``{arch}-{budget}-s{seed}``, and then:
 
-- ``-a43``, where the Atlantis seed is not that of params.yaml;
+- the scale, where the sweep has one of its own;
+- ``-a43``, where the Atlantis seed is not that of the scale;
 - a part for every other axis that the sweep varies: ``-lr4e-3``, ``-mup``, or for one that has no short word the whole
   key, as ``-finetuning.batch_size=32``;
 - ``-WORD`` of ``--suffix WORD``.
@@ -10,7 +11,7 @@ A name is ``{arch}-{budget}-s{seed}``, and then:
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -60,6 +61,12 @@ class Variant:
     values: Values
     only: tuple[str, ...] = ()
     """Fine-tunes that are trained, by name or by the start of it; empty for all."""
+    scale: str | None = None
+    """None for that of params.yaml."""
+
+    def at_scale(self, settings: Settings) -> Settings:
+        """``settings`` at the scale of this variant, and otherwise as they are."""
+        return replace(settings, scale=self.scale or settings.scale)
 
     def of(self, settings: Settings) -> Settings:
         """``settings`` turned to this variant.
@@ -74,7 +81,7 @@ class Variant:
 
         One that trains some fine-tunes only has no sweeps and no tuning, which may name others.
         """
-        found = edits(settings, self.values)
+        found = edits(self.at_scale(settings), self.values) | ({"scale": self.scale} if self.scale else {})
         if self.only:
             found["finetunes"] = {name: list(tasks) for name, tasks in finetunes_named(settings, self.only).items()}
             found |= {"sweeps": {}} if settings.sweeps else {}
@@ -82,14 +89,14 @@ class Variant:
         return found
 
 
-def name_of(settings: Settings, values: Values, suffix: str = "") -> str:
-    """What the run with these values is called."""
+def name_of(settings: Settings, values: Values, suffix: str = "", scale: str | None = None) -> str:
+    """What the run with these values is called, at a scale of its own if there is one."""
     given = dict(values)
     own = value_of(settings, ATLANTIS_SEED)
     arch, budget, seed = (given.get(axis, value_of(settings, axis)) for axis in _HEAD)
     further = [axis for axis in given if axis not in _HEAD and (axis != ATLANTIS_SEED or given[axis] != own)]
     parts = [f"{_WORDS.get(axis, f'{axis}=')}{_plain(given[axis])}" for axis in further]
-    return "-".join([f"{arch}-{budget}-s{seed}", *parts, *filter(None, [suffix])])
+    return "-".join(filter(None, [f"{arch}-{budget}-s{seed}", scale, *parts, suffix]))
 
 
 def _plain(value: Any) -> str:
@@ -125,7 +132,7 @@ def chosen_sweep(
     if replicates is None:
         replicates = 1 if {"seed", ATLANTIS_SEED} & given.keys() else found.replicates
     try:
-        return Sweep(vary={**found.vary, **given}, replicates=replicates, only=tuple(only or found.only))
+        return replace(found, vary={**found.vary, **given}, replicates=replicates, only=tuple(only or found.only))
     except ValidationError as error:
         raise WorldwidthError(describe(error, "", Sweep)) from None
 
@@ -163,8 +170,9 @@ def variants_of(settings: Settings, sweep: Sweep, suffix: str = "") -> list[Vari
     if not re.fullmatch(r"([a-z][a-z0-9_]{0,31})?", suffix):
         raise WorldwidthError(f"suffix '{suffix}': it must be a small letter, then small letters, digits and _")
     found: dict[str, Variant] = {}
+    settings = replace(settings, scale=sweep.scale or settings.scale)
     for values in _products(settings, sweep):
-        variant = Variant(name_of(settings, values, suffix), values, sweep.only)
+        variant = Variant(name_of(settings, values, suffix, sweep.scale), values, sweep.only, sweep.scale)
         twin = found.setdefault(variant.name, variant)
         if twin != variant:
             raise WorldwidthError(f"{_told(twin.values)} and {_told(values)}: both would be called {variant.name}")
