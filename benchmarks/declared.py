@@ -2,13 +2,14 @@
 
     python benchmarks/declared.py
 
-Reads results/comparison/study (all arms) and results/comparison/tuned (arm b with pairs of tasks); prints its tests
-and writes docs/results/declared.csv: question, arm, what, n, value, low, high, p, p_adjusted. Wants no runs.
+Reads results/comparison/study (all arms), results/comparison/tuned (arm b with pairs of tasks) and
+results/comparison/characters (scale desk, where arm is the recipe); prints its tests and writes
+docs/results/declared.csv: question, arm, what, n, value, low, high, p, p_adjusted. Wants no runs.
 """
 
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from scipy import stats
 
 from worldwidth.comparison.blocks import Replicates, by_blocks, linear_weights, tukey
 from worldwidth.comparison.efficiency import FLOPS, frontier
-from worldwidth.comparison.statistics import Estimate, holm
+from worldwidth.comparison.statistics import Estimate, estimate, holm
 
 ROOT = Path(__file__).parents[1]
 TABLES, OUT = ROOT / "results/comparison", ROOT / "docs/results/declared.csv"
 ARMS = {"a": "published", "b": "tuned", "c": "equal_pretraining", "d": "equal_finetuning", "e": "mup"}
 """Letter in docs/study.md -> sweep."""
+RECIPES = {"default": "epochs", "published": "epochs, published"}
+"""Recipe of the sweep characters -> its arm in results/comparison/characters."""
 WIDTHS = ["narrow", "base", "wide", "wider"]
 SIZES = [16.0, 32.0, 64.0, 128.0]
 SECONDARY = ("ftwb1_transfer_minus_control", "skill_transfer_minus_control")
@@ -119,9 +122,9 @@ def maps(probes: pd.DataFrame, givers: pd.DataFrame) -> Iterator[Row]:
             )
 
 
-def distance(givers: pd.DataFrame) -> Iterator[Row]:
+def distance(givers: pd.DataFrame, arms: dict[str, str], question: str = "distance") -> Iterator[Row]:
     """What distance gives, its rank from below among the seven tasks, and the task next to it."""
-    for letter, arm in ARMS.items():
+    for letter, arm in arms.items():
         own = givers[(givers["arm"] == arm) & (givers["matrix"] == "ftwb1") & (givers["role"] == "giver")]
         for level in dict.fromkeys(own["level"]):
             of_level = own[own["level"] == level].set_index("task")
@@ -130,7 +133,25 @@ def distance(givers: pd.DataFrame) -> Iterator[Row]:
             given = of_level.loc["distance"]
             least = f"{others.index[0]} {others.iloc[0]:.3f}"
             what = f"{level}: distance gives, rank {rank} of {len(of_level)}; least of the others {least}"
-            yield row_of("distance", letter, what, given["n"], given["mean"], given["low"], given["high"])
+            yield row_of(question, letter, what, given["n"], given["mean"], given["low"], given["high"])
+
+
+def another_scale(runs: pd.DataFrame, givers: pd.DataFrame) -> Iterator[Row]:
+    """The questions of the scale desk: the rise with the width by recipe, transfer, what distance gives."""
+    rises = []
+    for recipe, arm in RECIPES.items():
+        trained = replicates(runs, arm, "skill_trained", ["narrow", "wide"]).values
+        rises.append(trained[:, 1] - trained[:, 0])
+        yield tested("desk", recipe, "skill_trained: wide minus narrow", estimate(list(rises[-1])))
+    tuned, published = rises
+    yield tested(
+        "desk", "published minus default", "skill_trained: wide minus narrow", estimate(list(published - tuned))
+    )
+    for recipe, arm in RECIPES.items():
+        for metric, arch in product(SECONDARY, ("narrow", "wide", "deep")):
+            transfer = replicates(runs, arm, metric, [arch]).values[:, 0]
+            yield tested("desk", recipe, f"{metric}: {arch}", estimate(list(transfer)))
+    yield from distance(givers, RECIPES, "desk")
 
 
 def pairs(divergence: pd.DataFrame) -> Iterator[Row]:
@@ -162,8 +183,9 @@ def main() -> None:
         *patterns(table("study", "pattern_tests")),
         *best(table("study", "efficiency"), runs),
         *maps(probes, givers),
-        *distance(givers),
+        *distance(givers, ARMS),
         *pairs(table("tuned", "divergence")),
+        *another_scale(table("characters", "runs"), table("characters", "givers")),
     ]
     found = pd.DataFrame(rows)
     found[list(FIGURES)] = found[list(FIGURES)].astype(float)
