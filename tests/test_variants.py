@@ -205,7 +205,7 @@ def test_a_named_sweep_is_added_to_and_replaced(settings: Settings) -> None:
 def test_every_sweep_of_params_yaml_can_be_run(settings: Settings) -> None:
     assert {name: len(variants_of(settings, one)) for name, one in settings.sweeps.items()} == {
         "widths": 4, "depth": 9, "rates": 30,
-        "tuned": 30, "published": 30, "equal_pretraining": 20, "equal_finetuning": 20, "mup": 20,
+        "tuned": 60, "published": 60, "equal_pretraining": 40, "equal_finetuning": 40, "mup": 40,
         "ratios": 36, "fast_bodies": 24, "ceiling": 12,
         "other_world": 6, "rates_near": 24, "no_warmup": 12, "characters": 18,
     }  # fmt: skip
