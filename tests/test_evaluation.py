@@ -4,6 +4,7 @@ pytest tests/test_evaluation.py
 """
 
 import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -358,6 +359,8 @@ def test_an_evaluation_on_disk(reports: list[Report], tmp_path: Path, monkeypatc
     first = Path("results/scores/ftwb2-12.npz").read_bytes()
     save_evaluation("ftwb2-12", "0f9c", report, scores)
     assert Path("results/scores/ftwb2-12.npz").read_bytes() == first, "the same scores, the same bytes"
+    with zipfile.ZipFile("results/scores/ftwb2-12.npz") as archive:
+        assert {part.compress_type for part in archive.infolist()} == {zipfile.ZIP_STORED}, "whatever zlib there is"
     found = sorted(path.as_posix() for path in Path().rglob("*") if path.is_file())
     assert found == ["results/evaluations/ftwb2-12.json", "results/scores/ftwb2-12.npz"]
 

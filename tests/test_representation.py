@@ -4,6 +4,7 @@ pytest tests/test_representation.py
 """
 
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -305,6 +306,8 @@ def test_the_same_model_gives_the_same_bytes_and_what_is_read_back(
     for name in project.models:
         represent_and_save(project, name)
     assert [path.read_bytes() for path in files] == before
+    with zipfile.ZipFile(REPRESENTATIONS / "base.npz") as archive:
+        assert {part.compress_type for part in archive.infolist()} == {zipfile.ZIP_STORED}, "whatever zlib there is"
     table = load_rows(project)
     assert list(table.columns) == COLUMNS
     base, tasks, layers = table[table["model"] == "base"], len(project.tasks), 2

@@ -169,8 +169,9 @@ def evaluate_and_save(settings: Settings, name: str, corpora: dict[str, StoredCo
 def save_evaluation(name: str, weights: str, report: dict[str, Any], scores: dict[str, Floats]) -> None:
     """Write results/evaluations/NAME.json and the per-line scores, results/scores/NAME.npz.
 
-    Both say whose they are: the model's name, and ``weights``, the SHA-256 of its file of weights.
+    Both say whose they are: the model's name, and ``weights``, the SHA-256 of its file of weights. The scores are not
+    compressed: what zlib makes of equal numbers depends on its version.
     """
     with replacing(SCORES / f"{name}.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **cast(Any, {"model": np.array([name, weights]), **scores}))
+        np.savez(file, **cast(Any, {"model": np.array([name, weights]), **scores}))
     write_json(EVALUATIONS / f"{name}.json", {"model": {"name": name, "weights": weights}, **report})

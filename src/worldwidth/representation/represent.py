@@ -179,6 +179,6 @@ def _plane(features: Features) -> float:
 
 
 def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write arrays as npz; equal arrays give equal bytes."""
+    """Write arrays as npz; equal arrays give equal bytes, for nothing is compressed by whatever zlib there is."""
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **cast(Any, arrays))
+        np.savez(file, **cast(Any, arrays))
