@@ -91,11 +91,13 @@ def matrices(draw: Draw) -> Values:
         "parametrization": draw(st.sampled_from(["standard", "mup"])),
         "colours": draw(st.sampled_from(COLOURS)),
     }
-    further = st.fixed_dictionaries({}, optional={"cluster": clusters, "sweeps": _sweeps(archs, list(finetunes))})
+    further = st.fixed_dictionaries(
+        {}, optional={"cluster": clusters, "sweeps": _sweeps(scale, archs, list(finetunes))}
+    )
     return {**top, "tasks": tasks, "finetunes": finetunes, "scales": scales, **draw(further)}
 
 
-def _sweeps(archs: list[str], finetunes: list[str]) -> st.SearchStrategy[Values]:
+def _sweeps(scale: str, archs: list[str], finetunes: list[str]) -> st.SearchStrategy[Values]:
     several = st.fixed_dictionaries(
         {},
         optional={
@@ -105,8 +107,8 @@ def _sweeps(archs: list[str], finetunes: list[str]) -> st.SearchStrategy[Values]
             "finetuning.body_ratio": st.just([1.0, 0.0]),
         },
     )
-    only = {"only": st.lists(st.sampled_from(finetunes), max_size=3)}
-    return st.dictionaries(names, st.fixed_dictionaries({"vary": several}, optional=only), max_size=3)
+    optional = {"only": st.lists(st.sampled_from(finetunes), max_size=3), "scale": st.just(scale)}
+    return st.dictionaries(names, st.fixed_dictionaries({"vary": several}, optional=optional), max_size=3)
 
 
 @st.composite

@@ -39,7 +39,7 @@ REPRODUCIBLE = settings(
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-SMALL = TEXT[: TEXT.index("\n  laptop:")].replace("scale: laptop", "scale: smoke ") + "\n"
+SMALL = re.sub(r"scale: [a-z]+", "scale: smoke", TEXT[: TEXT.index("\n  laptop:")]) + "\n"
 VALUES: dict[str, Any] = yaml.safe_load(SMALL)
 LINES = SMALL.splitlines()
 
