@@ -31,6 +31,8 @@ from worldwidth.settings.schema import Atlantis, Corpus, Lines, Scale, Settings,
 from worldwidth.settings.schema import Model as ModelSettings
 from worldwidth.training.mixture import Mixture, pretraining_mixture
 
+pytest_plugins = ["fake_comparisons"]
+
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 TOKENS = ("cities", "characters")
 

@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 
 from dvc_yaml import ROOT
 from fake_runs import fake_runs
+from report_page import PROVENANCE, Page, page_of
 from short_runs import Model
-from test_report import PROVENANCE, Page, page_of
 from worldwidth.comparison.tables import compare
 from worldwidth.core.errors import WorldwidthError
 from worldwidth.data.cities import City
