@@ -10,7 +10,8 @@ from worldwidth.engine import run
 from worldwidth.engine.run import job_slots, visible_gpus
 from worldwidth.pipeline.groups import Job, group_stages, plan_jobs
 from worldwidth.pipeline.stages import row_of, stage_names
-from worldwidth.settings.schema import Execution, Hardware, Settings
+from worldwidth.settings.cluster import Execution
+from worldwidth.settings.schema import Hardware, Settings
 
 ANY = Hardware(device="auto", precision="auto", threads=1, pretraining_threads=1)
 

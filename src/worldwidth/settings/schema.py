@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, Field, JsonValue
 from pydantic.dataclasses import dataclass
 
-from worldwidth.settings.cluster import Cluster, Jobs, Line
+from worldwidth.settings.cluster import Cluster, Execution
 from worldwidth.settings.questions import Analysis, Sweep, Tuning
 from worldwidth.settings.values import Count, CountOrZero, Name, Positive
 
@@ -208,28 +208,6 @@ class Hardware:
     """CPU threads of a fine-tune and of an evaluation; several of these can run side by side."""
     pretraining_threads: Threads
     """CPU threads of pre-training, which nothing can run beside."""
-
-
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
-class Execution:
-    """How the stages are run: not tracked, for it changes no result."""
-
-    models_per_job: Count
-    """Fine-tuned models that one job trains and evaluates: in one process, and on a GPU as one stacked model."""
-    resume_seconds: Annotated[float, Field(ge=0, le=86_400)] = 10
-    """Seconds between two savings of a training run's state, from which it goes on after a kill. More where saving
-    would take over a hundredth of the time."""
-    silence_minutes: Annotated[float, Field(gt=0, le=10_080)] = 10
-    """Minutes without a sign of life after which a line says that a stage still runs, and where in the code it is."""
-    hang_minutes: Annotated[float, Field(ge=0, le=10_080)] = 60
-    """Minutes without one after which the stage is ended, with exit code 124; 0 is never."""
-    notify: Line = ""
-    """A line of shell for when a run or a sweep has ended, well or not; what became of it is in its environment, as
-    WORLDWIDTH_OUTCOME. Empty: none."""
-    tensorboard: Line = ""
-    """A folder in which TensorBoard, an extra of this package, finds training curves while they grow. Empty: none."""
-    jobs: Jobs = Jobs()
-    """What the jobs of `make slurm` ask for."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
