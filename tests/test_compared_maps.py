@@ -34,6 +34,7 @@ from worldwidth.comparison.representations import (
 )
 from worldwidth.comparison.runs import RunScores
 from worldwidth.comparison.tables import compare
+from worldwidth.core.arrays import save_arrays
 from worldwidth.core.text import MINUS
 from worldwidth.data.make_cities import make_cities
 from worldwidth.dvcio.experiments import find_experiments
@@ -43,7 +44,7 @@ from worldwidth.model.layout import DecoderConfig
 from worldwidth.model.parametrization import initial_weights
 from worldwidth.plots import probes, representations
 from worldwidth.plots.probes import draw_known, draw_probes
-from worldwidth.representation.represent import Plane, all_prompts, features_of, measure, save_arrays
+from worldwidth.representation.represent import Plane, all_prompts, features_of, measure
 from worldwidth.representation.rows import ALL, Row, table_of
 from worldwidth.representation.tables import COLUMNS, Map
 from worldwidth.settings.load import load

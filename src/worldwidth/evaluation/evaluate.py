@@ -1,12 +1,13 @@
 """All evaluations of one model in one process: every task on ordinary cities and on Atlantis, and the mixture."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldwidth.core.files import replacing, sha256, write_json
+from worldwidth.core.arrays import save_arrays
+from worldwidth.core.files import sha256, write_json
 from worldwidth.data.corpus import POPULATIONS, StoredCorpus
 from worldwidth.data.random_streams import stream
 from worldwidth.data.tokenizer import EOS, PAD, ZERO, characters
@@ -169,9 +170,7 @@ def evaluate_and_save(settings: Settings, name: str, corpora: dict[str, StoredCo
 def save_evaluation(name: str, weights: str, report: dict[str, Any], scores: dict[str, Floats]) -> None:
     """Write results/evaluations/NAME.json and the per-line scores, results/scores/NAME.npz.
 
-    Both say whose they are: the model's name, and ``weights``, the SHA-256 of its file of weights. The scores are not
-    compressed: what zlib makes of equal numbers depends on its version.
+    Both say whose they are: the model's name, and ``weights``, the SHA-256 of its file of weights.
     """
-    with replacing(SCORES / f"{name}.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, **cast(Any, {"model": np.array([name, weights]), **scores}))
+    save_arrays(SCORES / f"{name}.npz", {"model": np.array([name, weights]), **scores})
     write_json(EVALUATIONS / f"{name}.json", {"model": {"name": name, "weights": weights}, **report})

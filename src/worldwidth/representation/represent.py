@@ -8,14 +8,15 @@ the first layer on: the embedding has one row, that of ``all``.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from worldwidth.core.arrays import save_arrays
 from worldwidth.core.errors import WorldwidthError
-from worldwidth.core.files import read_text, replacing, write_text
+from worldwidth.core.files import read_text, write_text
 from worldwidth.core.table import parse_table
 from worldwidth.data.cities import City, load_cities, points
 from worldwidth.data.tokenizer import Vocabulary
@@ -176,9 +177,3 @@ def _plane(features: Features) -> float:
     """Share of the variance of (n, features) in their first two principal components."""
     values = np.linalg.svd(features - features.mean(axis=0), compute_uv=False).astype(np.float64) ** 2
     return float(values[:2].sum() / values.sum())
-
-
-def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write arrays as npz; equal arrays give equal bytes, for nothing is compressed by whatever zlib there is."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **cast(Any, arrays))
