@@ -72,9 +72,10 @@ def depth(runs: pd.DataFrame) -> Iterator[Row]:
 
 
 def patterns(tests: pd.DataFrame) -> Iterator[Row]:
-    """Correlation of FTWB1 matrices between replicates of one arch minus that between archs."""
+    """Correlation of FTWB1 matrices between replicates of one arch minus that between archs; of two archs in one
+    replicate, beside them."""
     one = tests[(tests["arm"] == ARMS["b"]) & (tests["matrix"] == "ftwb1") & tests["headline"]].iloc[0]
-    for name in ("within", "between", "difference", "ceiling"):
+    for name in ("within", "between", "same_replicate", "difference", "ceiling"):
         p = one["p"] if name == "difference" else None
         yield row_of(
             "patterns", "b", f"FTWB1, {one['scores']}, {one['kind']}: {name}", one["replicates"], one[name], p=p
