@@ -34,6 +34,8 @@ STANDARDISED, CENTRED, MEASURED = "standardised by task", "task means removed", 
 PEARSON, SPEARMAN = "Pearson", "Spearman"
 KINDS = tuple(itertools.product((STANDARDISED, CENTRED, MEASURED), (PEARSON, SPEARMAN)))
 """(scores, correlation); the first is the headline."""
+DRAWN = (KINDS[0], (MEASURED, PEARSON))
+"""Those of which every pair of runs is kept, for the figure: pairs grow with the square of the runs."""
 WITHIN, BETWEEN, SAME_REPLICATE = "within", "between", "same replicate"
 
 
@@ -101,8 +103,9 @@ def pattern_tables(groups: Groups) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The correlation of every two runs, and the tests.
 
     Returns:
-        One row per arm, matrix, pair of runs and kind: pair (within, between, same replicate), cells, correlation, and
-        the ceiling that test lines set. One row per arm, matrix and kind: mean correlations, their difference, p.
+        One row per arm, matrix, pair of runs and kind of ``DRAWN``: pair (within, between, same replicate), cells,
+        correlation, and the ceiling that test lines set. One row per arm, matrix and any kind: mean correlations, their
+        difference, p.
     """
     pairs: list[dict[str, Any]] = []
     tests: list[dict[str, Any]] = []
@@ -115,7 +118,8 @@ def pattern_tables(groups: Groups) -> tuple[pd.DataFrame, pd.DataFrame]:
             reliable = np.array([reliability(of_run) for of_run in values])
             ceilings = np.sqrt(np.outer(reliable, reliable))
             np.fill_diagonal(found, reliable)
-            pairs += _pair_rows(patterns, {"scores": scores, "kind": kind}, found, ceilings)
+            if (scores, kind) in DRAWN:
+                pairs += _pair_rows(patterns, {"scores": scores, "kind": kind}, found, ceilings)
             tests.append(_test_row(patterns, (scores, kind), found, ceilings, exchanged))
     return pd.DataFrame(pairs), pd.DataFrame(tests)
 

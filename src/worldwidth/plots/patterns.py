@@ -6,15 +6,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from worldwidth.comparison.patterns import KINDS, MEASURED, WITHIN, in_words
+from worldwidth.comparison.patterns import DRAWN, WITHIN, in_words
 from worldwidth.comparison.tables import Comparison, records
 from worldwidth.core.text import is_number, plural
 from worldwidth.plots.heatmap import Mark, Panel, Scale, draw_panels
 from worldwidth.plots.style import STYLE, frame
 
 CORRELATION = Scale("RdBu", -1.0, 1.0, "correlation")
-_SHOWN = (KINDS[0], (MEASURED, KINDS[0][1]))
-"""The headline, and the same of the scores as measured."""
 _SIDE_BY_SIDE = 13
 """As many runs fit twice on a page."""
 Run = tuple[str, int, int]
@@ -24,7 +22,7 @@ Run = tuple[str, int, int]
 @plt.style.context(STYLE)
 def draw_patterns(comparison: Comparison, arm: str) -> Figure:
     """The headline beside the scores as measured; runs of one level outlined, a run's reliability on the diagonal."""
-    panels = [_panel(comparison, arm, *kind) for kind in _SHOWN]
+    panels = [_panel(comparison, arm, *kind) for kind in DRAWN]
     stacked = len(panels[0].rows) > _SIDE_BY_SIDE
     figure = draw_panels([[panel] for panel in panels] if stacked else [panels])
     title = f"Do runs of one {comparison.axis.noun} transfer alike?  ({comparison.words(arm)}; scale "
